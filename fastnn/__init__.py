@@ -1,0 +1,1 @@
+"""fastnn: small neural networks, trained fast on a CPU."""
