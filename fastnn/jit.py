@@ -12,28 +12,33 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 import logging
 import os
 import pickle
 import re
+import secrets
 import sys
 import types
-import uuid
 import warnings
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import llvmlite
+import llvmlite.binding
 import numba
 import numpy as np
 
 _CacheInterface: Any = object
 try:
-    from numba.core import caching, compiler, cpu_options, serialize, sigutils
+    from numba.core import bytecode, caching, compiler, cpu_options, serialize, sigutils
+    from numba.core.runtime import rtsys
 
     _CacheInterface = caching._Cache
-    _INTERNALS_KNOWN = hasattr(compiler.CompileResult, "_rebuild")
+    _INTERNALS_KNOWN = hasattr(compiler.CompileResult, "_rebuild") and hasattr(
+        bytecode.FunctionIdentity, "_unique_ids"
+    )
 except (ImportError, AttributeError):  # a Numba that moved them: serial builds, no cache
     _INTERNALS_KNOWN = False
 
@@ -44,39 +49,17 @@ FLAGS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
 
 # Everything but prange off. Above all fusion: two loops over blocks of which the second reads
 # what other blocks of the first wrote must never become one (test_two_pranges_are_not_fused).
-PARALLEL_FLAGS = {
-    "prange": True,
-    "fusion": False,
-    "reduction": False,
-    "setitem": False,
-    "numpy": False,
-    "inplace_binop": False,
-    "comprehension": False,
-    "stencil": False,
-}
+PARALLEL_FLAGS = {"prange": True} | dict.fromkeys(
+    ("fusion", "reduction", "setitem", "numpy", "inplace_binop", "comprehension", "stencil"), False
+)
 
 # Settings of Numba that change the code it makes.
-CODE_SETTINGS = (
-    "BOUNDSCHECK",
-    "CPU_FEATURES",
-    "CPU_NAME",
-    "DEBUG",
-    "DEBUGINFO_DEFAULT",
-    "DEBUG_JIT",
-    "DEBUG_NRT",
-    "DISABLE_INTEL_SVML",
-    "DISABLE_JIT",
-    "ENABLE_AVX",
-    "ENABLE_PROFILING",
-    "EXTEND_VARIABLE_LIFETIMES",
-    "LLVM_REFPRUNE_FLAGS",
-    "LLVM_REFPRUNE_PASS",
-    "LOOP_VECTORIZE",
-    "NRT_STATS",
-    "OPT",
-    "PARFOR_MAX_TUPLE_SIZE",
-    "SLP_VECTORIZE",
-)
+CODE_SETTINGS = """
+    BOUNDSCHECK CPU_FEATURES CPU_NAME DEBUG DEBUGINFO_DEFAULT DEBUG_JIT DEBUG_NRT
+    DISABLE_INTEL_SVML DISABLE_JIT ENABLE_AVX ENABLE_PROFILING EXTEND_VARIABLE_LIFETIMES
+    LLVM_REFPRUNE_FLAGS LLVM_REFPRUNE_PASS LOOP_VECTORIZE NRT_STATS OPT PARFOR_MAX_TUPLE_SIZE
+    SLP_VECTORIZE
+""".split()
 # Settings of fastnn that do. Read when this module is imported, as the kernels read them.
 CODE_VARIABLES = {name: os.environ.get(name) for name in ("FASTNN_VECTOR_BYTES",)}
 
@@ -174,10 +157,37 @@ def _build(function: Callable, suffix: str, flags: dict[str, Any], store: CodeSt
     copy.__qualname__ = function.__qualname__ + suffix
     copy.__module__ = function.__module__
     copy.__doc__ = function.__doc__
-    dispatcher = numba.njit(copy, **flags)
-    if _INTERNALS_KNOWN and hasattr(dispatcher, "_cache") and store.covers(function):
-        dispatcher._cache = EntryCache(f"{copy.__module__}.{copy.__qualname__}", store)
+    dispatcher: Any = numba.njit(copy, **flags)
+    known = _INTERNALS_KNOWN and hasattr(dispatcher, "_cache") and hasattr(dispatcher, "_compiler")
+    if known and store.covers(function):
+        # The line tells apart two functions of one name, of which the second hides the first.
+        name = f"{copy.__module__}.{copy.__qualname__}.{copy.__code__.co_firstlineno}"
+        dispatcher._cache = EntryCache(name, store)
+        _give_unique_names(dispatcher)
     return dispatcher
+
+
+def _give_unique_names(dispatcher: Any) -> None:
+    """Have the dispatcher's machine code named as no other process names its code.
+
+    Numba tells functions of one name apart by a count from 1, and the bodies of parallel loops by
+    an address on top. Both repeat in two children of one process. Then two entries that were kept
+    by different processes hold different functions of one name, and LLVM runs the first of them
+    for both: wrong numbers, no error (test_same_addresses_in_two_processes). So while an entry is
+    compiled, under Numba's lock, the count starts at a random number.
+    """
+    numbas_compile = dispatcher._compiler.compile
+
+    def compile_with_unique_names(args: Any, return_type: Any) -> Any:
+        identity = bytecode.FunctionIdentity
+        numbas_count = identity._unique_ids
+        identity._unique_ids = itertools.count(secrets.randbits(60))
+        try:
+            return numbas_compile(args, return_type)
+        finally:
+            identity._unique_ids = numbas_count
+
+    dispatcher._compiler.compile = compile_with_unique_names
 
 
 class EntryCache(_CacheInterface):
@@ -200,23 +210,19 @@ class EntryCache(_CacheInterface):
         """Return the compiled function kept for `sig`, or None."""
         if not self.enabled:
             return None
-        damaged = None
         try:
-            target_context.refresh()
-            types_asked = tuple(sigutils.normalize_signature(sig)[0])
-            code_id = CodeId(self.name, types_asked, target_context.codegen().magic_tuple())
+            code_id = self._code_id(sig, target_context.codegen())
             payload = self.store.read(code_id)
             if payload is None:
                 return None
-            result = compiler.CompileResult._rebuild(target_context, *pickle.loads(payload))
-            if tuple(result.signature.args) == types_asked:
+            result = _rebuild(payload, target_context)
+            if tuple(result.signature.args) == code_id.argument_types:
                 return result
-            damaged = "it is for another signature"
+            raise DamagedCodeError("it is for another signature")
         except DamagedCodeError as error:
-            damaged = str(error)
+            self.store.report_damage(self.name, str(error))
         except Exception as error:
-            damaged = f"{type(error).__name__}: {error}"
-        self.store.report_damage(self.name, damaged)
+            _log.debug("kept code of %s was not used: %r", self.name, error)
         return None
 
     def save_overload(self, sig: Any, data: Any) -> None:
@@ -226,11 +232,13 @@ class EntryCache(_CacheInterface):
         try:
             if data.library.has_dynamic_globals or any(not x.can_cache for x in data.lifted):
                 return  # it holds addresses of this process
-            types_asked = tuple(sigutils.normalize_signature(sig)[0])
-            code_id = CodeId(self.name, types_asked, data.codegen.magic_tuple())
-            self.store.write(code_id, lambda: serialize.dumps(data._reduce()))
+            self.store.write(self._code_id(sig, data.codegen), lambda: _reduce(data))
         except Exception as error:
             _log.debug("compiled code of %s was not kept: %r", self.name, error)
+
+    def _code_id(self, sig: Any, codegen: Any) -> CodeId:
+        argument_types, _ = sigutils.normalize_signature(sig)
+        return CodeId(self.name, tuple(argument_types), codegen.magic_tuple())
 
     def enable(self) -> None:
         """Use the cache (the state it starts in)."""
@@ -244,6 +252,31 @@ class EntryCache(_CacheInterface):
         """Do nothing: a recompilation replaces the file of its signature."""
 
 
+def _reduce(result: Any) -> bytes:
+    """Pickle a compiled function with the names of the outside functions that it calls."""
+    module = result.library._final_module
+    values = (*module.functions, *module.global_variables)
+    symbols = [value.name for value in values if value.is_declaration]
+    symbols = [name for name in symbols if not name.startswith("llvm.")]
+    return serialize.dumps((symbols, result.reload_init, result._reduce()))
+
+
+def _rebuild(payload: bytes, target_context: Any) -> Any:
+    """Make a compiled function of what `_reduce` returned.
+
+    Numba would first load all that it can compile, with scipy.linalg: 1.4 s, against 0.1 s for
+    the function itself. Machine code needs of that only the addresses it calls. So that is done
+    only where one is missing, which otherwise would end the process.
+    """
+    symbols, starters, reduced = pickle.loads(payload)
+    rtsys.initialize(target_context)
+    for start in starters:  # the thread pool, whose functions a parallel build calls
+        start()
+    if not all(llvmlite.binding.address_of_symbol(name) for name in symbols):
+        target_context.refresh()
+    return compiler.CompileResult._rebuild(target_context, *reduced)
+
+
 class DamagedCodeError(Exception):
     """A file of the cache is not what was written there."""
 
@@ -253,6 +286,7 @@ class CodeId:
 
     def __init__(self, name: str, argument_types: tuple, machine: tuple):
         self.name = name
+        self.argument_types = argument_types
         self.text = f"{name}{argument_types!r}"
         self.machine = repr(machine)
 
@@ -327,8 +361,9 @@ class CodeStore:
 
     def covers(self, function: Callable) -> bool:
         """Whether an edit of the function would change the fingerprint; if not, no cache."""
-        file = function.__globals__.get("__file__")
-        return file is not None and os.path.realpath(file) in self.sources.files
+        if function.__closure__ is not None:  # its values are in no file
+            return False
+        return os.path.realpath(function.__code__.co_filename) in self.sources.files
 
     def root(self) -> tuple[str | None, str]:
         """Return the cache's folder, which need not exist, and why it is this one or None."""
@@ -460,7 +495,7 @@ def _seal(fingerprint: str, code_id: CodeId, payload: bytes) -> bytes:
 
 def _write_whole(path: str, content: bytes) -> None:
     """Write a file so that no reader sees half of it, and no rest is left on failure."""
-    temporary = f"{path[: -len('.nbc')]}-{uuid.uuid4().hex}.tmp"
+    temporary = f"{path[: -len('.nbc')]}-{secrets.token_hex(8)}.tmp"
     try:
         with open(temporary, "xb") as file:
             file.write(content)
