@@ -11,6 +11,7 @@ recompilation.
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import itertools
 import logging
@@ -54,12 +55,12 @@ PARALLEL_FLAGS = {"prange": True} | dict.fromkeys(
 )
 
 # Settings of Numba that change the code it makes.
-CODE_SETTINGS = """
-    BOUNDSCHECK CPU_FEATURES CPU_NAME DEBUG DEBUGINFO_DEFAULT DEBUG_JIT DEBUG_NRT
-    DISABLE_INTEL_SVML DISABLE_JIT ENABLE_AVX ENABLE_PROFILING EXTEND_VARIABLE_LIFETIMES
-    LLVM_REFPRUNE_FLAGS LLVM_REFPRUNE_PASS LOOP_VECTORIZE NRT_STATS OPT PARFOR_MAX_TUPLE_SIZE
-    SLP_VECTORIZE
-""".split()
+CODE_SETTINGS = (
+    "BOUNDSCHECK", "CPU_FEATURES", "CPU_NAME", "DEBUG", "DEBUGINFO_DEFAULT", "DEBUG_JIT",
+    "DEBUG_NRT", "DISABLE_INTEL_SVML", "DISABLE_JIT", "ENABLE_AVX", "ENABLE_PROFILING",
+    "EXTEND_VARIABLE_LIFETIMES", "LLVM_REFPRUNE_FLAGS", "LLVM_REFPRUNE_PASS", "LOOP_VECTORIZE",
+    "NRT_STATS", "OPT", "PARFOR_MAX_TUPLE_SIZE", "SLP_VECTORIZE",
+)  # fmt: skip
 # Settings of fastnn that do. Read when this module is imported, as the kernels read them.
 CODE_VARIABLES = {name: os.environ.get(name) for name in ("FASTNN_VECTOR_BYTES",)}
 
@@ -88,7 +89,7 @@ def inner(function: Callable | None = None, *, forceinline: bool = False) -> Any
         What `numba.njit` makes of it; compiled with the entry that calls it, never cached alone.
     """
     if function is None:
-        return lambda function: inner(function, forceinline=forceinline)
+        return functools.partial(inner, forceinline=forceinline)
     flags = FLAGS | ({"forceinline": True} if forceinline else {})
     return numba.njit(function, **flags)
 
@@ -107,9 +108,11 @@ def entry(function: Callable | None = None, *, parallel: bool = True) -> Any:
     -------
     Entry
     """
-    if function is None:
-        return lambda function: Entry(function, parallel=parallel)
-    return Entry(function, parallel=parallel)
+    return (
+        functools.partial(Entry, parallel=parallel)
+        if function is None
+        else Entry(function, parallel)
+    )
 
 
 class Entry:
@@ -298,21 +301,22 @@ class CodeId:
 
 
 class Sources:
-    """The source files that decide what the kernels compile to.
-
-    Parameters
-    ----------
-    files : iterable of path
-        Files whose bytes are fingerprinted; those that do not exist are left out.
-    """
+    """The source files, those of them that exist, that decide what the kernels compile to."""
 
     def __init__(self, files: Iterable[str | os.PathLike[str]]):
         self.files = tuple(os.path.realpath(file) for file in files)
         self.imported = self._stamps()
         self._digest: str | None = None
 
-    def _stamps(self) -> tuple:
-        return tuple(_stamp(file) for file in self.files)
+    def _stamps(self) -> list[tuple | None]:
+        stamps: list[tuple | None] = []
+        for file in self.files:
+            try:
+                status = os.stat(file)
+                stamps.append((status.st_mtime_ns, status.st_size, status.st_ino))
+            except OSError:
+                stamps.append(None)
+        return stamps
 
     def changed(self) -> bool:
         """Whether a file was edited after it was imported: then code and source do not match."""
@@ -330,14 +334,6 @@ class Sources:
         return self._digest
 
 
-def _stamp(file: str) -> tuple | None:
-    try:
-        status = os.stat(file)
-    except OSError:
-        return None
-    return status.st_mtime_ns, status.st_size, status.st_ino
-
-
 def _kernel_sources() -> list[Path]:
     """Find this file, `lanes.py` and the kernels without importing them."""
     package = Path(__file__).parent
@@ -348,15 +344,12 @@ def _kernel_sources() -> list[Path]:
 class CodeStore:
     """Compiled code on disk: a folder per fingerprint, a file per build and signature.
 
-    Parameters
-    ----------
-    sources : Sources
-        The source files the code is compiled from.
+    `sources` are the files that the code is compiled from.
     """
 
     def __init__(self, sources: Sources):
         self.sources = sources
-        self._folders: dict[str, str] = {}  # fingerprint -> folder checked by this process
+        self._used: set[str] = set()
         self._damage_reported = False
 
     def covers(self, function: Callable) -> bool:
@@ -371,14 +364,16 @@ class CodeStore:
             return None, "switched off by FASTNN_CACHE"
         if not _INTERNALS_KNOWN:
             return None, "this version of Numba has other internals"
+        if not any(self.sources.imported):  # in a zip file, or without sources
+            return None, "the kernels have no source files to tell them apart by"
         if self.sources.changed():
             return None, "kernel sources changed since they were imported"
         named = os.environ.get("FASTNN_CACHE_DIR")
         if named:
-            return os.path.abspath(named), "FASTNN_CACHE_DIR"
+            return _absolute(named), "FASTNN_CACHE_DIR"
         numbas = getattr(numba.config, "CACHE_DIR", "")
         if numbas:
-            return os.path.abspath(os.path.join(numbas, "fastnn")), "NUMBA_CACHE_DIR"
+            return _absolute(os.path.join(numbas, "fastnn")), "NUMBA_CACHE_DIR"
         user_folder = _user_cache_folder()
         if user_folder is None:
             return None, "there is no home directory"
@@ -434,21 +429,20 @@ class CodeStore:
         if root is None:
             return None
         folder = os.path.join(root, f"code-{fingerprint[:32]}")
-        if self._folders.get(fingerprint) == folder and os.path.isdir(folder):
-            return folder
         new = create and not os.path.isdir(folder)
         if new:
             os.makedirs(root, mode=0o700, exist_ok=True)
-            if _why_untrusted(root) is not None:
-                return None
-            os.makedirs(folder, mode=0o700, exist_ok=True)
-        if not os.path.isdir(folder) or _why_untrusted(root) or _why_untrusted(folder):
+        if _why_untrusted(root) is not None:
             return None
-        with contextlib.suppress(OSError):
-            os.utime(folder)  # last used now
         if new:
+            os.makedirs(folder, mode=0o700, exist_ok=True)
             _remove_old_folders(root, keep=folder)
-        self._folders[fingerprint] = folder
+        if _why_untrusted(folder) is not None:
+            return None
+        if folder not in self._used:
+            self._used.add(folder)
+            with contextlib.suppress(OSError):  # a read-only folder can be read
+                os.utime(folder)  # last used now
         return folder
 
     def report_damage(self, name: str, reason: str) -> None:
@@ -458,26 +452,21 @@ class CodeStore:
         self._damage_reported = True
         # Where warnings are errors this one is dropped: a cache must not fail its user's call.
         with contextlib.suppress(RuntimeWarning):
-            warnings.warn(
-                f"fastnn compiles {name} again: its file in the compile cache is unusable"
-                f" ({reason})",
-                RuntimeWarning,
-                stacklevel=2,
-            )
+            text = f"fastnn compiles {name} again: its cached file is unusable ({reason})"
+            warnings.warn(text, RuntimeWarning, stacklevel=2)
 
     def info(self) -> dict[str, Any]:
         """Describe the cache; see `cache_info`."""
         root, reason = self.root()
-        if root is not None and os.path.isdir(root):
-            untrusted = _why_untrusted(root)
-            if untrusted is not None:
-                root, reason = None, untrusted
-        files = [] if root is None else [file for f in _our_folders(root) for file in _our_files(f)]
+        untrusted = _why_untrusted(root) if root is not None and os.path.isdir(root) else None
+        if untrusted is not None:
+            root, reason = None, untrusted
+        sizes = [] if root is None else [_our_files(folder) for folder in _our_folders(root)]
         return {
             "folder": root,
             "reason": reason,
-            "files": len(files),
-            "bytes": sum(_size(file) for file in files),
+            "files": sum(len(folder) for folder in sizes),
+            "bytes": sum(sum(folder.values()) for folder in sizes),
         }
 
     def clear(self) -> int:
@@ -506,6 +495,13 @@ def _write_whole(path: str, content: bytes) -> None:
         raise
 
 
+def _absolute(path: str) -> str | None:
+    try:
+        return os.path.abspath(path)
+    except OSError:  # relative to a working directory that was removed
+        return None
+
+
 def _user_cache_folder() -> str | None:
     """Return where this system keeps a user's caches, or None without a home."""
     if sys.platform == "win32":
@@ -523,7 +519,10 @@ def _why_untrusted(folder: str) -> str | None:
     """Say why code from a folder must not be run, or None: what lies there is code."""
     if os.name != "posix":
         return None
-    status = os.stat(folder)
+    try:
+        status = os.stat(folder)
+    except OSError as error:
+        return f"{folder} cannot be read: {error}"
     if status.st_uid != os.geteuid():
         return f"{folder} belongs to another user"
     if status.st_mode & 0o022:
@@ -541,19 +540,14 @@ def _our_folders(root: str) -> list[str]:
     return [path for _, path in sorted(found, reverse=True)]
 
 
-def _our_files(folder: str) -> list[str]:
-    try:
-        names = os.listdir(folder)
-    except OSError:
-        return []
-    return [os.path.join(folder, name) for name in names if FILE_NAME.fullmatch(name)]
-
-
-def _size(file: str) -> int:
-    try:
-        return os.stat(file).st_size
-    except OSError:
-        return 0
+def _our_files(folder: str) -> dict[str, int]:
+    """Return the sizes of our files in a folder, by path."""
+    found = {}
+    with contextlib.suppress(OSError), os.scandir(folder) as items:
+        for item in items:
+            if FILE_NAME.fullmatch(item.name) and item.is_file(follow_symlinks=False):
+                found[item.path] = item.stat(follow_symlinks=False).st_size
+    return found
 
 
 def _remove_folder(folder: str) -> int:

@@ -10,13 +10,16 @@ gives the same bits.
 from __future__ import annotations
 
 import contextlib
+import functools
+import math
 import operator
 import os
+import re
 import threading
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numba
 from numba.np.ufunc import parallel as numba_pool
@@ -57,27 +60,29 @@ def run(entry: Entry, work: float, *args: Any) -> Any:
     if not process.lock.acquire(blocking=False):
         return entry.serial(1, *args)  # another call is parallel already
     try:
-        threads, _ = process.plan(start_pool=True)
-        if threads == 1:
+        plan = process.plan(start_pool=True)
+        if plan.threads == 1:
             return entry.serial(1, *args)
-        with _masked(threads):
-            return entry.parallel(threads, *args)
+        return _call_masked(entry.parallel, plan, args)
     finally:
         process.lock.release()
 
 
-@contextlib.contextmanager
-def _masked(threads: int) -> Iterator[None]:
+class _Plan(NamedTuple):
+    threads: int  # that a parallel call would use
+    mask: int  # that Numba would use for the calling thread
+    reason: str | None = None  # why not more than one
+
+
+def _call_masked(kernel: Any, plan: _Plan, args: tuple) -> Any:
     """Let Numba use so many threads, in this thread of Python and for this long."""
-    before = numba.get_num_threads()
-    if before == threads:
-        yield
-        return
-    numba.set_num_threads(threads)
+    if plan.threads == plan.mask:
+        return kernel(plan.threads, *args)
+    numba.set_num_threads(plan.threads)
     try:
-        yield
+        return kernel(plan.threads, *args)
     finally:
-        numba.set_num_threads(before)
+        numba.set_num_threads(plan.mask)
 
 
 def set_num_threads(n: int | None) -> None:
@@ -130,13 +135,13 @@ def threading_info() -> dict[str, Any]:
     True
     """
     process = _this_process()
-    threads, reason = process.plan(start_pool=False)
+    plan = process.plan(start_pool=False)
     return {
-        "layer": numba.threading_layer() if _pool_started() else "not started",
-        "threads": threads,
-        "limits": process.limits(),
-        "parallel": threads > 1,
-        "reason": reason,
+        "layer": _layer(),
+        "threads": plan.threads,
+        "limits": {"numba": plan.mask, "user": _user_limit, **process.own_limits},
+        "parallel": plan.threads > 1,
+        "reason": plan.reason,
         "forked": process.forked,
     }
 
@@ -144,51 +149,72 @@ def threading_info() -> dict[str, Any]:
 class _Process:
     """What is known about this process; a forked child makes its own."""
 
-    def __init__(self, forked: bool):
+    def __init__(self, child: bool, forked: bool):
         self.pid = os.getpid()
-        self.forked = forked
+        self.child = child  # of a process that had imported this module
+        self.forked = forked  # of one, however far up, that had started Numba's pool
         self.lock = threading.Lock()  # new in a child: the old one may be held by a lost thread
         self.pool_error: str | None = None
-        self._fixed_limits: dict[str, int | None] | None = None
 
-    def limits(self) -> dict[str, int | None]:
-        """Return the upper bounds of the thread count, by where they come from."""
-        if self._fixed_limits is None:
-            self._fixed_limits = {"quota": cgroup_quota(), "env": _limit_of_environment()}
-        mask = (
-            numba.get_num_threads()
-            if _pool_started()
-            else getattr(numba.config, "NUMBA_NUM_THREADS", 1)
-        )
-        return {"numba": mask, "user": _user_limit, **self._fixed_limits}
+    @functools.cached_property
+    def own_limits(self) -> dict[str, int | None]:
+        """Limits that hold for the life of the process, read once."""
+        return {"quota": cgroup_quota(), "env": _limit_of_environment()}
 
-    def plan(self, start_pool: bool) -> tuple[int, str | None]:
-        """Return the thread count for a parallel call, and if it is 1, why."""
-        if self.forked:
-            return 1, "forked from a process that had started Numba's threads"
-        threads, reason = self._allowed()
+    @functools.cached_property
+    def own_limit(self) -> float:
+        """Least of `own_limits`."""
+        return min((n for n in self.own_limits.values() if n is not None), default=math.inf)
+
+    def plan(self, start_pool: bool) -> _Plan:
+        """Decide how a call with enough work would run now. Costs every such call 4 us."""
+        if self.forked:  # ask Numba nothing: its locks may be held by threads lost in the fork
+            return _Plan(
+                1, _numba_limit(), "forked from a process that had started Numba's threads"
+            )
+        mask = numba.get_num_threads() if _pool_started() else _numba_limit()
+        threads = int(min(mask, self.own_limit, _user_limit or mask))
         if threads == 1:
-            return 1, reason
-        if start_pool and not _pool_started():
-            self._start_pool()
-        if self.pool_error is not None:
-            return 1, self.pool_error
-        if _pool_started() and numba.threading_layer() not in SAFE_LAYERS:
-            return 1, f"the {numba.threading_layer()} layer is not safe with threads"
-        return self._allowed()
+            return _Plan(1, mask, "limited to 1 thread")
+        refusal = self._why_no_pool(start_pool)
+        return _Plan(threads, mask) if refusal is None else _Plan(1, mask, refusal)
 
-    def _allowed(self) -> tuple[int, str | None]:
-        counts = {name: n for name, n in self.limits().items() if n is not None}
-        name, threads = min(counts.items(), key=lambda item: item[1])
-        return threads, f"limited to 1 thread ({name})" if threads == 1 else None
+    def _why_no_pool(self, start: bool) -> str | None:
+        """Start Numba's pool if asked to; say why there is none that may be used."""
+        if not _pool_started() and self.pool_error is None:
+            self.pool_error = self._launch(start)
+        if not _pool_started():
+            return self.pool_error
+        layer = _layer()
+        return None if layer in SAFE_LAYERS else f"the {layer} layer is not safe with threads"
 
-    def _start_pool(self) -> None:
-        if self.pool_error is not None:
-            return
+    def _launch(self, start: bool) -> str | None:
+        if self.child and _openmp_loaded():
+            return "forked from a process that had loaded OpenMP"
         try:
-            numba.get_num_threads()
+            if start:
+                numba.get_num_threads()
         except Exception as error:  # e.g. NUMBA_THREADING_LAYER=tbb where there is no tbb
-            self.pool_error = f"Numba has no threading layer: {error}"
+            return f"Numba has no threading layer: {error}"
+        return None
+
+
+def _openmp_loaded() -> bool:
+    """Whether an OpenMP library that Numba may share is in this process (known on Linux only).
+
+    If another user of it, say PyTorch, had started its threads before the fork, then the first
+    region in the child waits for them for ever (test_fork_after_foreign_openmp). A copy
+    under a name of its own, as scikit-learn brings one, is not shared.
+    """
+    try:
+        maps = Path("/proc/self/maps").read_text(errors="replace")
+    except OSError:
+        return False
+    return re.search(r"/lib(gomp|iomp5|omp)\.so", maps) is not None
+
+
+def _numba_limit() -> int:
+    return getattr(numba.config, "NUMBA_NUM_THREADS", 1)
 
 
 def _pool_started() -> bool:
@@ -196,12 +222,19 @@ def _pool_started() -> bool:
     return getattr(numba_pool, "_is_initialized", True)
 
 
+def _layer() -> str:
+    try:
+        return numba.threading_layer()
+    except ValueError:
+        return "not started"
+
+
 def _limit_of_environment() -> int | None:
     """Read FASTNN_NUM_THREADS; warn about a value that is not a thread count."""
     text = os.environ.get("FASTNN_NUM_THREADS", "").strip()
     if not text:
         return None
-    if text.isdecimal() and int(text) >= 1:
+    if text.isdecimal() and len(text) < 10 and int(text) >= 1:
         return int(text)
     warnings.warn(
         f"FASTNN_NUM_THREADS must be an integer of at least 1, not {text!r}: ignored",
@@ -273,10 +306,12 @@ def _this_process() -> _Process:
 
 def _after_fork() -> None:
     global _process
-    _process = _Process(forked=_process.forked or _pool_started())
+    # A call that was parallel at the fork may have been about to start the pool.
+    forked = _process.forked or _pool_started() or _process.lock.locked()
+    _process = _Process(child=True, forked=forked)
 
 
 _user_limit: int | None = None
-_process = _Process(forked=False)
+_process = _Process(child=False, forked=False)
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
