@@ -1,0 +1,380 @@
+"""What happened while a network was trained: the loss of every step, and the evaluations."""
+
+import contextlib
+import csv
+import math
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, TextIO
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["History"]
+
+_MEASURES = ("train_loss", "test_loss", "train_accuracy", "test_accuracy")
+
+
+class History:
+    """A record of one or more fits.
+
+    `MLP.fit` makes and fills it; read its attributes, plot it, or write it to a CSV file.
+    Steps are counted from 1: ``loss[0]`` belongs to step 1, and an evaluation at iteration 5
+    was made after step 5. Iteration 0 is an evaluation before the first step.
+
+    Parameters
+    ----------
+    steps_per_epoch : float, optional
+        How many steps see each training row once; without it `epochs` is nan.
+
+    Attributes
+    ----------
+    loss : numpy.ndarray of float64, shape (steps,)
+        The loss of each step's batch, before that step's update. Read-only.
+    iterations : numpy.ndarray of int64, shape (evaluations,)
+        The number of steps made, from the start of this history, before each evaluation.
+    epochs : numpy.ndarray of float64, shape (evaluations,)
+        The same in epochs, as a fraction.
+    train_loss, test_loss : numpy.ndarray of float64, shape (evaluations,)
+        The loss on training and test data at each evaluation; nan where an evaluation did
+        not measure it, and empty if none did.
+    train_accuracy, test_accuracy : numpy.ndarray of float64, shape (evaluations,)
+        Likewise the accuracies, from 0 to 1; empty for regression.
+    seconds : float
+        Total training time, evaluations included.
+    stop_reason : str
+        Why training ended, such as ``"finished"``; empty as long as it has not.
+    steps_per_epoch : float or None
+        As given; of the latest fit, once `extend` has been used.
+
+    Examples
+    --------
+    >>> from fastnn.history import History
+    >>> history = History(steps_per_epoch=2)
+    >>> history.record_steps([2.3, 1.9])
+    >>> history.record_evaluation(2, train_accuracy=0.5, test_accuracy=0.25)
+    >>> history.loss
+    array([2.3, 1.9])
+    >>> history.epochs
+    array([1.])
+    >>> history.seconds, history.stop_reason = 0.125, "finished"
+    >>> history
+    <History: 2 steps, loss 1.9, train accuracy 0.5000, test accuracy 0.2500, 0.12 s, finished>
+    """
+
+    def __init__(self, steps_per_epoch: float | None = None):
+        if steps_per_epoch is not None and not 0 < steps_per_epoch < math.inf:
+            raise ValueError(f"steps_per_epoch must be positive, not {steps_per_epoch}")
+        self.steps_per_epoch = steps_per_epoch
+        self.seconds = 0.0
+        self.stop_reason = ""
+        self._steps = 0
+        self._loss_chunks: list[np.ndarray] = []
+        self._iterations: list[int] = []
+        self._epochs: list[float] = []
+        self._measured: dict[str, list[float | None]] = {name: [] for name in _MEASURES}
+        self._earlier_steps = 0  # of the fits before the present one
+        self._earlier_epochs = 0.0
+
+    # ------------------------------------------------------------------ recording
+
+    def record_steps(self, loss: ArrayLike) -> None:
+        """Add the losses of the steps made since the last call.
+
+        Parameters
+        ----------
+        loss : array_like, shape (n,)
+            One loss per step. It is copied, so the caller may use the array again.
+
+        Raises
+        ------
+        ValueError
+            If `loss` is not one-dimensional.
+
+        Examples
+        --------
+        >>> from fastnn.history import History
+        >>> history = History()
+        >>> history.record_steps([0.5, 0.4])
+        >>> history.record_steps([0.3])
+        >>> history.steps
+        3
+        """
+        chunk = np.array(loss, dtype=np.float64)
+        if chunk.ndim != 1:
+            raise ValueError(f"losses must have one dimension, but their shape is {chunk.shape}")
+        self._steps += chunk.size
+        self._loss_chunks.append(chunk)
+
+    def record_evaluation(
+        self,
+        iteration: int,
+        *,
+        train_loss: float | None = None,
+        test_loss: float | None = None,
+        train_accuracy: float | None = None,
+        test_accuracy: float | None = None,
+    ) -> None:
+        """Add one evaluation.
+
+        Parameters
+        ----------
+        iteration : int
+            The number of steps made before it, counting from the start of this history.
+        train_loss, test_loss, train_accuracy, test_accuracy : float, optional
+            What was measured.
+
+        Raises
+        ------
+        ValueError
+            If `iteration` is negative or not greater than that of the last evaluation.
+
+        Examples
+        --------
+        >>> from fastnn.history import History
+        >>> history = History()
+        >>> history.record_evaluation(600, train_accuracy=0.9)
+        >>> history.iterations, history.train_accuracy, history.test_accuracy
+        (array([600]), array([0.9]), array([], dtype=float64))
+        """
+        last = self._iterations[-1] if self._iterations else -1
+        if iteration <= last:
+            raise ValueError(f"an evaluation at iteration {iteration} cannot follow one at {last}")
+        values = (train_loss, test_loss, train_accuracy, test_accuracy)
+        self._iterations.append(int(iteration))
+        self._epochs.append(self._epochs_after(iteration))
+        for name, value in zip(_MEASURES, values, strict=True):
+            self._measured[name].append(None if value is None else float(value))
+
+    def extend(self, other: "History") -> None:
+        """Add the record of a later fit, its iterations and epochs counted on from here.
+
+        An evaluation that `other` made before its first step is left out where this history
+        ends with one.
+
+        Parameters
+        ----------
+        other : History
+            The record of the later fit; it is not changed.
+
+        Examples
+        --------
+        >>> from fastnn.history import History
+        >>> first, second = History(), History()
+        >>> first.record_steps([0.5, 0.4])
+        >>> second.record_steps([0.3])
+        >>> second.record_evaluation(1, test_loss=0.2)
+        >>> first.extend(second)
+        >>> first.loss, first.iterations
+        (array([0.5, 0.4, 0.3]), array([3]))
+        """
+        steps, epochs = self._steps, self._epochs_after(self._steps)
+        last = self._iterations[-1] if self._iterations else -1
+        for place, iteration in enumerate(list(other._iterations)):  # may be self
+            if steps + iteration > last:
+                self._iterations.append(steps + iteration)
+                self._epochs.append(epochs + other._epochs[place])
+                for name, values in self._measured.items():
+                    values.append(other._measured[name][place])
+        self._earlier_epochs = epochs + other._earlier_epochs
+        self._earlier_steps = steps + other._earlier_steps
+        self._loss_chunks = [self.loss, other.loss]
+        self._steps += other._steps
+        self.steps_per_epoch = other.steps_per_epoch
+        self.seconds += other.seconds
+        self.stop_reason = other.stop_reason
+
+    def _epochs_after(self, iteration: int) -> float:
+        steps = iteration - self._earlier_steps
+        if steps == 0:
+            return self._earlier_epochs
+        return self._earlier_epochs + steps / (self.steps_per_epoch or math.nan)
+
+    # ------------------------------------------------------------------ reading
+
+    @property
+    def steps(self) -> int:
+        """The number of steps recorded."""
+        return self._steps
+
+    @property
+    def loss(self) -> np.ndarray:
+        """The loss of each step's batch before its update; float64, shape (steps,)."""
+        if len(self._loss_chunks) != 1:
+            self._loss_chunks = [np.concatenate([np.empty(0), *self._loss_chunks])]
+        loss = self._loss_chunks[0]
+        loss.flags.writeable = False  # it is the record itself, not a copy of it
+        return loss
+
+    @property
+    def iterations(self) -> np.ndarray:
+        """The number of steps made before each evaluation; int64, shape (evaluations,)."""
+        return np.array(self._iterations, dtype=np.int64)
+
+    @property
+    def epochs(self) -> np.ndarray:
+        """The number of epochs made before each evaluation; float64, shape (evaluations,)."""
+        return np.array(self._epochs, dtype=np.float64)
+
+    @property
+    def train_loss(self) -> np.ndarray:
+        """The loss on the training data; float64, shape (evaluations,) or empty."""
+        return self._measurements("train_loss")
+
+    @property
+    def test_loss(self) -> np.ndarray:
+        """The loss on the test data; float64, shape (evaluations,) or empty."""
+        return self._measurements("test_loss")
+
+    @property
+    def train_accuracy(self) -> np.ndarray:
+        """The accuracy on the training data; float64, shape (evaluations,) or empty."""
+        return self._measurements("train_accuracy")
+
+    @property
+    def test_accuracy(self) -> np.ndarray:
+        """The accuracy on the test data; float64, shape (evaluations,) or empty."""
+        return self._measurements("test_accuracy")
+
+    def _measurements(self, name: str) -> np.ndarray:
+        values = self._measured[name]
+        if all(value is None for value in values):
+            return np.empty(0)
+        return np.array(values, dtype=np.float64)  # None becomes nan
+
+    def __repr__(self) -> str:
+        parts = [f"{self._steps} step{'' if self._steps == 1 else 's'}"]
+        if self._steps:
+            last = next(chunk for chunk in reversed(self._loss_chunks) if chunk.size)
+            parts.append(f"loss {last[-1]:.4g}")
+        parts += [
+            f"{name.replace('_', ' ')} {value:{'.4f' if name.endswith('accuracy') else '.4g'}}"
+            for name, value in self._latest().items()
+        ]
+        parts.append(f"{self.seconds:.2f} s")
+        if self.stop_reason:
+            parts.append(self.stop_reason)
+        return f"<{type(self).__name__}: {', '.join(parts)}>"
+
+    def _latest(self) -> dict[str, float]:
+        """Return what the last evaluation measured: accuracies, or else losses."""
+        latest = {name: values[-1] for name, values in self._measured.items() if values}
+        found = {name: value for name, value in latest.items() if value is not None}
+        accuracies = {name: value for name, value in found.items() if name.endswith("accuracy")}
+        return accuracies or found
+
+    def plot(self, ax: "Axes | None" = None) -> "Axes":
+        """Draw the loss of each step and the accuracies over the iterations.
+
+        Parameters
+        ----------
+        ax : matplotlib.axes.Axes, optional
+            Where to draw. Without it a new figure is made with pyplot, so that a notebook
+            shows it.
+
+        Returns
+        -------
+        matplotlib.axes.Axes
+            The axes of the loss; see `fastnn.plots.history`.
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed: ``pip install "fastnn[plots]"``.
+
+        Examples
+        --------
+        >>> from matplotlib.figure import Figure
+        >>> from fastnn.history import History
+        >>> history = History()
+        >>> history.record_steps([2.3, 1.9, 1.2])
+        >>> history.plot(Figure().add_subplot()).get_xlabel()
+        'iteration'
+        """
+        from fastnn import plots  # late: matplotlib is optional
+
+        return plots.history(self, ax=ax)
+
+    def to_csv(self, path: str | os.PathLike[str]) -> None:
+        """Write the record as a table, one row per step.
+
+        The columns are ``iteration, loss, train_loss, test_loss, train_accuracy,
+        test_accuracy``; those of the evaluations are empty in rows of steps after which none
+        was made. An evaluation before the first step has a row of its own, with iteration 0.
+        Numbers are written so that reading them gives the same float64 again. The file is
+        put in its place only when it is complete.
+
+        Parameters
+        ----------
+        path : str or os.PathLike
+            The file to write, exactly as named.
+
+        Raises
+        ------
+        OSError
+            If it cannot be written; what was at `path` before is then still there.
+
+        Examples
+        --------
+        >>> import pathlib, tempfile
+        >>> from fastnn.history import History
+        >>> history = History()
+        >>> history.record_steps([0.5, 0.25])
+        >>> history.record_evaluation(2, test_loss=0.125)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = pathlib.Path(folder, "history.csv")
+        ...     history.to_csv(path)
+        ...     print(path.read_text(), end="")
+        iteration,loss,train_loss,test_loss,train_accuracy,test_accuracy
+        1,0.5,,,,
+        2,0.25,,0.125,,
+        """
+        with _replacing(os.fsdecode(path)) as file:
+            table = csv.writer(file, lineterminator="\n")
+            table.writerow(["iteration", "loss", *_MEASURES])
+            table.writerows(self._rows())
+
+    def _rows(self) -> Iterator[list[Any]]:
+        """Yield the rows of the table; None is an empty field."""
+        measured = dict(
+            zip(self._iterations, zip(*self._measured.values(), strict=True), strict=True)
+        )
+        nothing = (None,) * len(_MEASURES)
+        if 0 in measured:
+            yield [0, None, *measured[0]]
+        for iteration, loss in enumerate(self.loss.tolist(), start=1):
+            yield [iteration, loss, *measured.get(iteration, nothing)]
+        for iteration in self._iterations:
+            if iteration > self._steps:
+                yield [iteration, None, *measured[iteration]]
+
+
+@contextlib.contextmanager
+def _replacing(path: str) -> Iterator[TextIO]:
+    """Open a text file that takes the place of the one at `path` when all has gone well."""
+    target = os.path.realpath(path)
+    if os.path.exists(target) and not os.path.isfile(target):
+        # A terminal, a pipe: nothing to replace. For a folder this gives the usual error.
+        with open(path, "w", newline="", encoding="utf-8") as file:
+            yield file
+        return
+    temporary = os.path.join(os.path.dirname(target), f".fastnn-{uuid.uuid4().hex}.tmp")
+    try:
+        with open(temporary, "x", newline="", encoding="utf-8") as file:
+            if os.path.exists(target):
+                shutil.copymode(target, temporary)
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, target)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        if isinstance(error, OSError):  # it would name the temporary file, or none
+            error.filename, error.filename2 = path, None
+        raise
