@@ -54,7 +54,7 @@ def run(entry: Entry, work: float, *args: Any) -> Any:
     object
         What the kernel returns.
     """
-    if work < PARALLEL_WORK or entry.parallel is entry.serial:
+    if work < _threshold.work or entry.parallel is entry.serial:
         return entry.serial(1, *args)
     process = _this_process()
     if not process.lock.acquire(blocking=False):
@@ -66,6 +66,33 @@ def run(entry: Entry, work: float, *args: Any) -> Any:
         return _call_masked(entry.parallel, plan, args)
     finally:
         process.lock.release()
+
+
+def most_chunks(work: float) -> int:
+    """Bound of the chunks that `run` cuts this much work into, for scratch that they do not share.
+
+    It does not follow `set_num_threads`, which may be called while the scratch is in use.
+    """
+    if work < _threshold.work:
+        return 1
+    return int(min(numba.config.NUMBA_NUM_THREADS, _this_process().own_limit))
+
+
+@contextlib.contextmanager
+def forced(parallel: bool) -> Iterator[None]:
+    """Within this block, in this thread, run all work in parallel if that is safe, or none."""
+    before, _threshold.work = _threshold.work, 0 if parallel else math.inf
+    try:
+        yield
+    finally:
+        _threshold.work = before
+
+
+class _Threshold(threading.local):
+    work: float = PARALLEL_WORK
+
+
+_threshold = _Threshold()
 
 
 class _Plan(NamedTuple):

@@ -1,0 +1,208 @@
+"""The gate: arguments are checked and cast here once, so that kernels need not.
+
+Every refusal is one `ValueError` or `TypeError` that names the argument, says
+what it was and what is allowed.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import operator
+from typing import Any
+
+import numpy as np
+
+from fastnn import runtime
+from fastnn.kernels.nonzeros import compress_rows, inspect_rows
+
+# Below this share of nonzeros the kernels that skip zeros win (bench/README.md).
+SPARSE_BELOW = 0.4
+# Narrower inputs gain nothing from lists; a few rows do not pay for making them.
+SPARSE_WIDTH = 32
+SPARSE_ROWS = 8
+
+
+class Samples:
+    """Rows of input data in the form that the kernels read: dense, or compressed.
+
+    Attributes
+    ----------
+    arguments : tuple
+        ``sparse, x, start, column, value`` as the kernels take them; whichever
+        form is not used is empty.
+    """
+
+    def __init__(self, x: np.ndarray, counts: np.ndarray):
+        self.rows, width = x.shape
+        nonzeros = int(counts.sum())
+        few = nonzeros < SPARSE_BELOW * x.size
+        self.sparse = bool(few and width >= SPARSE_WIDTH and self.rows >= SPARSE_ROWS)
+        start, column, value = np.empty(0, np.int64), np.empty(0, np.int32), x[:0].ravel()
+        if self.sparse:
+            start = np.zeros(self.rows + 1, np.int64)
+            np.cumsum(counts, out=start[1:])
+            column, value = np.empty(nonzeros, np.int32), np.empty(nonzeros, x.dtype)
+            runtime.run(compress_rows, x.size, x, start, column, value)
+            x = np.empty((0, width), x.dtype)
+        self.arguments = (self.sparse, x, start, column, value)
+
+
+def samples(x: Any, width: int, dtype: np.dtype, name: str = "x") -> Samples:
+    """Inputs as `Samples`: a finite numeric array of shape (N, width), N > 0."""
+    array = matrix(x, width, dtype, name)
+    counts = np.empty(len(array), np.int64)
+    runtime.run(inspect_rows, array.size, array, counts)
+    if counts.min() < 0:
+        _refuse_not_finite(x, array, name)
+    return Samples(array, counts)
+
+
+def matrix(x: Any, width: int, dtype: np.dtype, name: str) -> np.ndarray:
+    """Numbers of shape (N, width), N > 0, as a C-contiguous array that kernels can take."""
+    array = numbers(x, name)
+    if array.ndim != 2 or array.shape[1] != width:
+        hint = ""
+        if array.ndim == 1 and array.size == width:
+            hint = f"; one row is {name}.reshape(1, -1)"
+        elif array.ndim == 1 and width == 1:
+            hint = f"; a column is {name}.reshape(-1, 1)"
+        raise ValueError(f"{name} must have shape (rows, {width}), got {array.shape}{hint}")
+    if len(array) == 0:
+        raise ValueError(f"{name} must have at least one row, got shape {array.shape}")
+    return kernel_array(array, dtype)
+
+
+def numbers(x: Any, name: str) -> np.ndarray:
+    """`x` as an array of real numbers, of whatever dtype they are."""
+    try:
+        array = np.asarray(x)
+    except ValueError as error:
+        raise ValueError(f"{name} must be an array of numbers: {error}") from None
+    if array.dtype.kind not in "biuf":
+        raise TypeError(f"{name} must hold real numbers, got dtype {array.dtype}")
+    return array
+
+
+def kernel_array(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """`array` contiguous, aligned, native and of `dtype`: one type for the kernels.
+
+    A read-only array would be a type, so a build, of its own: it is handed on
+    through an alias that may be written, which the kernels never do.
+    """
+    with np.errstate(over="ignore"):
+        array = np.require(array, dtype, ["C", "A"])
+    if array.flags.writeable or array.size == 0:
+        return array
+    memory = (ctypes.c_byte * array.nbytes).from_address(array.ctypes.data)
+    alias = np.frombuffer(memory, dtype).reshape(array.shape)
+    memory._owner = array  # type: ignore[attr-defined]  # keeps the memory alive
+    return alias
+
+
+def _refuse_not_finite(x: Any, array: np.ndarray, name: str) -> None:
+    row, column = np.argwhere(~np.isfinite(array))[0]
+    found = np.asarray(x)[row, column]
+    if np.isfinite(found):
+        raise ValueError(f"{name}[{row}, {column}] is {found}, too large for {array.dtype}")
+    raise ValueError(f"{name} must be finite, got {found} at {name}[{row}, {column}]")
+
+
+def labels(t: Any, rows: int, classes: int, name: str = "t") -> np.ndarray:
+    """Class numbers, shape (rows,), from labels (rows,) or one-hot rows (rows, classes)."""
+    array = numbers(t, name)
+    if array.shape == (rows, classes):
+        return _labels_of_one_hot(array, name)
+    if array.shape != (rows,):
+        raise ValueError(
+            f"{name} must be labels of shape ({rows},) or one-hot of shape ({rows}, {classes}), "
+            f"got shape {array.shape}"
+        )
+    if array.dtype.kind == "f" and not np.all(array == np.floor(array)):
+        bad = array[~(array == np.floor(array))][0]
+        raise ValueError(f"{name} must hold integer labels, got {bad}")
+    low, high = array.min(), array.max()
+    if low < 0 or high >= classes:
+        bad = low if low < 0 else high
+        raise ValueError(f"{name} must hold labels from 0 to {classes - 1}, got {bad}")
+    return np.ascontiguousarray(array, np.int64)
+
+
+def _labels_of_one_hot(array: np.ndarray, name: str) -> np.ndarray:
+    if not (np.all((array == 0) | (array == 1)) and np.all(array.sum(axis=1) == 1)):
+        row = int(np.argmax(~((array == 0) | (array == 1)).all(axis=1) | (array.sum(axis=1) != 1)))
+        raise ValueError(f"{name} must be one-hot (a single 1 in each row), got {array[row]}")
+    return array.argmax(axis=1)
+
+
+def targets(
+    t: Any, rows: int, outputs: int, dtype: np.dtype, name: str = "t", unit: bool = False
+) -> np.ndarray:
+    """Real targets of shape (rows, outputs), also given as (rows,) for one output."""
+    array = numbers(t, name)
+    if array.ndim == 1 and outputs == 1:
+        array = array[:, np.newaxis]
+    if array.shape != (rows, outputs):
+        also = f" or ({rows},)" if outputs == 1 else ""
+        raise ValueError(
+            f"{name} must have shape ({rows}, {outputs}){also}, got {np.shape(np.asarray(t))}"
+        )
+    ready = kernel_array(array, dtype)
+    if not np.isfinite(ready).all():
+        _refuse_not_finite(array, ready, name)
+    if unit and (ready.min() < 0 or ready.max() > 1):
+        bad = ready.min() if ready.min() < 0 else ready.max()
+        raise ValueError(f"{name} must lie in 0 .. 1 for binary cross entropy, got {bad}")
+    return ready
+
+
+def batches(value: Any, rows: int) -> np.ndarray:
+    """Row numbers of every batch, shape (iterations, batch_size)."""
+    array = numbers(value, "batches")
+    if array.dtype.kind not in "iu":
+        raise TypeError(f"batches must hold integers, got dtype {array.dtype}")
+    if array.ndim != 2 or array.size == 0:
+        raise ValueError(
+            f"batches must have shape (iterations, batch_size), both positive, got {array.shape}"
+        )
+    low, high = array.min(), array.max()
+    if low < 0 or high >= rows:
+        bad = low if low < 0 else high
+        raise ValueError(f"batches must hold row numbers from 0 to {rows - 1}, got {bad}")
+    return np.ascontiguousarray(array, np.int64)
+
+
+def positive_integer(value: Any, name: str) -> int:
+    """A whole number of at least 1."""
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name} must be a positive integer, got {value!r}") from None
+    if isinstance(value, bool):
+        raise TypeError(f"{name} must be a positive integer, got {value!r}")
+    if number < 1:
+        raise ValueError(f"{name} must be a positive integer, got {number}")
+    return number
+
+
+def real_number(value: Any, name: str, low: float, above: bool = False) -> float:
+    """A finite number of at least (or above) `low`."""
+    if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
+        raise TypeError(f"{name} must be a number, got {value!r}")
+    number = float(value)
+    if not np.isfinite(number) or number < low or (above and number == low):
+        bound = "above" if above else "at least"
+        raise ValueError(f"{name} must be a finite number {bound} {low:g}, got {value!r}")
+    return number
+
+
+def choice(value: Any, allowed: Any, name: str) -> Any:
+    """One of the names in `allowed`."""
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be one of {_listed(allowed)}, got {value!r}")
+    if value not in allowed:
+        raise ValueError(f"{name} must be one of {_listed(allowed)}, got {value!r}")
+    return value
+
+
+def _listed(allowed: Any) -> str:
+    return ", ".join(repr(name) for name in allowed)

@@ -1,0 +1,190 @@
+"""Elementary functions and activations, on tiles of any shape.
+
+The exponential and the logarithm are our own: those of libm are called lane by
+lane and differ between machines in the last bits.  Their coefficients are the
+power series', cut where the next term is far below the last place; the bounds
+in units of the last place are held by tests/test_activations.py.
+"""
+
+import math
+
+from fastnn.jit import inner
+from fastnn.lanes import (
+    absolute,
+    copysign,
+    exponent_part,
+    fma,
+    is_single,
+    like,
+    load,
+    mantissa_part,
+    maximum,
+    polynomial,
+    store,
+    times_power_of_two,
+    where_less,
+)
+
+IDENTITY, RELU, LEAKY_RELU, SIGMOID, TANH, SOFTPLUS = range(6)
+
+ACTIVATION_CODES = {
+    "identity": IDENTITY,
+    "relu": RELU,
+    "leaky_relu": LEAKY_RELU,
+    "sigmoid": SIGMOID,
+    "tanh": TANH,
+    "softplus": SOFTPLUS,
+}
+
+LEAK = 0.01  # slope of leaky_relu below zero, PyTorch's default
+
+_EXPM1_32 = tuple(1 / math.factorial(k) for k in range(7, 1, -1))
+_EXPM1_64 = tuple(1 / math.factorial(k) for k in range(13, 1, -1))
+# 2 atanh(s) / s as a series in s * s: log(m) has s * s < 0.03, log1p(u) s * s < 0.12.
+_LOG_32 = tuple(2 / (2 * k + 1) for k in range(4, 0, -1))
+_LOG_64 = tuple(2 / (2 * k + 1) for k in range(10, 0, -1))
+_LOG1P_32 = tuple(2 / (2 * k + 1) for k in range(7, 0, -1))
+_LOG1P_64 = tuple(2 / (2 * k + 1) for k in range(16, 0, -1))
+
+
+@inner
+def _exp_parts(x):
+    """``scale`` and ``p`` with ``exp(x) = scale * (1 + p)``; scale is a power of two."""
+    # n = round(x / ln 2): adding 1.5 * 2**mantissa_bits leaves n in the low bits.
+    if is_single(x):
+        shift = like(x, 12582912.0)
+        shifted = fma(x, like(x, 1 / math.log(2)), shift)
+        n = shift - shifted
+        r = fma(n, like(x, 0.693145751953125), x)
+        r = fma(n, like(x, 1.4286068203094173e-06), r)
+        p = polynomial(r, _EXPM1_32)
+    else:
+        shift = like(x, 6755399441055744.0)
+        shifted = fma(x, like(x, 1 / math.log(2)), shift)
+        n = shift - shifted
+        r = fma(n, like(x, 0.6931471796706319), x)
+        r = fma(n, like(x, 8.893134238886677e-10), r)
+        p = polynomial(r, _EXPM1_64)
+    return times_power_of_two(like(x, 1), shifted), fma(p, r * r, r)
+
+
+@inner
+def exp(x):
+    """``e**x`` for x up to 88 (float32) or 709 (float64); 0 where it is no normal number."""
+    scale, p = _exp_parts(x)
+    smallest = like(x, -87.3) if is_single(x) else like(x, -708.3)
+    return where_less(x, smallest, like(x, 0), fma(scale, p, scale))
+
+
+@inner
+def expm1(x):
+    """``e**x - 1`` without cancellation, for x as in `exp`."""
+    scale, p = _exp_parts(x)
+    smallest = like(x, -87.3) if is_single(x) else like(x, -708.3)
+    return where_less(x, smallest, like(x, -1), fma(scale, p, scale - like(x, 1)))
+
+
+@inner
+def log(x):
+    """Natural logarithm of a positive normal number."""
+    m, e = mantissa_part(x), exponent_part(x)
+    # m in [0.7, 1.4), so that s is small and log(1) is exactly 0.
+    too_large = like(x, math.sqrt(2))
+    e = where_less(too_large, m, e + like(x, 1), e)
+    m = where_less(too_large, m, m * like(x, 0.5), m)
+    s = (m - like(x, 1)) / (m + like(x, 1))
+    square = s * s
+    if is_single(x):
+        tail = polynomial(square, _LOG_32)
+        low = fma(e, like(x, 1.4286068203094173e-06), s * (square * tail))
+        high = like(x, 0.693145751953125)
+    else:
+        tail = polynomial(square, _LOG_64)
+        low = fma(e, like(x, 8.893134238886677e-10), s * (square * tail))
+        high = like(x, 0.6931471796706319)
+    return fma(e, high, fma(like(x, 2), s, low))
+
+
+@inner
+def log1p(u):
+    """``log(1 + u)`` without cancellation, for u in [0, 1]."""
+    s = u / (u + like(u, 2))
+    square = s * s
+    tail = polynomial(square, _LOG1P_32) if is_single(u) else polynomial(square, _LOG1P_64)
+    return fma(like(u, 2), s, s * (square * tail))
+
+
+@inner
+def sigmoid(z):
+    """``1 / (1 + exp(-z))``, finite for any z."""
+    e = exp(like(z, 0) - absolute(z))
+    return where_less(z, like(z, 0), e, like(z, 1)) / (like(z, 1) + e)
+
+
+@inner
+def tanh(z):
+    """Hyperbolic tangent, finite for any z."""
+    e = expm1(like(z, -2) * absolute(z))
+    return copysign(e / (like(z, 2) + e), z)
+
+
+@inner
+def softplus(z):
+    """``log(1 + exp(z))``, finite for any finite z."""
+    return maximum(like(z, 0), z) + log1p(exp(like(z, 0) - absolute(z)))
+
+
+@inner
+def activate(code, z):
+    """Output ``y`` of an activation for its input ``z``."""
+    if code == RELU:
+        return maximum(like(z, 0), z)
+    if code == LEAKY_RELU:
+        return where_less(z, like(z, 0), z * like(z, LEAK), z)
+    if code == SIGMOID:
+        return sigmoid(z)
+    if code == TANH:
+        return tanh(z)
+    if code == SOFTPLUS:
+        return softplus(z)
+    return z
+
+
+@inner
+def slope(code, y):
+    """Derivative of an activation as a function of its output ``y``."""
+    one = like(y, 1)
+    if code == RELU:
+        return where_less(like(y, 0), y, one, like(y, 0))
+    if code == LEAKY_RELU:
+        return where_less(like(y, 0), y, one, like(y, LEAK))
+    if code == SIGMOID:
+        return y * (one - y)
+    if code == TANH:
+        return one - y * y
+    if code == SOFTPLUS:
+        return like(y, 0) - expm1(like(y, 0) - y)
+    return one
+
+
+@inner
+def activation_forward(code, rows, vectors, lanes, Y, y, stride):
+    """Replace a block of inputs z by outputs ``activate(code, z)``."""
+    if code == IDENTITY:
+        return
+    for r in range(rows):
+        for v in range(vectors):
+            at = y + r * stride + v * lanes
+            store(Y, at, 0, activate(code, load(Y, at, 0, 1, 1)))
+
+
+@inner
+def activation_backward(code, rows, vectors, lanes, Y, y, D, d, stride):
+    """Turn a block of ``dy`` into ``dz = dy * slope(y)``; Y and D share their stride."""
+    if code == IDENTITY:
+        return
+    for r in range(rows):
+        for v in range(vectors):
+            at = r * stride + v * lanes
+            dy = load(D, d + at, 0, 1, 1)
+            store(D, d + at, 0, dy * slope(code, load(Y, y + at, 0, 1, 1)))

@@ -1,0 +1,127 @@
+"""Matrix products on register tiles.
+
+One routine, `multiply`, makes all three products of a layer: outputs
+``x @ W + b``, input deltas ``dz @ W.T`` and weight gradients ``x.T @ dz``.
+They differ in the strides of the left matrix; ``W.T``, whose rows are not
+contiguous, is first copied panel by panel.
+"""
+
+import numpy as np
+
+from fastnn.jit import inner
+from fastnn.lanes import TILE_ROWS, TILE_VECTORS, VECTOR_BYTES, load, rank_one, splat, store
+
+# Indices summed per pass: the part of B that is in use (256 x 64 bytes) and the
+# rows of A that meet it then stay in a first-level cache of 32 KiB.
+K_BLOCK = 256
+
+
+# Plain 0 and 1 are types of their own to Numba, and every mix of them one more build.
+ZERO, ONE = np.int64(0), np.int64(1)
+
+
+def _make_tile(rows, vectors):
+    @inner
+    def tile(K, A, a, a_row, a_col, B, b, b_row, S, s, s_row, C, c, c_row):
+        total = load(S, s, s_row, rows, vectors)
+        for k in range(K):
+            total = rank_one(total, A, a + k * a_col, a_row, B, b + k * b_row)
+        store(C, c, c_row, total)
+
+    return tile
+
+
+def _make_strip(rows, vectors):
+    """Code for ``M // rows`` tiles of `rows` rows, over all N columns."""
+    wide, narrow = _make_tile(rows, vectors), _make_tile(rows, 1)
+
+    @inner
+    def strip(M, N, K, A, a, a_row, a_col, B, b, b_row, S, s, s_row, C, c, c_row):
+        lanes = VECTOR_BYTES // A.itemsize
+        n = 0
+        # Columns outside, rows inside: a panel of B is used by all rows while it is cached.
+        while n + vectors * lanes <= N:
+            for m in range(0, M - rows + 1, rows):
+                wide(K, A, a + m * a_row, a_row, a_col, B, b + n, b_row,
+                     S, s + m * s_row + n, s_row, C, c + m * c_row + n, c_row)  # fmt: skip
+            n += vectors * lanes
+        if vectors > 1:
+            while n < N:
+                for m in range(0, M - rows + 1, rows):
+                    narrow(K, A, a + m * a_row, a_row, a_col, B, b + n, b_row,
+                           S, s + m * s_row + n, s_row, C, c + m * c_row + n, c_row)  # fmt: skip
+                n += lanes
+
+    return strip
+
+
+# Eight vector registers of totals at least, or the latency of the multiply-add shows.
+_strip_full = _make_strip(TILE_ROWS, TILE_VECTORS)
+_strip_4 = _make_strip(4, TILE_VECTORS)
+_strip_2 = _make_strip(2, 2)
+_strip_1 = _make_strip(1, 4)
+
+
+@inner
+def _multiply_block(M, N, K, A, a, a_row, a_col, B, b, b_row, S, s, s_row, C, c, c_row):
+    m = M - M % TILE_ROWS
+    _strip_full(m, N, K, A, a, a_row, a_col, B, b, b_row, S, s, s_row, C, c, c_row)
+    left = M - m - (M - m) % 4
+    if left:
+        _strip_4(left, N, K, A, a + m * a_row, a_row, a_col, B, b, b_row,
+                 S, s + m * s_row, s_row, C, c + m * c_row, c_row)  # fmt: skip
+        m += left
+    if M - m >= 2:
+        _strip_2(2, N, K, A, a + m * a_row, a_row, a_col, B, b, b_row,
+                 S, s + m * s_row, s_row, C, c + m * c_row, c_row)  # fmt: skip
+        m += 2
+    if M > m:
+        _strip_1(1, N, K, A, a + m * a_row, a_row, a_col, B, b, b_row,
+                 S, s + m * s_row, s_row, C, c + m * c_row, c_row)  # fmt: skip
+
+
+@inner
+def multiply(M, N, K, A, a, a_row, a_col, B, b, b_row, S, s, s_row, C, c, c_row):
+    """``C = S + A @ B`` for A (M, K), B (K, N), S and C (M, N).
+
+    Element (m, k) of A is ``A[a + m * a_row + k * a_col]``; rows of B, S and C
+    lie ``b_row``, ``s_row``, ``c_row`` apart and are contiguous.  N counts whole
+    vectors.  ``s_row = 0`` starts every row from the same vector, say a bias.
+    C may be S, not A or B.
+    """
+    first = min(K, K_BLOCK)
+    _multiply_block(M, N, first, A, a, a_row, a_col, B, b, b_row, S, s, s_row, C, c, c_row)
+    for k in range(first, K, K_BLOCK):
+        _multiply_block(M, N, min(K_BLOCK, K - k), A, a + k * a_col, a_row, a_col,
+                        B, b + k * b_row, b_row, C, c, c_row, C, c, c_row)  # fmt: skip
+
+
+@inner
+def multiply_transposed(M, N, K, A, a, a_row, W, w, w_row, S, s, s_row, C, c, c_row, panel):
+    """``C = S + A @ W.T`` for W with N rows of K elements.
+
+    The columns of C beyond N, up to a whole vector, become those of S.
+    ``panel`` is scratch for K vectors.
+    """
+    lanes = VECTOR_BYTES // A.itemsize
+    zero = A.dtype.type(0)
+    for n in range(0, N, lanes):
+        inside = min(lanes, N - n)
+        for k in range(K):
+            if inside < lanes:
+                store(panel, k * lanes, 0, splat(zero, 1, 1))
+            for row in range(inside):
+                panel[k * lanes + row] = W[w + (n + row) * w_row + k]
+        multiply(M, lanes, K, A, a, a_row, ONE, panel, ZERO, lanes,
+                 S, s + (n if s_row else 0), s_row, C, c + n, c_row)  # fmt: skip
+
+
+@inner
+def column_sums(M, N, A, a, a_row, C, c):
+    """``C[n] = A[0, n] + A[1, n] + ...``, N in whole vectors."""
+    lanes = VECTOR_BYTES // A.itemsize
+    for n in range(0, N, lanes):
+        total = splat(A.dtype.type(0), 1, 1)
+        for m in range(M):
+            total = total + load(A, a + m * a_row + n, 0, 1, 1)
+        store(C, c + n, 0, total)

@@ -1,0 +1,219 @@
+"""A training step as two sweeps, and the entries that Python calls.
+
+Row sweep: a block of rows goes through the whole network, forwards and back,
+while it is in cache; blocks are independent.  Weight sweep: a block of one
+layer's weights sums its gradient over the batch and is updated on the spot;
+blocks are independent.  So a step is two parallel loops for any depth, and no
+sum crosses a thread.
+
+A network is data, not type: ``plan`` has a row of integers per layer (the
+columns are named below), so one compiled build per precision serves all.
+"""
+
+import numpy as np
+from numba import prange
+
+from fastnn.jit import entry, inner
+from fastnn.kernels.activations import activation_backward, activation_forward
+from fastnn.kernels.affine import ONE, ZERO, column_sums, multiply, multiply_transposed
+from fastnn.kernels.losses import loss_backward, loss_forward, outputs_forward
+from fastnn.kernels.nonzeros import nonzeros_backward, nonzeros_forward
+from fastnn.kernels.updates import update_block
+from fastnn.lanes import TILE_ROWS, VECTOR_BYTES
+
+# Columns of `plan`.  Offsets and distances count elements of the array named.
+INPUTS, OUTPUTS = 0, 1
+W, W_ROW, B = 2, 3, 4  # weights and biases in `params`; a row of weights is padded
+ACTIVATION = 5
+X, X_ROW = 6, 7  # the layer's inputs in `values`, a row per row of the batch
+Y, Y_ROW = 8, 9  # its outputs, in `values`
+D = 10  # dz in `deltas`, rows as those of Y
+PLAN_COLUMNS = 11
+
+# Rows that pass through the network together.
+ROW_BLOCK = 96
+# Weights whose gradient is summed together: 96 x 256 float32 are 96 KiB, a
+# fifth of a second-level cache.
+WEIGHT_ROWS = 96
+WEIGHT_VECTORS = 16
+
+# `work`, scratch of a thread: zeros to start sums from, a block of gradients, a panel.
+GRADIENT = np.int64(WEIGHT_VECTORS * VECTOR_BYTES)  # elements; more than enough for any dtype
+PANEL = GRADIENT + WEIGHT_ROWS * WEIGHT_VECTORS * VECTOR_BYTES // 4
+
+
+@inner
+def forward_rows(plan, params, sparse, x, start, column, value, batch, slot, values,
+                 cursor, last):  # fmt: skip
+    """Send rows `batch` of the data through all layers, in rows ``slot ..`` of `values`.
+
+    The last layer's activation is left to the loss.
+    """
+    lanes = VECTOR_BYTES // params.itemsize
+    rows = batch.size
+    for layer in range(plan.shape[0]):
+        p = plan[layer]
+        I, vectors = p[INPUTS], (p[OUTPUTS] + lanes - 1) // lanes
+        y = p[Y] + slot * p[Y_ROW]
+        if layer == 0 and sparse:
+            nonzeros_forward(batch, I, vectors, start, column, value, params, p[W], p[W_ROW],
+                             p[B], values, y, p[Y_ROW], cursor, last)  # fmt: skip
+        else:
+            at = p[X] + slot * p[X_ROW]
+            if layer == 0:
+                for r in range(rows):
+                    for i in range(I):
+                        values[at + r * p[X_ROW] + i] = x[batch[r], i]
+            multiply(rows, vectors * lanes, I, values, at, p[X_ROW], ONE, params, p[W], p[W_ROW],
+                     params, p[B], ZERO, values, y, p[Y_ROW])  # fmt: skip
+        activation_forward(p[ACTIVATION], rows, vectors, lanes, values, y, p[Y_ROW])
+
+
+@inner
+def loss_rows(plan, loss, labels, targets, batch, slot, scale, values, deltas, row_loss,
+              with_deltas):  # fmt: skip
+    """Outputs, losses and, if asked for, deltas of rows that have come through."""
+    p = plan[plan.shape[0] - 1]
+    O, T = p[OUTPUTS], targets.ravel()
+    for r in range(batch.size):
+        label = labels[batch[r]] if labels.size else 0
+        t, y = batch[r] * O, p[Y] + (slot + r) * p[Y_ROW]
+        row_loss[r] = loss_forward(loss, O, label, T, t, values, y)
+        if with_deltas:
+            d = p[D] + (slot + r) * p[Y_ROW]
+            loss_backward(loss, O, label, T, t, scale, values, y, deltas, d)
+
+
+@inner
+def backward_rows(plan, params, slot, rows, values, deltas, work):
+    """Deltas of all layers but the last, whose deltas are given."""
+    lanes = VECTOR_BYTES // params.itemsize
+    for layer in range(plan.shape[0] - 1, 0, -1):
+        p, below = plan[layer], plan[layer - 1]
+        d, y = below[D] + slot * below[Y_ROW], below[Y] + slot * below[Y_ROW]
+        multiply_transposed(rows, p[INPUTS], p[OUTPUTS], deltas, p[D] + slot * p[Y_ROW], p[Y_ROW],
+                            params, p[W], p[W_ROW], work, ZERO, ZERO, deltas, d, below[Y_ROW],
+                            work[PANEL:])  # fmt: skip
+        vectors = (p[INPUTS] + lanes - 1) // lanes
+        activation_backward(below[ACTIVATION], rows, vectors, lanes, values, y, deltas, d,
+                            below[Y_ROW])  # fmt: skip
+
+
+@inner
+def row_sweep(chunk, chunks, plan, loss, params, sparse, x, start, column, value, labels, targets,
+              batch, values, deltas, work, cursor, last, row_loss):  # fmt: skip
+    """A chunk's share of the rows of a batch: outputs, losses and deltas."""
+    scale = params.dtype.type(1) / params.dtype.type(batch.size)
+    end = batch.size * (chunk + 1) // chunks
+    for first in range(batch.size * chunk // chunks, end, ROW_BLOCK):
+        rows = batch[first : min(first + ROW_BLOCK, end)]
+        forward_rows(plan, params, sparse, x, start, column, value, rows, first, values,
+                     cursor[chunk], last[chunk])  # fmt: skip
+        loss_rows(plan, loss, labels, targets, rows, first, scale, values, deltas,
+                  row_loss[first:], True)  # fmt: skip
+        backward_rows(plan, params, first, rows.size, values, deltas, work[chunk])
+
+
+@inner
+def weight_sweep(chunk, chunks, plan, rule, hyper, params, memory, sparse, start, column, value,
+                 index, values, deltas, work, cursor, last):  # fmt: skip
+    """A chunk's share of every layer's weights: gradient and update."""
+    lanes = VECTOR_BYTES // params.itemsize
+    for layer in range(plan.shape[0]):
+        p = plan[layer]
+        I, vectors = p[INPUTS], (p[OUTPUTS] + lanes - 1) // lanes
+        # Odd layers are dealt from the other end, so that remainders even out.
+        share = chunk if layer % 2 == 0 else chunks - 1 - chunk
+        tiles = (I + TILE_ROWS - 1) // TILE_ROWS
+        low = tiles * share // chunks * TILE_ROWS
+        high = min(I, tiles * (share + 1) // chunks * TILE_ROWS)
+        if layer == 0 and sparse:
+            nonzeros_backward(index, low, high, vectors, start, column, value,
+                              deltas, p[D], p[Y_ROW], rule, hyper, params, memory, p[W], p[W_ROW],
+                              work[chunk], GRADIENT, cursor[chunk], last[chunk])  # fmt: skip
+        else:
+            _dense_weights(p, low, high, vectors, lanes, rule, hyper, params, memory, index.size,
+                           values, deltas, work[chunk])  # fmt: skip
+        if share == chunks - 1:
+            _biases(p, vectors, lanes, rule, hyper, params, memory, index.size, deltas,
+                    work[chunk])  # fmt: skip
+
+
+@inner
+def _dense_weights(p, low, high, vectors, lanes, rule, hyper, params, memory, batch,
+                   values, deltas, work):  # fmt: skip
+    for v in range(0, vectors, WEIGHT_VECTORS):
+        N = min(WEIGHT_VECTORS, vectors - v) * lanes
+        for i in range(low, high, WEIGHT_ROWS):
+            M = min(WEIGHT_ROWS, high - i)
+            multiply(M, N, batch, values, p[X] + i, ONE, p[X_ROW], deltas, p[D] + v * lanes,
+                     p[Y_ROW], work, ZERO, ZERO, work, GRADIENT, N)  # fmt: skip
+            update_block(rule, hyper, M, N, work, GRADIENT, N, params, memory,
+                         p[W] + i * p[W_ROW] + v * lanes, p[W_ROW])  # fmt: skip
+
+
+@inner
+def _biases(p, vectors, lanes, rule, hyper, params, memory, batch, deltas, work):
+    for v in range(0, vectors, WEIGHT_VECTORS):
+        N = min(WEIGHT_VECTORS, vectors - v) * lanes
+        column_sums(batch, N, deltas, p[D] + v * lanes, p[Y_ROW], work, GRADIENT)
+        update_block(rule, hyper, ONE, N, work, GRADIENT, N, params, memory, p[B] + v * lanes, ZERO)
+
+
+@entry
+def train(chunks, plan, loss, rule, hyper, params, memory, sparse, x, start, column, value,
+          labels, targets, index, begin, values, deltas, work, cursor, last,
+          row_loss, step_loss):  # fmt: skip
+    """Run the steps whose batches are ``index[begin[s] : begin[s + 1]]``.
+
+    Records the mean loss of each batch before its update in ``step_loss``.
+    Stops before the update of a step whose loss is not finite; returns the
+    number of updates made.
+    """
+    for s in range(begin.size - 1):
+        batch = index[begin[s] : begin[s + 1]]
+        for c in prange(chunks):
+            row_sweep(c, chunks, plan, loss, params, sparse, x, start, column, value, labels,
+                      targets, batch, values, deltas, work, cursor, last, row_loss)  # fmt: skip
+        total = 0.0
+        for r in range(batch.size):
+            total += row_loss[r]
+        step_loss[s] = total / batch.size
+        if not np.isfinite(total):
+            return s
+        for c in prange(chunks):
+            weight_sweep(c, chunks, plan, rule, hyper, params, memory, sparse, start, column,
+                         value, batch, values, deltas, work, cursor, last)  # fmt: skip
+    return begin.size - 1
+
+
+@inner
+def evaluate_rows(chunk, chunks, plan, loss, params, sparse, x, start, column, value, labels,
+                  targets, index, values, cursor, last, outputs, row_loss):  # fmt: skip
+    """A chunk's share of the rows: outputs and, where there are targets, losses."""
+    p = plan[plan.shape[0] - 1]
+    slot, O = chunk * ROW_BLOCK, p[OUTPUTS]
+    y = p[Y] + slot * p[Y_ROW]
+    end = index.size * (chunk + 1) // chunks
+    for first in range(index.size * chunk // chunks, end, ROW_BLOCK):
+        rows = index[first : min(first + ROW_BLOCK, end)]
+        forward_rows(plan, params, sparse, x, start, column, value, rows, slot, values,
+                     cursor[chunk], last[chunk])  # fmt: skip
+        if row_loss.size:
+            loss_rows(plan, loss, labels, targets, rows, slot, params.dtype.type(0), values,
+                      values, row_loss[first:], False)  # fmt: skip
+        else:
+            outputs_forward(loss, rows.size, O, values, y, p[Y_ROW])
+        if outputs.size:
+            for r in range(rows.size):
+                for o in range(O):
+                    outputs[first + r, o] = values[y + r * p[Y_ROW] + o]
+
+
+@entry
+def evaluate(chunks, plan, loss, params, sparse, x, start, column, value, labels, targets, index,
+             values, cursor, last, outputs, row_loss):  # fmt: skip
+    """Outputs and losses of rows `index`; an empty `outputs` or `row_loss` is left out."""
+    for c in prange(chunks):
+        evaluate_rows(c, chunks, plan, loss, params, sparse, x, start, column, value, labels,
+                      targets, index, values, cursor, last, outputs, row_loss)  # fmt: skip

@@ -1,0 +1,589 @@
+"""The multilayer perceptron: parameters, and what can be asked of them."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from fastnn import files, finite_difference, gate, passes, trainer
+from fastnn.history import History
+from fastnn.kernels import losses, sweeps
+from fastnn.kernels.activations import ACTIVATION_CODES
+from fastnn.optimizers import SGD
+from fastnn.parameters import Parameters
+
+__all__ = ["MLP", "TwoLayerNet", "load"]
+
+# The losses that go with each output; the first is the default.
+OUTPUT_LOSSES = {
+    "softmax": {"cross_entropy": losses.CROSS_ENTROPY},
+    "identity": {
+        "squared_error": losses.SQUARED_ERROR,
+        "mse": losses.MEAN_SQUARED_ERROR,
+    },
+    "sigmoid": {"binary_cross_entropy": losses.BINARY_CROSS_ENTROPY},
+}
+
+# Standard deviation of the initial weights of a layer by its number of inputs.
+WEIGHT_INITS: dict[str, Callable[[int], float]] = {
+    "he": lambda inputs: math.sqrt(2 / inputs),
+    "xavier": lambda inputs: math.sqrt(1 / inputs),
+}
+
+DTYPES = {"float32": np.dtype(np.float32), "float64": np.dtype(np.float64)}
+
+
+class MLP:
+    """A multilayer perceptron, trained by mini-batch or per-sample gradient descent.
+
+    Parameters
+    ----------
+    layer_sizes : sequence of int
+        Width of the input, of each hidden layer, and of the output.
+    activation : str or sequence of str, default "relu"
+        Activation of the hidden layers, or one per hidden layer: ``"relu"``,
+        ``"sigmoid"``, ``"tanh"``, ``"leaky_relu"``, ``"softplus"``, ``"identity"``.
+    output : {"softmax", "identity", "sigmoid"}, default "softmax"
+        Activation of the output.
+    loss : str, optional
+        With softmax ``"cross_entropy"``; with identity ``"squared_error"`` (half
+        the sum of ``(y - t)**2``, averaged over the rows; the default) or
+        ``"mse"`` (mean of ``(y - t)**2`` over all elements); with sigmoid
+        ``"binary_cross_entropy"`` (summed over the outputs, averaged over the rows).
+    weight_init : float, "he" or "xavier", default 0.01
+        Standard deviation of the normal initial weights.  ``"he"`` is
+        ``sqrt(2 / inputs)``, ``"xavier"`` ``sqrt(1 / inputs)``, as in the book.
+    bias_init : float, default 0
+        Standard deviation of the normal initial biases; 0 starts them at zero.
+    dtype : {"float32", "float64"}, default "float32"
+        Precision of parameters and arithmetic.
+    seed : int, numpy.random.Generator or None, default None
+        Source of the initial weights and of the batches of `fit`.  NumPy's
+        global random state is never used.
+
+    Attributes
+    ----------
+    params : mapping
+        ``W1, b1, W2, b2, ...``: live, writable views of shapes (I, O) and (O,).
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not one of the above; the text names it.
+
+    Examples
+    --------
+    >>> import fastnn, numpy as np
+    >>> x = np.random.default_rng(0).normal(size=(200, 2))
+    >>> t = (x[:, 0] * x[:, 1] > 0).astype(int)
+    >>> net = fastnn.MLP([2, 16, 2], weight_init="he", seed=0)
+    >>> history = net.fit(x, t, epochs=50, batch_size=20, optimizer=fastnn.SGD(0.5))
+    >>> net.accuracy(x, t) > 0.95
+    True
+    """
+
+    def __init__(
+        self,
+        layer_sizes: Sequence[int],
+        activation: str | Sequence[str] = "relu",
+        output: str = "softmax",
+        loss: str | None = None,
+        weight_init: float | str = 0.01,
+        dtype: Any = "float32",
+        seed: Any = None,
+        *,
+        bias_init: float = 0.0,
+    ):
+        self.layer_sizes = _checked_sizes(layer_sizes)
+        hidden = len(self.layer_sizes) - 2
+        self.activations = _checked_activations(activation, hidden)
+        self.output = gate.choice(output, OUTPUT_LOSSES, "output")
+        allowed = OUTPUT_LOSSES[self.output]
+        name = next(iter(allowed)) if loss is None else loss
+        self.loss_name = gate.choice(name, allowed, f"loss with output={output!r}")
+        self.dtype = DTYPES[_dtype_name(dtype)]
+        deviations = _deviations(weight_init, self.layer_sizes)
+        gate.real_number(bias_init, "bias_init", 0)
+        self._random = _generator(seed)
+        self.params = Parameters(self.layer_sizes, self.dtype)
+        self._set_codes()
+        for layer, deviation in enumerate(deviations, start=1):
+            W, b = self.params[f"W{layer}"], self.params[f"b{layer}"]
+            W[...] = deviation * self._random.standard_normal(W.shape)
+            if bias_init:
+                b[...] = bias_init * self._random.standard_normal(b.shape)
+
+    def _set_codes(self) -> None:
+        self._loss = OUTPUT_LOSSES[self.output][self.loss_name]
+        codes = [ACTIVATION_CODES[name] for name in self.activations]
+        self.params.set_activations([*codes, ACTIVATION_CODES["identity"]])
+
+    def __repr__(self) -> str:
+        names = set(self.activations)
+        hidden = names.pop() if len(names) == 1 else list(self.activations)
+        return (
+            f"MLP({list(self.layer_sizes)}, activation={hidden!r}, output={self.output!r}, "
+            f"loss={self.loss_name!r}, dtype={self.dtype.name!r})"
+        )
+
+    # Asking ------------------------------------------------------------------
+
+    def predict(self, x: ArrayLike) -> np.ndarray:
+        """Outputs of the network.
+
+        Parameters
+        ----------
+        x : array_like, shape (N, I)
+            Inputs, finite numbers.
+
+        Returns
+        -------
+        ndarray, shape (N, O)
+            Of the network's dtype; probabilities if the output is softmax or
+            sigmoid.  A row does not depend on the rows beside it, to the bit.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If `x` is not as above.
+
+        Examples
+        --------
+        >>> import fastnn
+        >>> net = fastnn.MLP([3, 4, 2], seed=0)
+        >>> net.predict([[1, 2, 3], [4, 5, 6]]).sum(axis=1)
+        array([1., 1.], dtype=float32)
+        """
+        samples = gate.samples(x, self.layer_sizes[0], self.dtype)
+        outputs = np.empty((samples.rows, self.layer_sizes[-1]), self.dtype)
+        passes.evaluate(self.params, self._loss, samples, None, outputs, np.empty(0))
+        return outputs
+
+    def loss(self, x: ArrayLike, t: ArrayLike) -> float:
+        """Mean loss over the rows.
+
+        Parameters
+        ----------
+        x : array_like, shape (N, I)
+            Inputs.
+        t : array_like
+            Labels (N,) or one-hot (N, O) with softmax; otherwise targets (N, O),
+            or (N,) with one output.
+
+        Returns
+        -------
+        float
+            Infinite or NaN if the parameters are so large that the loss is.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If `x` or `t` is not as above.
+
+        Examples
+        --------
+        >>> import fastnn
+        >>> net = fastnn.MLP([3, 4, 2], weight_init=0.0)
+        >>> round(net.loss([[1, 2, 3]], [0]), 4)
+        0.6931
+        """
+        examples = self._examples(x, t)
+        row_loss = np.empty(examples.rows)
+        nothing = np.empty((0, self.layer_sizes[-1]), self.dtype)
+        passes.evaluate(self.params, self._loss, examples, examples.wanted, nothing, row_loss)
+        return passes.mean_loss(row_loss)
+
+    def accuracy(self, x: ArrayLike, t: ArrayLike) -> float:
+        """Share of rows whose most probable class is the label.
+
+        With sigmoid outputs, share of rows whose outputs are all on the right
+        side of one half.
+
+        Parameters
+        ----------
+        x : array_like, shape (N, I)
+            Inputs.
+        t : array_like
+            Labels or targets, as for `loss`.
+
+        Returns
+        -------
+        float
+            From 0 to 1.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If `x` or `t` is not as above, or the output is identity.
+
+        Examples
+        --------
+        >>> import fastnn
+        >>> net = fastnn.MLP([3, 4, 2], weight_init=0.0)
+        >>> net.accuracy([[1, 2, 3], [4, 5, 6]], [0, 1])
+        0.5
+        """
+        if self.output == "identity":
+            raise ValueError("accuracy needs classes, but the output is 'identity'")
+        return trainer.measure(self, self._examples(x, t))[1]
+
+    def gradient(self, x: ArrayLike, t: ArrayLike) -> dict[str, np.ndarray]:
+        """Gradient of the mean loss by backpropagation.
+
+        Parameters
+        ----------
+        x : array_like, shape (N, I)
+            Inputs.
+        t : array_like
+            Labels or targets, as for `loss`.
+
+        Returns
+        -------
+        dict of ndarray
+            New arrays, keys and shapes as in `params`.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If `x` or `t` is not as above.
+
+        Examples
+        --------
+        >>> import fastnn
+        >>> net = fastnn.MLP([1, 1], output="identity", weight_init=0.0)
+        >>> float(net.gradient([[2.0]], [3.0])["W1"][0, 0])  # x * (y - t)
+        -6.0
+        """
+        block = passes.gradient(self.params, self._loss, self._examples(x, t))
+        return {name: view.copy() for name, view in self.params.views_of(block).items()}
+
+    def numerical_gradient(
+        self, x: ArrayLike, t: ArrayLike, h: float = 1e-4
+    ) -> dict[str, np.ndarray]:
+        """Gradient of the mean loss by central differences, evaluated in float64.
+
+        Parameters
+        ----------
+        x : array_like, shape (N, I)
+            Inputs.
+        t : array_like
+            Labels or targets, as for `loss`.
+        h : float, default 1e-4
+            Half the distance of the two evaluations, as in the book.
+
+        Returns
+        -------
+        dict of ndarray
+            New float64 arrays, keys and shapes as in `params`.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument is not as above.
+
+        Examples
+        --------
+        >>> import fastnn
+        >>> net = fastnn.MLP([1, 1], output="identity", weight_init=0.0)
+        >>> round(float(net.numerical_gradient([[2.0]], [3.0])["W1"][0, 0]), 6)
+        -6.0
+        """
+        gate.real_number(h, "h", 0, above=True)
+        double = self._with_dtype("float64")
+        examples = double._examples(x, t)
+        return finite_difference.gradient(double.params, double._loss, examples, float(h))
+
+    # Training ----------------------------------------------------------------
+
+    def fit(
+        self,
+        x: ArrayLike,
+        t: ArrayLike,
+        *,
+        epochs: int | None = None,
+        iterations: int | None = None,
+        batch_size: int = 100,
+        optimizer: SGD | None = None,
+        sampling: str = "shuffle",
+        batches: ArrayLike | None = None,
+        validation_data: tuple[ArrayLike, ArrayLike] | None = None,
+        evaluate_every: int | None = None,
+        seed: Any = None,
+        progress: bool | None = None,
+        callbacks: Iterable[Callable[[Any, History], Any]] = (),
+    ) -> History:
+        """Train the network; a further call goes on from where it is.
+
+        Parameters
+        ----------
+        x : array_like, shape (N, I)
+            Inputs.
+        t : array_like
+            Labels (N,) or one-hot (N, O) with softmax; otherwise targets (N, O),
+            or (N,) with one output.
+        epochs : int, optional
+            Passes over the data.  Give `epochs`, `iterations` or `batches`;
+            without any, one epoch is made.
+        iterations : int, optional
+            Steps, that is updates of the weights.
+        batch_size : int, default 100
+            Rows per step; 1 is per-sample gradient descent.  At most N.
+        optimizer : SGD, optional
+            Default ``SGD(lr=0.1)``.
+        sampling : {"shuffle", "replacement"}, default "shuffle"
+            A new permutation of the rows each epoch, with a last short batch if
+            N is no multiple of `batch_size`; or rows drawn independently, as
+            ``np.random.choice`` does in the book.
+        batches : array_like of int, shape (iterations, batch_size), optional
+            Row numbers of every batch, replayed exactly.
+        validation_data : tuple (x, t), optional
+            Data to evaluate on beside the training data.
+        evaluate_every : int, optional
+            Steps between evaluations.  Default: at the end of every epoch if
+            there is `validation_data`, else never.
+        seed : int or numpy.random.Generator, optional
+            Source of the batches; default the network's own, which goes on from
+            call to call.
+        progress : bool, optional
+            Show a progress bar; default on long fits, if standard error is a terminal.
+        callbacks : iterable of callable
+            Each is called as ``callback(net, history)`` after every evaluation,
+            or every epoch if there is none; a true return value ends training.
+
+        Returns
+        -------
+        History
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument is not as above; the network is unchanged.
+        FloatingPointError
+            If a loss is not finite.  The network is left with the last weights
+            whose loss was, and the error has the `history` so far.
+
+        Examples
+        --------
+        >>> import fastnn
+        >>> net = fastnn.MLP([1, 8, 1], "tanh", output="identity", weight_init="he", seed=1)
+        >>> x = [[-1.0], [0.0], [1.0]]
+        >>> history = net.fit(x, [1.0, 0.0, 1.0], epochs=500, batch_size=1)
+        >>> history.steps, bool(history.loss[-1] < 0.01)
+        (1500, True)
+        """
+        return trainer.fit(
+            self,
+            x,
+            t,
+            epochs=epochs,
+            iterations=iterations,
+            batch_size=batch_size,
+            optimizer=SGD() if optimizer is None else optimizer,
+            sampling=sampling,
+            batches=batches,
+            validation_data=validation_data,
+            evaluate_every=evaluate_every,
+            random=self._random if seed is None else _generator(seed),
+            progress=progress,
+            callbacks=callbacks,
+        )
+
+    def _examples(self, x: Any, t: Any, x_name: str = "x", t_name: str = "t") -> passes.Examples:
+        """Inputs and targets, checked and in the form that the kernels read."""
+        I, O = self.layer_sizes[0], self.layer_sizes[-1]
+        rows = len(gate.matrix(x, I, self.dtype, x_name))
+        labels, targets = np.empty(0, np.int64), np.empty((0, 1), self.dtype)
+        if self.output == "softmax":
+            labels = gate.labels(t, rows, O, t_name)
+        else:
+            targets = gate.targets(t, rows, O, self.dtype, t_name, self.output == "sigmoid")
+        return passes.Examples(gate.samples(x, I, self.dtype, x_name), labels, targets)
+
+    # Keeping -----------------------------------------------------------------
+
+    def _description(self) -> dict[str, Any]:
+        return {
+            "kind": type(self).__name__,
+            "layer_sizes": list(self.layer_sizes),
+            "activation": list(self.activations),
+            "output": self.output,
+            "loss": self.loss_name,
+            "dtype": self.dtype.name,
+        }
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the network to one file, atomically; `fastnn.load` reads it.
+
+        Parameters
+        ----------
+        path : str or path-like
+            Used as it is.  A file that is there is replaced.
+
+        Raises
+        ------
+        OSError
+            If the file cannot be written; a file that was there is unharmed.
+
+        Examples
+        --------
+        >>> import fastnn, os, tempfile
+        >>> net = fastnn.MLP([3, 4, 2], seed=0)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     net.save(os.path.join(folder, "net.fastnn"))
+        ...     again = fastnn.load(os.path.join(folder, "net.fastnn"))
+        >>> bool((again.predict([[1, 2, 3]]) == net.predict([[1, 2, 3]])).all())
+        True
+        """
+        files.write_model(path, self._description(), dict(self.params))
+
+    def _with_dtype(self, dtype: str) -> MLP:
+        return _rebuild({**self._description(), "dtype": dtype}, dict(self.params), None)
+
+    def __reduce__(self) -> tuple:
+        arrays = {name: view.copy() for name, view in self.params.items()}
+        return _rebuild, (self._description(), arrays, self._random)
+
+
+class TwoLayerNet(MLP):
+    """An `MLP` with one hidden layer and the constructor of the book.
+
+    Parameters
+    ----------
+    input_size, hidden_size, output_size : int
+        Widths of the layers.
+    weight_init_std : float, default 0.01
+        Standard deviation of the initial weights.
+    activation : str, default "sigmoid"
+        Activation of the hidden layer; the output is softmax.
+    dtype : {"float32", "float64"}, default "float32"
+        Precision of parameters and arithmetic.
+    seed : int, numpy.random.Generator or None, default None
+        Source of the initial weights and of the batches of `fit`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not as above.
+
+    Examples
+    --------
+    >>> import fastnn
+    >>> fastnn.TwoLayerNet(784, 50, 10).params["W1"].shape
+    (784, 50)
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        output_size: int,
+        weight_init_std: float = 0.01,
+        *,
+        activation: str = "sigmoid",
+        dtype: Any = "float32",
+        seed: Any = None,
+    ):
+        sizes = {"input_size": input_size, "hidden_size": hidden_size, "output_size": output_size}
+        for name, size in sizes.items():
+            gate.positive_integer(size, name)
+        gate.real_number(weight_init_std, "weight_init_std", 0)
+        super().__init__(
+            list(sizes.values()), activation, weight_init=weight_init_std, dtype=dtype, seed=seed
+        )
+
+
+def load(path: str | os.PathLike[str]) -> MLP:
+    """Read a network that `MLP.save` wrote.
+
+    Parameters
+    ----------
+    path : str or path-like
+        The file.  Nothing in it is executed.
+
+    Returns
+    -------
+    MLP or TwoLayerNet
+
+    Raises
+    ------
+    fastnn.ModelFileError
+        A `ValueError`: the file is damaged, foreign, or of a newer version.
+    OSError
+        If the file cannot be read.
+
+    Examples
+    --------
+    See `MLP.save`.
+    """
+    description, arrays = files.read_model(path)
+    try:
+        return _rebuild(description, arrays, None)
+    except (KeyError, TypeError, ValueError) as error:
+        raise files.ModelFileError(f"{os.fspath(path)!r} holds no network: {error}") from None
+
+
+def _rebuild(description: dict[str, Any], arrays: dict[str, np.ndarray], random: Any) -> MLP:
+    kinds = {"MLP": MLP, "TwoLayerNet": TwoLayerNet}
+    net = MLP.__new__(kinds.get(description["kind"], MLP))
+    MLP.__init__(
+        net,
+        description["layer_sizes"],
+        description["activation"],
+        description["output"],
+        description["loss"],
+        weight_init=0.0,
+        dtype=description["dtype"],
+        seed=random,
+    )
+    if set(arrays) != set(net.params):
+        raise ValueError(f"its arrays are {sorted(arrays)}, not {sorted(net.params)}")
+    for name, array in arrays.items():
+        net.params[name] = array
+    return net
+
+
+def _checked_sizes(layer_sizes: Any) -> tuple[int, ...]:
+    if isinstance(layer_sizes, str) or not isinstance(layer_sizes, Iterable):
+        raise TypeError(f"layer_sizes must be a sequence of integers, got {layer_sizes!r}")
+    sizes = tuple(layer_sizes)
+    if len(sizes) < 2:
+        raise ValueError(f"layer_sizes must hold an input and an output width, got {sizes}")
+    return tuple(gate.positive_integer(size, f"layer_sizes[{i}]") for i, size in enumerate(sizes))
+
+
+def _checked_activations(activation: Any, hidden: int) -> tuple[str, ...]:
+    if isinstance(activation, str) or not isinstance(activation, Iterable):
+        return (gate.choice(activation, ACTIVATION_CODES, "activation"),) * hidden
+    names = tuple(activation)
+    if len(names) != hidden:
+        raise ValueError(f"activation must name one per hidden layer ({hidden}), got {names}")
+    return tuple(
+        gate.choice(name, ACTIVATION_CODES, f"activation[{i}]") for i, name in enumerate(names)
+    )
+
+
+def _dtype_name(dtype: Any) -> str:
+    try:
+        name = np.dtype(dtype).name
+    except TypeError:
+        name = dtype
+    return gate.choice(name, DTYPES, "dtype")
+
+
+def _deviations(weight_init: Any, sizes: tuple[int, ...]) -> list[float]:
+    if isinstance(weight_init, str):
+        rule = WEIGHT_INITS[gate.choice(weight_init, WEIGHT_INITS, "weight_init")]
+        return [rule(inputs) for inputs in sizes[:-1]]
+    return [gate.real_number(weight_init, "weight_init", 0)] * (len(sizes) - 1)
+
+
+def _generator(seed: Any) -> np.random.Generator:
+    try:
+        return np.random.default_rng(seed)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"seed must be a non-negative integer or a Generator: {error}") from None

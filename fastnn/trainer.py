@@ -1,0 +1,255 @@
+"""The fit loop: which rows make each batch, and when Python looks up from the kernels."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from fastnn import gate, passes
+from fastnn.history import History
+from fastnn.optimizers import SGD
+
+# Seconds of compiled steps between two looks at Ctrl-C, callbacks and progress.
+CHUNK_SECONDS = 0.05
+# Row numbers drawn at once; also bounds the first, untimed call.
+INDEX_BLOCK = 1 << 18
+
+
+@dataclass
+class Schedule:
+    """Batches of one fit, as pieces of row numbers.
+
+    `pieces` yields ``(index, begin)``: batch s is ``index[begin[s] : begin[s + 1]]``.
+    """
+
+    iterations: int
+    per_epoch: int
+    batch_size: int
+    pieces: Iterator[tuple[np.ndarray, np.ndarray]]
+
+
+def fit(
+    net: Any,
+    x: Any,
+    t: Any,
+    *,
+    epochs: int | None,
+    iterations: int | None,
+    batch_size: int,
+    optimizer: SGD,
+    sampling: str,
+    batches: Any,
+    validation_data: Any,
+    evaluate_every: int | None,
+    random: np.random.Generator,
+    progress: bool | None,
+    callbacks: Iterable[Callable[[Any, History], Any]],
+) -> History:
+    """`MLP.fit`, whose arguments these are; `random` draws the batches."""
+    if not isinstance(optimizer, SGD):
+        raise TypeError(f"optimizer must be one of fastnn's, such as SGD(0.1), got {optimizer!r}")
+    callbacks = _checked_callbacks(callbacks)
+    examples = net._examples(x, t)
+    schedule = make_schedule(
+        examples.rows, epochs, iterations, batch_size, sampling, batches, random
+    )
+    every, validation = _evaluation(net, evaluate_every, validation_data, schedule)
+    run = _Run(net, examples, validation, optimizer, schedule, callbacks)
+    with _bar(progress, schedule.iterations) as bar:
+        return run.train(every, bar)
+
+
+class _Run:
+    """One fit under way."""
+
+    def __init__(self, net, examples, validation, optimizer, schedule, callbacks):
+        self.net, self.examples, self.validation = net, examples, validation
+        self.schedule, self.callbacks = schedule, callbacks
+        self.history = History(steps_per_epoch=schedule.per_epoch)
+        dtype = net.params.block.dtype
+        self.steps = passes.Steps(
+            net.params, net._loss, examples, schedule.batch_size, optimizer.rule(dtype),
+            np.empty(0, dtype),
+        )  # fmt: skip
+        self.rate = 0.0  # steps per second, as measured
+        self.behind: tuple | None = None  # the weights before the latest piece, and that piece
+
+    def train(self, every: int, bar: Any) -> History:
+        """All steps, with an evaluation or callbacks each `every` steps and at the end."""
+        began = time.perf_counter()
+        history, iterations = self.history, self.schedule.iterations
+        history.stop_reason = "finished"
+        try:
+            for index, begin in self._until_each(every):
+                self._run_piece(index, begin)
+                bar.update(begin.size - 1)
+                if history.steps % every == 0 or history.steps == iterations:
+                    self._evaluate()
+                    if any([callback(self.net, history) for callback in self.callbacks]):
+                        history.stop_reason = "callback"
+                        break
+        except KeyboardInterrupt:
+            history.stop_reason = "interrupted"
+            raise
+        finally:
+            history.seconds += time.perf_counter() - began
+        return history
+
+    def _until_each(self, every: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """The schedule's pieces, cut at evaluations and after about CHUNK_SECONDS."""
+        for index, begin in self.schedule.pieces:
+            s = 0
+            while s < begin.size - 1:
+                most = max(1, int(self.rate * CHUNK_SECONDS))
+                end = min(begin.size - 1, s + most, s + every - self.history.steps % every)
+                yield index, begin[s : end + 1]
+                s = end
+
+    def _run_piece(self, index: np.ndarray, begin: np.ndarray) -> None:
+        before = (self.net.params.block.copy(), index, begin)
+        started = time.perf_counter()
+        done, loss = self.steps.run(index, begin)
+        elapsed = time.perf_counter() - started
+        self.history.record_steps(loss)
+        if done < begin.size - 1:
+            self._diverged(before, done)
+        # At most twice the steps of the piece before: the first call may have compiled.
+        self.rate = min(done / max(elapsed, 1e-9), 2 * max(done, self.rate * CHUNK_SECONDS)
+                        / CHUNK_SECONDS)  # fmt: skip
+        self.behind = before
+
+    def _diverged(self, before: tuple, done: int) -> None:
+        """Go back to the last weights whose loss was finite, and say so."""
+        if done == 0 and self.behind is not None:
+            before, done = self.behind, self.behind[2].size - 1
+        block, index, begin = before
+        self.net.params.block[:] = block
+        if done > 1:
+            self.steps.run(index, begin[:done])  # again, but for the last update
+        step = self.history.steps
+        self.history.stop_reason = "diverged"
+        error = FloatingPointError(
+            f"the loss became {self.history.loss[-1]} at step {step}; the network is as it was "
+            f"before step {max(step - 1, 1)}, the last whose loss was finite. "
+            "A smaller learning rate may help."
+        )
+        error.history = self.history  # type: ignore[attr-defined]
+        raise error
+
+    def _evaluate(self) -> None:
+        if self.validation is None:
+            return
+        names = ("train_loss", "train_accuracy"), ("test_loss", "test_accuracy")
+        measured = {}
+        for keys, examples in zip(names, (self.examples, self.validation), strict=True):
+            values = measure(self.net, examples)
+            measured.update(zip(keys, values, strict=True))
+        if self.net.output == "identity":
+            del measured["train_accuracy"], measured["test_accuracy"]
+        self.history.record_evaluation(self.history.steps, **measured)
+
+
+def measure(net: Any, examples: passes.Examples) -> tuple[float, float]:
+    """Mean loss and accuracy (NaN for real outputs) on some examples."""
+    outputs = np.empty((examples.rows, net.layer_sizes[-1]), net.dtype)
+    row_loss = np.empty(examples.rows)
+    passes.evaluate(net.params, net._loss, examples, examples.wanted, outputs, row_loss)
+    labels, targets = examples.wanted
+    accuracy = float("nan")
+    if net.output == "softmax":
+        accuracy = float(np.mean(outputs.argmax(axis=1) == labels))
+    elif net.output == "sigmoid":
+        accuracy = float(np.mean(((outputs > 0.5) == (targets > 0.5)).all(axis=1)))
+    return passes.mean_loss(row_loss), accuracy
+
+
+def make_schedule(
+    rows: int,
+    epochs: Any,
+    iterations: Any,
+    batch_size: Any,
+    sampling: str,
+    batches: Any,
+    random: np.random.Generator,
+) -> Schedule:
+    """Check what says how long and on what to train, and make the batches of it."""
+    given = {"epochs": epochs, "iterations": iterations, "batches": batches}
+    given = {name: value for name, value in given.items() if value is not None}
+    if len(given) > 1:
+        raise ValueError(f"give only one of epochs, iterations, batches, got {', '.join(given)}")
+    if batches is not None:
+        table = gate.batches(batches, rows)
+        count, size = table.shape
+        return Schedule(count, -(-rows // size), size, _replayed(table))
+    size = gate.positive_integer(batch_size, "batch_size")
+    if size > rows:
+        raise ValueError(f"batch_size must be at most the number of rows, {rows}, got {size}")
+    gate.choice(sampling, ("shuffle", "replacement"), "sampling")
+    per_epoch = -(-rows // size)
+    if iterations is not None:
+        count = gate.positive_integer(iterations, "iterations")
+    else:
+        count = per_epoch * (1 if epochs is None else gate.positive_integer(epochs, "epochs"))
+    draw = _shuffled if sampling == "shuffle" else _drawn
+    return Schedule(count, per_epoch, size, draw(rows, size, count, random))
+
+
+def _replayed(table: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    yield table.ravel(), np.arange(len(table) + 1) * table.shape[1]
+
+
+def _shuffled(rows, size, count, random):
+    """Whole epochs, as many at once as fit a block; the rest of the last is dropped."""
+    per_epoch = -(-rows // size)
+    cuts = np.minimum(np.arange(per_epoch) * size, rows)
+    while count > 0:
+        epochs = min(-(-count // per_epoch), max(1, INDEX_BLOCK // rows))
+        order = np.broadcast_to(np.arange(rows), (epochs, rows))
+        index = random.permuted(order, axis=1).ravel()
+        starts = (cuts + rows * np.arange(epochs)[:, np.newaxis]).ravel()
+        begin = np.append(starts, index.size)[: count + 1]
+        yield index, begin
+        count -= begin.size - 1
+
+
+def _drawn(rows, size, count, random):
+    for first, end in passes.spans(0, count, max(1, INDEX_BLOCK // size)):
+        index = random.integers(0, rows, (end - first) * size)
+        yield index, np.arange(end - first + 1) * size
+
+
+def _evaluation(net, evaluate_every, validation_data, schedule):
+    """Steps between evaluations, and the checked data to evaluate on."""
+    every = schedule.per_epoch
+    if evaluate_every is not None:
+        every = gate.positive_integer(evaluate_every, "evaluate_every")
+    if validation_data is None:
+        return every, None
+    if not isinstance(validation_data, tuple | list) or len(validation_data) != 2:
+        raise TypeError(
+            f"validation_data must be a pair (x, t), got {type(validation_data).__name__}"
+        )
+    names = "validation_data[0]", "validation_data[1]"
+    return every, net._examples(*validation_data, *names)
+
+
+def _checked_callbacks(callbacks: Any) -> list[Callable]:
+    if callable(callbacks) or not isinstance(callbacks, Iterable):
+        raise TypeError(f"callbacks must be a sequence of callables, got {callbacks!r}")
+    found = list(callbacks)
+    for i, callback in enumerate(found):
+        if not callable(callback):
+            raise TypeError(f"callbacks[{i}] must be callable, got {callback!r}")
+    return found
+
+
+def _bar(progress: bool | None, iterations: int) -> Any:
+    from tqdm.auto import tqdm  # late: it costs 30 ms, and most programs never fit for long
+
+    hidden = not (sys.stderr.isatty() if progress is None else progress)
+    return tqdm(total=iterations, unit="step", disable=hidden, delay=0.0 if progress else 1.0)
