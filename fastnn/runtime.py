@@ -75,7 +75,7 @@ def most_chunks(work: float) -> int:
     """
     if work < _threshold.work:
         return 1
-    return int(min(numba.config.NUMBA_NUM_THREADS, _this_process().own_limit))
+    return int(min(_numba_limit(), _this_process().own_limit))
 
 
 @contextlib.contextmanager
@@ -230,8 +230,8 @@ def _openmp_loaded() -> bool:
     """Whether an OpenMP library that Numba may share is in this process (known on Linux only).
 
     If another user of it, say PyTorch, had started its threads before the fork, then the first
-    region in the child waits for them for ever (test_fork_after_foreign_openmp). A copy
-    under a name of its own, as scikit-learn brings one, is not shared.
+    region in the child waits for them for ever (test_fork_after_foreign_openmp). A copy under
+    a name of its own, as scikit-learn brings one, is not shared.
     """
     try:
         maps = Path("/proc/self/maps").read_text(errors="replace")
@@ -338,7 +338,24 @@ def _after_fork() -> None:
     _process = _Process(child=True, forked=forked)
 
 
+def _register_fork_hooks() -> None:
+    """Make forks safe for this module, and for Numba's compiler.
+
+    A child forked while another thread compiles, or loads compiled code, would wait at its own
+    first compilation for a lock that no one holds any more. So a fork waits for that thread, as
+    it does for the logging module's lock (test_threads_forks_and_handlers hung without).
+    """
+    if not hasattr(os, "register_at_fork"):
+        return
+    os.register_at_fork(after_in_child=_after_fork)
+    with contextlib.suppress(ImportError, AttributeError):
+        from numba.core.compiler_lock import global_compiler_lock as lock
+
+        os.register_at_fork(
+            before=lock.acquire, after_in_parent=lock.release, after_in_child=lock.release
+        )
+
+
 _user_limit: int | None = None
 _process = _Process(child=False, forked=False)
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+_register_fork_hooks()
