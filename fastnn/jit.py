@@ -118,15 +118,6 @@ def entry(function: Callable | None = None, *, parallel: bool = True) -> Any:
 class Entry:
     """The serial and the parallel build of one function; nothing is compiled before a call.
 
-    Parameters
-    ----------
-    function : callable
-        The Python function.
-    parallel : bool, default True
-        Whether there is a parallel build at all.
-    store : CodeStore, optional
-        Where compiled code is kept; by default `STORE`.
-
     Attributes
     ----------
     serial, parallel : callable
@@ -304,19 +295,12 @@ class Sources:
     """The source files, those of them that exist, that decide what the kernels compile to."""
 
     def __init__(self, files: Iterable[str | os.PathLike[str]]):
-        self.files = tuple(os.path.realpath(file) for file in files)
+        self.files = tuple(os.path.realpath(file) for file in files if os.path.isfile(file))
         self.imported = self._stamps()
         self._digest: str | None = None
 
-    def _stamps(self) -> list[tuple | None]:
-        stamps: list[tuple | None] = []
-        for file in self.files:
-            try:
-                status = os.stat(file)
-                stamps.append((status.st_mtime_ns, status.st_size, status.st_ino))
-            except OSError:
-                stamps.append(None)
-        return stamps
+    def _stamps(self) -> list[tuple[int, int, int] | None]:
+        return [_stamp(file) for file in self.files]
 
     def changed(self) -> bool:
         """Whether a file was edited after it was imported: then code and source do not match."""
@@ -327,11 +311,17 @@ class Sources:
         if self._digest is None:
             state = hashlib.sha256()
             for file in self.files:
-                if os.path.exists(file):
-                    state.update(os.path.basename(file).encode() + b"\0")
-                    state.update(hashlib.sha256(Path(file).read_bytes()).digest())
+                state.update(os.path.basename(file).encode() + b"\0")
+                state.update(hashlib.sha256(Path(file).read_bytes()).digest())
             self._digest = state.hexdigest()
         return self._digest
+
+
+def _stamp(file: str) -> tuple[int, int, int] | None:
+    with contextlib.suppress(OSError):
+        status = os.stat(file)
+        return status.st_mtime_ns, status.st_size, status.st_ino
+    return None
 
 
 def _kernel_sources() -> list[Path]:
@@ -364,7 +354,7 @@ class CodeStore:
             return None, "switched off by FASTNN_CACHE"
         if not _INTERNALS_KNOWN:
             return None, "this version of Numba has other internals"
-        if not any(self.sources.imported):  # in a zip file, or without sources
+        if not self.sources.files:  # in a zip file, or without sources
             return None, "the kernels have no source files to tell them apart by"
         if self.sources.changed():
             return None, "kernel sources changed since they were imported"

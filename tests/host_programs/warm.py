@@ -8,9 +8,9 @@ import numpy as np
 import small_kernels
 from small_kernels import check, reversed_twice
 
-dtype = np.dtype(sys.argv[1] if len(sys.argv) > 1 else "float64")
-check(lambda *args: reversed_twice.serial(1, *args), dtype)
-check(lambda *args: reversed_twice.parallel(2, *args), dtype)
+for dtype in sys.argv[1:] or ["float64"]:
+    check(lambda *args: reversed_twice.serial(1, *args), np.dtype(dtype))
+    check(lambda *args: reversed_twice.parallel(2, *args), np.dtype(dtype))
 builds = (reversed_twice.serial, reversed_twice.parallel)
 report = {
     "loaded": sum(build.stats.cache_hits.total() for build in builds),
