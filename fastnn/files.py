@@ -376,8 +376,7 @@ def _check_ends(file: BinaryIO, size: int) -> None:
     if start != _ZIP_START:
         raise _UnreadableError("is not a fastnn model file")
     file.seek(max(0, size - _ZIP_END_SIZE))
-    end = file.read()
-    if not end.startswith(_ZIP_END) or end[-2:] != b"\0\0":
+    if not file.read().startswith(_ZIP_END):
         raise _UnreadableError(
             "is cut short, damaged or not a fastnn model file: its end is missing"
         )

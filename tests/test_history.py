@@ -67,7 +67,7 @@ def test_a_new_history_is_empty():
 
 def test_chunks_of_steps_are_joined():
     history = History()
-    buffer = np.array([0.5, 0.25], np.float32)
+    buffer = np.array([0.5, 0.25])
     history.record_steps(buffer)
     assert history.loss.tolist() == [0.5, 0.25]
     history.record_steps([])
@@ -271,7 +271,7 @@ def test_a_table_in_a_folder_that_is_not_there(tmp_path):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs Unix permissions")
-def test_a_table_follows_links_modes_and_devices(tmp_path):
+def test_a_table_follows_links_and_keeps_modes(tmp_path):
     (tmp_path / "real").touch(mode=0o600)
     (tmp_path / "link").symlink_to("real")
     classification(600).to_csv(tmp_path / "link")
@@ -284,8 +284,20 @@ def test_a_table_follows_links_modes_and_devices(tmp_path):
     finally:
         os.umask(before)
     assert stat.S_IMODE((tmp_path / "new").stat().st_mode) == 0o644
-    History().to_csv(os.devnull)
-    assert not os.path.isfile(os.devnull)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes with names")
+def test_a_table_is_written_into_a_pipe_and_does_not_replace_it(tmp_path):
+    """So it is with terminals and devices, on which a test had better not try it."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        History().to_csv(pipe)
+        assert os.read(reader, 100).startswith(b"iteration,loss")
+    finally:
+        os.close(reader)
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
 
 
 # ---------------------------------------------------------------- pictures
@@ -323,8 +335,24 @@ def test_regression_has_all_losses_on_one_logarithmic_axis():
     assert labels(ax) == ["loss of each step", "averaged loss", "train loss", "test loss"]
     assert ax.get_yscale() == "log"
     bottom, top = ax.get_ylim()
-    assert 0 < bottom <= regression().train_loss.min() / 10
+    assert regression().train_loss.min() / 100 < bottom <= regression().train_loss.min() / 10
+    assert bottom > 10 * regression().loss.min()  # a single lucky batch does not stretch the axis
     assert top >= regression().loss.max()
+
+
+def test_evaluations_far_below_the_losses_of_the_steps_are_in_the_picture():
+    history = History()
+    history.record_steps(np.linspace(1, 0.5, 200))
+    history.record_evaluation(100, test_loss=1e-2)
+    history.record_evaluation(200, test_loss=1e-4)
+    ax = history.plot(new_axes())
+    assert ax.get_yscale() == "log"
+    assert 0 < ax.get_ylim()[0] <= 1e-5
+
+
+@pytest.mark.parametrize("name", ["nothing", "all nan"])
+def test_a_legend_names_only_what_is_drawn(name):
+    assert ODD[name].plot(new_axes()).get_legend() is None
 
 
 def test_the_legend_covers_no_curve_and_stays_in_the_picture():
@@ -338,15 +366,14 @@ def test_the_legend_covers_no_curve_and_stays_in_the_picture():
         assert legend.x1 <= ax.figure.bbox.x1
 
 
-def test_curves_that_lie_on_each_other_both_show():
-    history = History()
-    for iteration in range(1, 20):
-        history.record_evaluation(iteration, train_accuracy=0.5, test_accuracy=0.5)
-    ax = history.plot(new_axes())
-    picture = drawn(ax)
-    for line in ax.figure.axes[1].lines:
-        colour = np.array(mpl.colors.to_rgb(line.get_color())) * 255
-        assert (np.abs(picture[..., :3] - colour).max(axis=-1) < 8).sum() > 200
+def test_curves_that_lie_on_each_other_both_show_between_their_markers():
+    ax = record_of([], [1, 1000], train_accuracy=0.5, test_accuracy=0.5).plot(new_axes())
+    between = drawn(ax)[100:440, 250:550, :3]
+    colours = [mpl.colors.to_rgb(line.get_color()) for line in ax.figure.axes[1].lines]
+    distances = [np.abs(between - 255 * np.array(c)).sum(axis=-1) for c in [(1, 1, 1), *colours]]
+    nearest = np.argmin(distances, axis=0)
+    assert (nearest == 1).sum() > 100
+    assert (nearest == 2).sum() > 100
 
 
 def drawn(ax):
@@ -396,6 +423,7 @@ ODD = {
     "some nan": record_of([1.0] * 300 + [np.nan] * 300 + [np.inf] * 5, [600], test_loss=np.nan),
     "diverged": record_of(np.exp(np.linspace(0, 709, 3000))),
     "huge": record_of([1.0, 1.7e308, -1.7e308]),
+    "huge evaluation": record_of(np.ones(300), [7], test_loss=1.7e308, train_loss=-1.7e308),
     "tiny": record_of([1.0, 5e-324, 1e-310]),
     "zeros": record_of(np.zeros(5000)),
     "negative": record_of(np.linspace(5, -5, 300)),
