@@ -12,11 +12,11 @@ def gradient(
     params: Parameters, loss: int, examples: passes.Examples, h: float
 ) -> dict[str, np.ndarray]:
     """Central differences of the mean loss, for every parameter of a float64 network."""
-    nothing = np.empty((0, params.plan(0).table[-1, 1]), params.block.dtype)
+    nothing = np.empty((0, params.layer_sizes[-1]), params.block.dtype)
     row_loss = np.empty(examples.rows)
 
     def mean_loss() -> float:
-        passes.evaluate(params, loss, examples, examples.wanted, nothing, row_loss)
+        passes.evaluate(params, loss, examples.samples, examples.wanted, nothing, row_loss)
         return passes.mean_loss(row_loss)
 
     gradients = {}

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from fastnn import runtime
-from fastnn.kernels.nonzeros import compress_rows, inspect_rows
+from fastnn.kernels.nonzeros import COLUMN_BLOCK, compress_rows, inspect_rows
 
 # Below this share of nonzeros the kernels that skip zeros win (bench/README.md).
 SPARSE_BELOW = 0.4
@@ -27,6 +27,10 @@ class Samples:
 
     Attributes
     ----------
+    rows : int
+        Number of rows.
+    density : float
+        Share of the inputs that the kernels multiply.
     arguments : tuple
         ``sparse, x, start, column, value`` as the kernels take them; whichever
         form is not used is empty.
@@ -37,14 +41,21 @@ class Samples:
         nonzeros = int(counts.sum())
         few = nonzeros < SPARSE_BELOW * x.size
         self.sparse = bool(few and width >= SPARSE_WIDTH and self.rows >= SPARSE_ROWS)
-        start, column, value = np.empty(0, np.int64), np.empty(0, np.int32), x[:0].ravel()
+        self.density = nonzeros / x.size if self.sparse else 1.0
+        kind = np.uint16 if width <= 1 << 16 else np.int32
+        start, column, value = np.empty(0, np.int64), np.empty(0, kind), x[:0].ravel()
         if self.sparse:
             start = np.zeros(self.rows + 1, np.int64)
             np.cumsum(counts, out=start[1:])
-            column, value = np.empty(nonzeros, np.int32), np.empty(nonzeros, x.dtype)
+            column, value = np.empty(nonzeros, kind), np.empty(nonzeros, x.dtype)
             runtime.run(compress_rows, x.size, x, start, column, value)
             x = np.empty((0, width), x.dtype)
         self.arguments = (self.sparse, x, start, column, value)
+        self._blocks = -(-width // COLUMN_BLOCK) + 1 if self.sparse else 0
+
+    def cursors(self, rows: int) -> np.ndarray:
+        """Scratch in which a pass of up to `rows` rows keeps its place in each."""
+        return np.empty((self._blocks, rows), np.int64)
 
 
 def samples(x: Any, width: int, dtype: np.dtype, name: str = "x") -> Samples:

@@ -43,6 +43,10 @@ try:
 except (ImportError, AttributeError):  # a Numba that moved them: serial builds, no cache
     _INTERNALS_KNOWN = False
 
+BLOCK_OPTIONS: dict[str, Any] = {}
+with contextlib.suppress(ImportError, AttributeError):  # a Numba that moved what blocks.py needs
+    from fastnn.blocks import OPTIONS as BLOCK_OPTIONS
+
 __all__ = ["Entry", "cache_clear", "cache_info", "entry", "inner"]
 
 # fastmath stays off: it makes isnan(nan) False and lets the order of a sum, so its bits, change.
@@ -90,7 +94,7 @@ def inner(function: Callable | None = None, *, forceinline: bool = False) -> Any
     """
     if function is None:
         return functools.partial(inner, forceinline=forceinline)
-    flags = FLAGS | ({"forceinline": True} if forceinline else {})
+    flags = FLAGS | BLOCK_OPTIONS | ({"forceinline": True} if forceinline else {})
     return numba.njit(function, **flags)
 
 
@@ -328,7 +332,10 @@ def _kernel_sources() -> list[Path]:
     """Find this file, `lanes.py` and the kernels without importing them."""
     package = Path(__file__).parent
     kernels = sorted((package / "kernels").rglob("*.py"))
-    return [package / "__init__.py", package / "jit.py", package / "lanes.py", *kernels]
+    ground = [
+        package / f"{name}.py" for name in ("__init__", "blocks", "jit", "lanes", "launch", "team")
+    ]
+    return [*ground, *kernels]
 
 
 class CodeStore:

@@ -379,7 +379,9 @@ def _elementwise(tile, arguments, emit_vector):
 
 @intrinsic
 def fma(typingctx, a, b, c):
-    """``a * b + c`` with one rounding."""
+    """``a * b + c`` with one rounding, of tiles or of scalars."""
+    if isinstance(a, types.Float):
+        return a(a, a, a), lambda target, builder, sig, args: builder.fma(*args)
     return _elementwise(a, 3, lambda builder, *abc: _call(builder, "fma", *abc))
 
 

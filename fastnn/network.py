@@ -161,7 +161,8 @@ class MLP:
         """
         samples = gate.samples(x, self.layer_sizes[0], self.dtype)
         outputs = np.empty((samples.rows, self.layer_sizes[-1]), self.dtype)
-        passes.evaluate(self.params, self._loss, samples, None, outputs, np.empty(0))
+        nothing = np.empty(0, np.int64), np.empty((0, 1), self.dtype)
+        passes.evaluate(self.params, self._loss, samples, nothing, outputs, np.empty(0))
         return outputs
 
     def loss(self, x: ArrayLike, t: ArrayLike) -> float:
@@ -195,7 +196,9 @@ class MLP:
         examples = self._examples(x, t)
         row_loss = np.empty(examples.rows)
         nothing = np.empty((0, self.layer_sizes[-1]), self.dtype)
-        passes.evaluate(self.params, self._loss, examples, examples.wanted, nothing, row_loss)
+        passes.evaluate(
+            self.params, self._loss, examples.samples, examples.wanted, nothing, row_loss
+        )
         return passes.mean_loss(row_loss)
 
     def accuracy(self, x: ArrayLike, t: ArrayLike) -> float:

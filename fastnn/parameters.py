@@ -46,6 +46,7 @@ class Parameters(MutableMapping):
     """
 
     def __init__(self, layer_sizes: tuple[int, ...], dtype: np.dtype):
+        self.layer_sizes = layer_sizes
         self._plan = _plan(layer_sizes, dtype)
         last = self._plan[-1]
         self.block = aligned_zeros(int(last[sweeps.B] + last[sweeps.W_ROW]), dtype)

@@ -8,8 +8,9 @@ import numpy as np
 
 from fastnn import runtime
 from fastnn.gate import Samples
-from fastnn.kernels import sweeps, updates
-from fastnn.parameters import Parameters, Plan, aligned_zeros
+from fastnn.kernels import samples, sweeps, updates
+from fastnn.parameters import Parameters, aligned_zeros
+from fastnn.team import new_team
 
 # Multiply-adds of one evaluation call: about 20 ms on one slow core, so that
 # Ctrl-C is never far.
@@ -17,62 +18,43 @@ EVALUATION_WORK = 200_000_000
 
 
 class Examples:
-    """Samples with what is wanted of them, as the kernels read both."""
+    """Samples with what is wanted of them; one of labels and targets is empty."""
 
     def __init__(self, samples: Samples, labels: np.ndarray, targets: np.ndarray):
-        self.rows, self.sparse = samples.rows, samples.sparse
-        self.inputs, self.wanted = samples.arguments, (labels, targets)
+        self.samples, self.rows = samples, samples.rows
+        self.wanted = labels, targets
 
 
-def multiply_adds(params: Parameters, samples: Samples | Examples) -> float:
-    """Multiply-adds of one forward pass of one row, skipped zeros not counted."""
-    sizes = params.plan(0).table[:, : sweeps.OUTPUTS + 1]
-    total = float((sizes[:, 0] * sizes[:, 1]).sum())
-    if samples.sparse:
-        value = (samples.arguments if isinstance(samples, Samples) else samples.inputs)[4]
-        total -= sizes[0].prod() * (1 - value.size / (samples.rows * sizes[0, 0]))
-    return total
-
-
-class Scratch:
-    """Memory of one pass, or of many in turn; never shared between calls at the same time."""
-
-    def __init__(self, plan: Plan, rows: int, chunks: int, dtype: np.dtype):
-        self.values = aligned_zeros(plan.values_size, dtype)
-        self.deltas = aligned_zeros(plan.deltas_size, dtype)
-        self.work = aligned_zeros(chunks * plan.work_size, dtype).reshape(chunks, plan.work_size)
-        self.cursor = np.empty((chunks, rows), np.int64)
-        self.last = np.empty((chunks, rows), np.int64)
+def multiply_adds(params: Parameters, rows: Samples) -> float:
+    """Multiply-adds of one row's forward pass, skipped zeros not counted."""
+    sizes = params.layer_sizes
+    total = float(sum(i * o for i, o in zip(sizes, sizes[1:], strict=False)))
+    return total - (1 - rows.density) * sizes[0] * sizes[1]
 
 
 def evaluate(
     params: Parameters,
     loss: int,
-    samples: Samples | Examples,
-    wanted: tuple[np.ndarray, np.ndarray] | None,
+    inputs: Samples,
+    wanted: tuple[np.ndarray, np.ndarray],
     outputs: np.ndarray,
     row_loss: np.ndarray,
 ) -> None:
-    """Fill in the outputs and, where targets are `wanted`, the losses of all rows.
+    """Fill in the outputs of all rows and their losses against what is `wanted`.
 
     An empty `outputs` or `row_loss` is left out.
     """
-    cost = multiply_adds(params, samples)
-    inputs = samples.arguments if isinstance(samples, Samples) else samples.inputs
-    dtype = params.block.dtype
-    labels, targets = wanted or (np.empty(0, np.int64), np.empty((0, 1), dtype))
-    chunks = runtime.most_chunks(cost * samples.rows)
-    block = min(sweeps.ROW_BLOCK, samples.rows)
-    plan = params.plan(chunks * sweeps.ROW_BLOCK if chunks > 1 else block)
-    values = aligned_zeros(plan.values_size, dtype)
-    cursor = np.empty((2, chunks, block), np.int64)
-    order = np.arange(samples.rows)
-    step = max(block * chunks, int(EVALUATION_WORK / cost))
-    for first in range(0, samples.rows, step):
-        rows = slice(first, first + step)
+    cost, rows = multiply_adds(params, inputs), inputs.rows
+    chunks = runtime.most_chunks(cost * rows)
+    slots = chunks * sweeps.ROW_BLOCK if chunks > 1 else min(sweeps.ROW_BLOCK, rows)
+    plan = params.plan(slots)
+    values, cursor = aligned_zeros(plan.values_size, params.block.dtype), inputs.cursors(slots)
+    order = np.arange(rows)
+    for first, end in spans(0, rows, max(slots, int(EVALUATION_WORK / cost))):
         runtime.run(
-            sweeps.evaluate, cost * min(step, samples.rows), plan.table, loss, params.block, *inputs, labels, targets,
-            order[rows], values, cursor[0], cursor[1], outputs[rows], row_loss[rows],
+            sweeps.evaluate, cost * (end - first), plan.table, loss, params.block,
+            *inputs.arguments, *wanted, order[first:end], values, cursor,
+            outputs[first:end], row_loss[first:end],
         )  # fmt: skip
 
 
@@ -93,14 +75,21 @@ class Steps:
         rule: tuple[int, np.ndarray],
         memory: np.ndarray,
     ):
-        dtype = params.block.dtype
-        self.params, self.loss, self.examples = params, loss, examples
-        self.rule, self.memory = rule, memory
-        self.work = multiply_adds(params, examples) * batch_size
-        chunks = runtime.most_chunks(self.work)
-        self.plan = params.plan(batch_size)
-        self.scratch = Scratch(self.plan, batch_size, chunks, dtype)
-        self.row_loss = np.empty(batch_size)
+        dtype, rows = params.block.dtype, examples.samples
+        plan = params.plan(batch_size)
+        self._work = multiply_adds(params, rows) * batch_size
+        chunks = runtime.most_chunks(self._work)
+        self._row_loss = np.empty(batch_size)
+        self._one_by_one = batch_size == 1 and (rule[0] == updates.SGD or not rows.sparse)
+        self._network = plan.table, loss, *rule, params.block, memory
+        self._data = *rows.arguments, *examples.wanted
+        self._scratch = (
+            aligned_zeros(plan.values_size, dtype),
+            aligned_zeros(plan.deltas_size, dtype),
+            aligned_zeros(chunks * plan.work_size, dtype).reshape(chunks, plan.work_size),
+            rows.cursors(batch_size),
+            self._row_loss,
+        )
 
     def run(self, index: np.ndarray, begin: np.ndarray) -> tuple[int, np.ndarray]:
         """Make the steps ``index[begin[s] : begin[s + 1]]``.
@@ -108,23 +97,27 @@ class Steps:
         Returns the number of updates made, and the losses of the batches seen:
         one more than updates if the last loss is not finite.
         """
-        step_loss = np.empty(begin.size - 1)
-        s = self.scratch
-        done = runtime.run(
-            sweeps.train, self.work, self.plan.table, self.loss, *self.rule, self.params.block,
-            self.memory, *self.examples.inputs, *self.examples.wanted, index, begin,
-            s.values, s.deltas, s.work, s.cursor, s.last, self.row_loss, step_loss,
+        step_loss, done = np.empty(begin.size - 1), np.zeros(1, np.int64)
+        if self._one_by_one:
+            values, deltas = self._scratch[:2]
+            runtime.run(
+                samples.train_one_by_one, 0, *self._network, *self._data,
+                index[begin[0] : begin[-1]], values, deltas, step_loss, done,
+            )  # fmt: skip
+            return int(done[0]), step_loss[: done[0] + 1]
+        runtime.run(
+            sweeps.train, self._work, *self._network, *self._data, index, begin,
+            *self._scratch, step_loss, done, new_team(),
         )  # fmt: skip
-        return done, step_loss[: done + 1]
+        return int(done[0]), step_loss[: done[0] + 1]
 
 
 def gradient(params: Parameters, loss: int, examples: Examples) -> np.ndarray:
     """Block of the gradients of the mean loss over all rows, laid out like the parameters."""
-    dtype = params.block.dtype
+    dtype, rows = params.block.dtype, examples.rows
     block = aligned_zeros(params.block.size, dtype)
     rule = (updates.STORE, np.zeros(updates.HYPER_SIZE, dtype))
-    steps = Steps(params, loss, examples, examples.rows, rule, block)
-    steps.run(np.arange(examples.rows), np.array([0, examples.rows]))
+    Steps(params, loss, examples, rows, rule, block).run(np.arange(rows), np.array([0, rows]))
     return block
 
 

@@ -120,7 +120,7 @@ def save_history(
     ...     path.read_bytes()[1:4]
     b'PNG'
     """
-    _require_matplotlib()
+    require_matplotlib()
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -137,7 +137,7 @@ def save_history(
     figure.savefig(os.fsdecode(path), format="png", dpi=120)
 
 
-def _require_matplotlib() -> None:
+def require_matplotlib() -> None:
     try:
         import matplotlib  # noqa: F401
     except ImportError as error:
@@ -145,7 +145,7 @@ def _require_matplotlib() -> None:
 
 
 def _new_axes() -> "Axes":
-    _require_matplotlib()
+    require_matplotlib()
     from matplotlib import pyplot
 
     return pyplot.subplots()[1]

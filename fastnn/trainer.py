@@ -158,7 +158,9 @@ def measure(net: Any, examples: passes.Examples) -> tuple[float, float]:
     """Mean loss and accuracy (NaN for real outputs) on some examples."""
     outputs = np.empty((examples.rows, net.layer_sizes[-1]), net.dtype)
     row_loss = np.empty(examples.rows)
-    passes.evaluate(net.params, net._loss, examples, examples.wanted, outputs, row_loss)
+    passes.evaluate(
+        net.params, net._loss, examples.samples, examples.wanted, outputs, row_loss
+    )
     labels, targets = examples.wanted
     accuracy = float("nan")
     if net.output == "softmax":

@@ -6,8 +6,6 @@ is ``s``, so the bits are those of the dense product.  19 % of the pixels of
 MNIST are nonzero, which beats the dense product at the peak of the machine.
 """
 
-from numba import prange
-
 from fastnn.jit import entry, inner
 from fastnn.kernels.updates import update_block
 from fastnn.lanes import (
@@ -28,6 +26,7 @@ from fastnn.lanes import (
     store,
     where_less,
 )
+from fastnn.launch import Chunked, run_or_pack
 
 # Columns of x that all rows pass before the next ones: their weights and sums of
 # up to PANEL vectors (98 x 256 bytes; 784 is 8 x 98) stay in a first-level cache meanwhile.
@@ -38,9 +37,9 @@ PANEL = 4
 
 def _make_forward(vectors):
     @inner
-    def forward(rows, end, cursor, last, column, value, W, w, w_row, Y, y, y_row):
+    def forward(rows, end, first, cursor, last, column, value, W, w, w_row, Y, y, y_row):
         for r in range(rows):
-            e, stop = cursor[r], last[r]
+            e, stop = first[r], last[r]
             total = load(Y, y + r * y_row, 0, 1, vectors)
             while e < stop and element(column, e) < end:
                 total = rank_one(total, value, e, 0, W, w + element(column, e) * w_row)
@@ -53,19 +52,16 @@ def _make_forward(vectors):
 
 def _make_backward(vectors):
     @inner
-    def backward(rows, low, end, cursor, last, column, value, D, d, d_row, G, g):
+    def backward(rows, low, first, last, column, value, D, d, d_row, G, g):
         lanes = VECTOR_BYTES // value.itemsize
         for i in range(0, COLUMN_BLOCK * vectors * lanes, lanes):
             store(G, g + i, 0, splat(value.dtype.type(0), 1, 1))
         for r in range(rows):
-            e, stop = cursor[r], last[r]
             dz = load(D, d + r * d_row, 0, 1, vectors)
-            while e < stop and element(column, e) < end:
+            for e in range(first[r], last[r]):
                 at = g + (element(column, e) - low) * vectors * lanes
                 x = broadcast_like(value, e, dz)
                 store(G, at, 0, fma(x, dz, load_like(G, at, dz)))
-                e += 1
-            cursor[r] = e
 
     return backward
 
@@ -75,79 +71,77 @@ _backward_1, _backward_2, _backward_3, _backward_4 = (_make_backward(v) for v in
 
 
 @inner
-def _find_rows(batch, low, start, column, value, cursor, last):
-    """Where each row of a batch has its first nonzero from column `low` on, and its end."""
-    for r in range(batch.size):
-        first, end = start[batch[r]], start[batch[r] + 1]
-        last[r] = end
-        if low == 0:
-            for e in range(first, end, 16):
-                prefetch(value, e)
-                prefetch(column, e)
-        if low > 0:
-            while first < end:
-                middle = (first + end) // 2
-                if column[middle] < low:
-                    first = middle + 1
-                else:
-                    end = middle
-        cursor[r] = first
+def column_blocks(I):
+    """Number of blocks that the columns of x are passed in."""
+    return (I + COLUMN_BLOCK - 1) // COLUMN_BLOCK
 
 
 @inner
 def nonzeros_forward(batch, I, vectors, start, column, value, W, w, w_row, b, Y, y, y_row,
-                     cursor, last):  # fmt: skip
-    """``Y = x @ W + b`` for rows `batch` of the compressed x; W and b lie in one array."""
+                     cursor, slot):  # fmt: skip
+    """``Y = x @ W + b`` for rows `batch` of the compressed x; W and b lie in one array.
+
+    ``cursor[block, slot + r]`` becomes the first entry of row r in each block
+    of columns, with one more block for the end: `nonzeros_backward` starts there.
+    """
     lanes = VECTOR_BYTES // value.itemsize
-    rows = batch.size
+    rows, blocks = batch.size, column_blocks(I)
+    for r in range(rows):
+        first, last = start[batch[r]], start[batch[r] + 1]
+        cursor[0, slot + r], cursor[blocks, slot + r] = first, last
+        # All of them now: each block reads a little of every row, a pattern
+        # that the processor's own prefetcher does not follow.
+        for e in range(first, last, 64 // value.itemsize):
+            prefetch(value, e)
+            prefetch(column, e)
+    last = cursor[blocks, slot : slot + rows]
     for v in range(0, vectors, PANEL):
         width, at = min(PANEL, vectors - v), v * lanes
         for n in range(at, at + width * lanes, lanes):
             bias = load(W, b + n, 0, 1, 1)
             for r in range(rows):
                 store(Y, y + r * y_row + n, 0, bias)
-        _find_rows(batch, 0, start, column, value, cursor, last)
-        for low in range(0, I, COLUMN_BLOCK):
-            end = low + COLUMN_BLOCK
+        for block in range(blocks):
+            end = min(I, (block + 1) * COLUMN_BLOCK)
+            first = cursor[block, slot : slot + rows]
+            cursor_next = cursor[block + 1, slot : slot + rows]
             if width == 4:
-                _forward_4(rows, end, cursor, last, column, value, W, w + at, w_row,
+                _forward_4(rows, end, first, cursor_next, last, column, value, W, w + at, w_row,
                            Y, y + at, y_row)  # fmt: skip
             elif width == 3:
-                _forward_3(rows, end, cursor, last, column, value, W, w + at, w_row,
+                _forward_3(rows, end, first, cursor_next, last, column, value, W, w + at, w_row,
                            Y, y + at, y_row)  # fmt: skip
             elif width == 2:
-                _forward_2(rows, end, cursor, last, column, value, W, w + at, w_row,
+                _forward_2(rows, end, first, cursor_next, last, column, value, W, w + at, w_row,
                            Y, y + at, y_row)  # fmt: skip
             else:
-                _forward_1(rows, end, cursor, last, column, value, W, w + at, w_row,
+                _forward_1(rows, end, first, cursor_next, last, column, value, W, w + at, w_row,
                            Y, y + at, y_row)  # fmt: skip
 
 
 @inner
-def nonzeros_backward(batch, first, stop, vectors, start, column, value, D, d, d_row,
-                      rule, hyper, params, memory, w, w_row, G, g, cursor, last):  # fmt: skip
-    """Gradient of rows ``first .. stop`` of W, ``x.T @ dz``, and their update.
+def nonzeros_backward(block, I, rows, vectors, column, value, D, d, d_row,
+                      rule, hyper, params, memory, w, w_row, G, g, cursor):  # fmt: skip
+    """Gradient of the rows of W in one block of columns of x, ``x.T @ dz``, and their update.
 
     Sums run over the batch in ascending order.  ``G`` is scratch for
     COLUMN_BLOCK rows of PANEL vectors.
     """
     lanes = VECTOR_BYTES // value.itemsize
-    rows = batch.size
+    low, first, last = block * COLUMN_BLOCK, cursor[block, :rows], cursor[block + 1, :rows]
+    height = min(COLUMN_BLOCK, I - low)
     for v in range(0, vectors, PANEL):
         width, at = min(PANEL, vectors - v), v * lanes
-        _find_rows(batch, first, start, column, value, cursor, last)
-        for low in range(first, stop, COLUMN_BLOCK):
-            end = min(low + COLUMN_BLOCK, stop)
-            if width == 4:
-                _backward_4(rows, low, end, cursor, last, column, value, D, d + at, d_row, G, g)
-            elif width == 3:
-                _backward_3(rows, low, end, cursor, last, column, value, D, d + at, d_row, G, g)
-            elif width == 2:
-                _backward_2(rows, low, end, cursor, last, column, value, D, d + at, d_row, G, g)
-            else:
-                _backward_1(rows, low, end, cursor, last, column, value, D, d + at, d_row, G, g)
-            update_block(rule, hyper, end - low, width * lanes, G, g, width * lanes,
-                         params, memory, w + low * w_row + at, w_row)  # fmt: skip
+        if width == 4:
+            _backward_4(rows, low, first, last, column, value, D, d + at, d_row, G, g)
+        elif width == 3:
+            _backward_3(rows, low, first, last, column, value, D, d + at, d_row, G, g)
+        elif width == 2:
+            _backward_2(rows, low, first, last, column, value, D, d + at, d_row, G, g)
+        else:
+            _backward_1(rows, low, first, last, column, value, D, d + at, d_row, G, g)
+        update_block(rule, hyper, height, width * lanes, G, g, width * lanes,
+                     params, memory, w + low * w_row + at, w_row)  # fmt: skip
 
 
 @inner
@@ -163,13 +157,19 @@ def _inspect_row(x, at, I):
     return -1 if lane_sum(strange) != 0 else int(lane_sum(nonzeros))
 
 
-@entry
-def inspect_rows(chunks, x, count):
+@inner
+def inspect_chunk(chunk, chunks, x, count):
     """Count the nonzeros of every row of x; -1 marks a row with a NaN or an infinity."""
-    N, I = x.shape
-    for c in prange(chunks):
-        for r in range(N * c // chunks, N * (c + 1) // chunks):
-            count[r] = _inspect_row(x.ravel(), r * I, I)
+    (N, I), X = x.shape, x.ravel()
+    for r in range(N * chunk // chunks, N * (chunk + 1) // chunks):
+        count[r] = _inspect_row(X, r * I, I)
+
+
+@Chunked
+@entry(parallel=False)
+def inspect_rows(chunks, context, *args):
+    """`inspect_chunk` in so many chunks."""
+    run_or_pack(chunks, context, inspect_chunk, args)
 
 
 @inner
@@ -185,10 +185,16 @@ def _compress_row(x, at, I, e, column, value):
                     e += 1
 
 
-@entry
-def compress_rows(chunks, x, start, column, value):
-    """Fill in the columns and values of the nonzeros of x; ``start`` is given."""
-    N, I = x.shape
-    for c in prange(chunks):
-        for r in range(N * c // chunks, N * (c + 1) // chunks):
-            _compress_row(x.ravel(), r * I, I, start[r], column, value)
+@inner
+def compress_chunk(chunk, chunks, x, start, column, value):
+    """Fill in the columns and values of the nonzeros of x; `start` is given."""
+    (N, I), X = x.shape, x.ravel()
+    for r in range(N * chunk // chunks, N * (chunk + 1) // chunks):
+        _compress_row(X, r * I, I, start[r], column, value)
+
+
+@Chunked
+@entry(parallel=False)
+def compress_rows(chunks, context, *args):
+    """`compress_chunk` in so many chunks."""
+    run_or_pack(chunks, context, compress_chunk, args)

@@ -3,23 +3,24 @@
 Row sweep: a block of rows goes through the whole network, forwards and back,
 while it is in cache; blocks are independent.  Weight sweep: a block of one
 layer's weights sums its gradient over the batch and is updated on the spot;
-blocks are independent.  So a step is two parallel loops for any depth, and no
-sum crosses a thread.
+blocks are independent.  So a step is two waits for any depth, and no sum
+crosses a thread.
 
 A network is data, not type: ``plan`` has a row of integers per layer (the
 columns are named below), so one compiled build per precision serves all.
 """
 
 import numpy as np
-from numba import prange
 
 from fastnn.jit import entry, inner
 from fastnn.kernels.activations import activation_backward, activation_forward
 from fastnn.kernels.affine import ONE, ZERO, column_sums, multiply, multiply_transposed
 from fastnn.kernels.losses import loss_backward, loss_forward, outputs_forward
-from fastnn.kernels.nonzeros import nonzeros_backward, nonzeros_forward
+from fastnn.kernels.nonzeros import column_blocks, nonzeros_backward, nonzeros_forward
 from fastnn.kernels.updates import update_block
 from fastnn.lanes import TILE_ROWS, VECTOR_BYTES
+from fastnn.launch import Chunked, run_or_pack
+from fastnn.team import assemble, barrier
 
 # Columns of `plan`.  Offsets and distances count elements of the array named.
 INPUTS, OUTPUTS = 0, 1
@@ -44,7 +45,7 @@ PANEL = GRADIENT + WEIGHT_ROWS * WEIGHT_VECTORS * VECTOR_BYTES // 4
 
 @inner
 def forward_rows(plan, params, sparse, x, start, column, value, batch, slot, values,
-                 cursor, last):  # fmt: skip
+                 cursor):  # fmt: skip
     """Send rows `batch` of the data through all layers, in rows ``slot ..`` of `values`.
 
     The last layer's activation is left to the loss.
@@ -57,7 +58,7 @@ def forward_rows(plan, params, sparse, x, start, column, value, batch, slot, val
         y = p[Y] + slot * p[Y_ROW]
         if layer == 0 and sparse:
             nonzeros_forward(batch, I, vectors, start, column, value, params, p[W], p[W_ROW],
-                             p[B], values, y, p[Y_ROW], cursor, last)  # fmt: skip
+                             p[B], values, y, p[Y_ROW], cursor, slot)  # fmt: skip
         else:
             at = p[X] + slot * p[X_ROW]
             if layer == 0:
@@ -101,22 +102,22 @@ def backward_rows(plan, params, slot, rows, values, deltas, work):
 
 @inner
 def row_sweep(chunk, chunks, plan, loss, params, sparse, x, start, column, value, labels, targets,
-              batch, values, deltas, work, cursor, last, row_loss):  # fmt: skip
+              batch, values, deltas, work, cursor, row_loss):  # fmt: skip
     """A chunk's share of the rows of a batch: outputs, losses and deltas."""
     scale = params.dtype.type(1) / params.dtype.type(batch.size)
     end = batch.size * (chunk + 1) // chunks
     for first in range(batch.size * chunk // chunks, end, ROW_BLOCK):
         rows = batch[first : min(first + ROW_BLOCK, end)]
         forward_rows(plan, params, sparse, x, start, column, value, rows, first, values,
-                     cursor[chunk], last[chunk])  # fmt: skip
+                     cursor)  # fmt: skip
         loss_rows(plan, loss, labels, targets, rows, first, scale, values, deltas,
                   row_loss[first:], True)  # fmt: skip
         backward_rows(plan, params, first, rows.size, values, deltas, work[chunk])
 
 
 @inner
-def weight_sweep(chunk, chunks, plan, rule, hyper, params, memory, sparse, start, column, value,
-                 index, values, deltas, work, cursor, last):  # fmt: skip
+def weight_sweep(chunk, chunks, plan, rule, hyper, params, memory, sparse, column, value,
+                 index, values, deltas, work, cursor):  # fmt: skip
     """A chunk's share of every layer's weights: gradient and update."""
     lanes = VECTOR_BYTES // params.itemsize
     for layer in range(plan.shape[0]):
@@ -124,14 +125,16 @@ def weight_sweep(chunk, chunks, plan, rule, hyper, params, memory, sparse, start
         I, vectors = p[INPUTS], (p[OUTPUTS] + lanes - 1) // lanes
         # Odd layers are dealt from the other end, so that remainders even out.
         share = chunk if layer % 2 == 0 else chunks - 1 - chunk
-        tiles = (I + TILE_ROWS - 1) // TILE_ROWS
-        low = tiles * share // chunks * TILE_ROWS
-        high = min(I, tiles * (share + 1) // chunks * TILE_ROWS)
         if layer == 0 and sparse:
-            nonzeros_backward(index, low, high, vectors, start, column, value,
-                              deltas, p[D], p[Y_ROW], rule, hyper, params, memory, p[W], p[W_ROW],
-                              work[chunk], GRADIENT, cursor[chunk], last[chunk])  # fmt: skip
+            blocks = column_blocks(I)
+            for block in range(blocks * share // chunks, blocks * (share + 1) // chunks):
+                nonzeros_backward(block, I, index.size, vectors, column, value,
+                                  deltas, p[D], p[Y_ROW], rule, hyper, params, memory,
+                                  p[W], p[W_ROW], work[chunk], GRADIENT, cursor)  # fmt: skip
         else:
+            tiles = (I + TILE_ROWS - 1) // TILE_ROWS
+            low = tiles * share // chunks * TILE_ROWS
+            high = min(I, tiles * (share + 1) // chunks * TILE_ROWS)
             _dense_weights(p, low, high, vectors, lanes, rule, hyper, params, memory, index.size,
                            values, deltas, work[chunk])  # fmt: skip
         if share == chunks - 1:
@@ -160,37 +163,48 @@ def _biases(p, vectors, lanes, rule, hyper, params, memory, batch, deltas, work)
         update_block(rule, hyper, ONE, N, work, GRADIENT, N, params, memory, p[B] + v * lanes, ZERO)
 
 
-@entry
-def train(chunks, plan, loss, rule, hyper, params, memory, sparse, x, start, column, value,
-          labels, targets, index, begin, values, deltas, work, cursor, last,
-          row_loss, step_loss):  # fmt: skip
-    """Run the steps whose batches are ``index[begin[s] : begin[s + 1]]``.
+@inner
+def train_chunk(chunk, chunks, plan, loss, rule, hyper, params, memory, sparse, x, start, column,
+                value, labels, targets, index, begin, values, deltas, work, cursor, row_loss,
+                step_loss, done, team):  # fmt: skip
+    """A chunk's share of the steps whose batches are ``index[begin[s] : begin[s + 1]]``.
 
-    Records the mean loss of each batch before its update in ``step_loss``.
-    Stops before the update of a step whose loss is not finite; returns the
-    number of updates made.
+    Records the mean loss of each batch before its update in `step_loss`, and
+    the number of updates in ``done[0]``.  Stops before the update of a step
+    whose loss is not finite.
     """
+    chunks = assemble(team, chunk, chunks)
+    if chunks == 0:
+        return
     for s in range(begin.size - 1):
         batch = index[begin[s] : begin[s + 1]]
-        for c in prange(chunks):
-            row_sweep(c, chunks, plan, loss, params, sparse, x, start, column, value, labels,
-                      targets, batch, values, deltas, work, cursor, last, row_loss)  # fmt: skip
-        total = 0.0
+        row_sweep(chunk, chunks, plan, loss, params, sparse, x, start, column, value, labels,
+                  targets, batch, values, deltas, work, cursor, row_loss)  # fmt: skip
+        barrier(team, chunks)
+        total = 0.0  # the same in every chunk
         for r in range(batch.size):
             total += row_loss[r]
-        step_loss[s] = total / batch.size
+        if chunk == 0:
+            step_loss[s] = total / batch.size
+            done[0] = s + np.isfinite(total)
         if not np.isfinite(total):
-            return s
-        for c in prange(chunks):
-            weight_sweep(c, chunks, plan, rule, hyper, params, memory, sparse, start, column,
-                         value, batch, values, deltas, work, cursor, last)  # fmt: skip
-    return begin.size - 1
+            return
+        weight_sweep(chunk, chunks, plan, rule, hyper, params, memory, sparse, column,
+                     value, batch, values, deltas, work, cursor)  # fmt: skip
+        barrier(team, chunks)
+
+
+@Chunked
+@entry(parallel=False)
+def train(chunks, context, *args):
+    """`train_chunk` in so many chunks."""
+    run_or_pack(chunks, context, train_chunk, args)
 
 
 @inner
 def evaluate_rows(chunk, chunks, plan, loss, params, sparse, x, start, column, value, labels,
-                  targets, index, values, cursor, last, outputs, row_loss):  # fmt: skip
-    """A chunk's share of the rows: outputs and, where there are targets, losses."""
+                  targets, index, values, cursor, outputs, row_loss):  # fmt: skip
+    """A chunk's share of rows `index`: outputs and losses; an empty array of either is left out."""
     p = plan[plan.shape[0] - 1]
     slot, O = chunk * ROW_BLOCK, p[OUTPUTS]
     y = p[Y] + slot * p[Y_ROW]
@@ -198,7 +212,7 @@ def evaluate_rows(chunk, chunks, plan, loss, params, sparse, x, start, column, v
     for first in range(index.size * chunk // chunks, end, ROW_BLOCK):
         rows = index[first : min(first + ROW_BLOCK, end)]
         forward_rows(plan, params, sparse, x, start, column, value, rows, slot, values,
-                     cursor[chunk], last[chunk])  # fmt: skip
+                     cursor)  # fmt: skip
         if row_loss.size:
             loss_rows(plan, loss, labels, targets, rows, slot, params.dtype.type(0), values,
                       values, row_loss[first:], False)  # fmt: skip
@@ -210,10 +224,8 @@ def evaluate_rows(chunk, chunks, plan, loss, params, sparse, x, start, column, v
                     outputs[first + r, o] = values[y + r * p[Y_ROW] + o]
 
 
-@entry
-def evaluate(chunks, plan, loss, params, sparse, x, start, column, value, labels, targets, index,
-             values, cursor, last, outputs, row_loss):  # fmt: skip
-    """Outputs and losses of rows `index`; an empty `outputs` or `row_loss` is left out."""
-    for c in prange(chunks):
-        evaluate_rows(c, chunks, plan, loss, params, sparse, x, start, column, value, labels,
-                      targets, index, values, cursor, last, outputs, row_loss)  # fmt: skip
+@Chunked
+@entry(parallel=False)
+def evaluate(chunks, context, *args):
+    """`evaluate_rows` in so many chunks."""
+    run_or_pack(chunks, context, evaluate_rows, args)

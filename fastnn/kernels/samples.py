@@ -1,0 +1,123 @@
+"""Per-sample gradient descent: forward, backward and update fused, one row at a time.
+
+A step on one row is too short to share.  It is the same arithmetic as the
+sweeps make with a batch of one row, in the same order, so the same bits
+(tests/test_bits.py).
+"""
+
+import numpy as np
+
+from fastnn.jit import entry, inner
+from fastnn.kernels.activations import activate, slope
+from fastnn.kernels.losses import loss_backward, loss_forward
+from fastnn.kernels.sweeps import (
+    ACTIVATION,
+    INPUTS,
+    OUTPUTS,
+    B,
+    D,
+    W,
+    W_ROW,
+    X,
+    Y,
+)
+from fastnn.kernels.updates import update
+from fastnn.lanes import (
+    VECTOR_BYTES,
+    broadcast_like,
+    element,
+    fma,
+    like,
+    load,
+    rank_one,
+    store,
+)
+from fastnn.launch import Chunked, run_or_pack
+
+
+@inner
+def _row_forward(p, I, lanes, sparse, X, x, column, params, values):
+    """One layer for one row, whose I inputs (or I nonzeros) begin at ``X[x]``."""
+    code, w_row = p[ACTIVATION], p[W_ROW]
+    for n in range(0, p[OUTPUTS], lanes):
+        total, w = load(params, p[B] + n, 0, 1, 1), p[W] + n
+        if sparse:
+            for e in range(x, x + I):
+                total = rank_one(total, X, e, 0, params, w + element(column, e) * w_row)
+        else:
+            for k in range(I):
+                total = rank_one(total, X, x + k, 0, params, w + k * w_row)
+        store(values, p[Y] + n, 0, activate(code, total))
+
+
+@inner
+def _row_deltas(p, below, lanes, params, values, deltas):
+    """Deltas of the layer below, for one row."""
+    d, w = p[D], p[W]
+    for k in range(p[INPUTS]):
+        total = params.dtype.type(0)
+        for o in range(p[OUTPUTS]):
+            total = fma(element(deltas, d + o), element(params, w + o), total)
+        deltas[below[D] + k] = total
+        w += p[W_ROW]
+    for n in range(0, p[INPUTS], lanes):
+        dy = load(deltas, below[D] + n, 0, 1, 1)
+        y = load(values, below[Y] + n, 0, 1, 1)
+        store(deltas, below[D] + n, 0, dy * slope(below[ACTIVATION], y))
+
+
+@inner
+def _row_update(p, I, lanes, sparse, X, x, column, rule, hyper, params, memory, deltas):
+    """Update of one layer for one row."""
+    for n in range(0, p[OUTPUTS], lanes):
+        dz, w = load(deltas, p[D] + n, 0, 1, 1), p[W] + n
+        zero = like(dz, 0)
+        for e in range(x, x + I):
+            k = int(element(column, e)) if sparse else e - x
+            g = fma(broadcast_like(X, e, dz), dz, zero)
+            update(rule, hyper, g, params, memory, w + k * p[W_ROW])
+        update(rule, hyper, zero + dz, params, memory, p[B] + n)
+
+
+@inner
+def train_rows(chunk, chunks, plan, loss, rule, hyper, params, memory, sparse, x, start, column,
+               value, labels, targets, index, values, deltas, step_loss, done):  # fmt: skip
+    """A step on each of the rows `index`, one after the other; see `sweeps.train_chunk`.
+
+    Compressed inputs leave the weights of zeros alone, so the rule must be one
+    that a zero gradient does not move.
+    """
+    lanes = VECTOR_BYTES // params.itemsize
+    inputs, T = value if sparse else x.ravel(), targets.ravel()
+    layers, last = plan.shape[0], plan[plan.shape[0] - 1]
+    O, I, one = last[OUTPUTS], plan[0, INPUTS], params.dtype.type(1)
+    for s in range(index.size):
+        row = index[s]
+        at, count = row * I, I
+        if sparse:
+            at, count = start[row], start[row + 1] - start[row]
+        _row_forward(plan[0], count, lanes, sparse, inputs, at, column, params, values)
+        for layer in range(1, layers):
+            p = plan[layer]
+            _row_forward(p, p[INPUTS], lanes, False, values, p[X], column, params, values)
+        label = labels[row] if labels.size else 0
+        row_loss = loss_forward(loss, O, label, T, row * O, values, last[Y])
+        step_loss[s] = row_loss
+        done[0] = s + np.isfinite(row_loss)
+        if not np.isfinite(row_loss):
+            return
+        loss_backward(loss, O, label, T, row * O, one, values, last[Y], deltas, last[D])
+        for layer in range(layers - 1, 0, -1):
+            p = plan[layer]
+            _row_deltas(p, plan[layer - 1], lanes, params, values, deltas)
+            _row_update(p, p[INPUTS], lanes, False, values, p[X], column, rule, hyper,
+                        params, memory, deltas)  # fmt: skip
+        _row_update(plan[0], count, lanes, sparse, inputs, at, column, rule, hyper,
+                    params, memory, deltas)  # fmt: skip
+
+
+@Chunked
+@entry(parallel=False)
+def train_one_by_one(chunks, context, *args):
+    """`train_rows`, always in one chunk."""
+    run_or_pack(chunks, context, train_rows, args)

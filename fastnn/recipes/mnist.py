@@ -1,0 +1,132 @@
+"""Handwritten digits: the two-layer network of seeds 001 and 004."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from fastnn import datasets, plots, runtime
+from fastnn.history import History
+from fastnn.network import MLP
+from fastnn.optimizers import SGD
+
+OPTIMIZERS = {"sgd": SGD}
+
+
+def run(
+    *,
+    hidden: Sequence[int] = (50,),
+    activation: str = "relu",
+    optimizer: str = "sgd",
+    lr: float = 0.1,
+    batch_size: int = 100,
+    epochs: int | None = None,
+    iterations: int | None = None,
+    dtype: str = "float32",
+    seed: int = 0,
+    threads: int | None = None,
+    data: str | os.PathLike[str] | None = None,
+    out: str | os.PathLike[str] | None = None,
+    progress: bool | None = None,
+    report: Callable[[str], Any] = print,
+) -> tuple[MLP, History]:
+    """Train on MNIST as the book does and report the accuracies of each epoch.
+
+    Parameters
+    ----------
+    hidden : sequence of int, default (50,)
+        Widths of the hidden layers.
+    activation, lr, batch_size, epochs, dtype, seed, progress
+        As in `fastnn.MLP` and its `fit`.
+    optimizer : {"sgd"}, default "sgd"
+        Update rule.
+    iterations : int, optional
+        Steps; 10,000 if `epochs` is not given either.
+    threads : int, optional
+        See `fastnn.set_num_threads`.
+    data : path, optional
+        Folder with the four MNIST files; default the data inside the package.
+    out : path, optional
+        Folder for ``curves.png``, ``history.csv`` and ``model.fastnn``.
+    report : callable, default print
+        Takes one line of text at a time.
+
+    Returns
+    -------
+    MLP
+        The trained network.
+    History
+        What happened.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not as above.
+    ImportError
+        If `out` is given and matplotlib is not installed.
+
+    Examples
+    --------
+    >>> from fastnn.recipes import mnist
+    >>> net, history = mnist.run(iterations=100, report=lambda line: None)
+    >>> bool(history.test_accuracy[-1] > 0.3)
+    True
+    """
+    began = time.perf_counter()
+    if epochs is None and iterations is None:
+        iterations = 10_000
+    if optimizer not in OPTIMIZERS:
+        raise ValueError(f"optimizer must be one of {', '.join(OPTIMIZERS)}, got {optimizer!r}")
+    rule = OPTIMIZERS[optimizer](lr=lr)
+    net = MLP([784, *hidden, 10], activation, dtype=dtype, seed=seed)
+    if threads is not None:
+        runtime.set_num_threads(threads)
+    folder = None if out is None else _prepared(out)
+    (x, t), (x_test, t_test) = datasets.load_mnist(path=data)
+    report(f"{net}: {len(x)} images to train on, {len(x_test)} to test")
+
+    def report_epoch(net: MLP, history: History) -> None:
+        report(
+            f"epoch {history.epochs[-1]:5.2f}  loss {history.train_loss[-1]:.4f}  "
+            f"train accuracy {history.train_accuracy[-1]:.4f}  "
+            f"test accuracy {history.test_accuracy[-1]:.4f}  "
+            f"{time.perf_counter() - began:.1f} s"
+        )
+
+    history = net.fit(
+        x,
+        t,
+        epochs=epochs,
+        iterations=iterations,
+        batch_size=batch_size,
+        optimizer=rule,
+        sampling="replacement",
+        validation_data=(x_test, t_test),
+        progress=progress,
+        callbacks=[report_epoch],
+    )
+    if folder is not None:
+        _write(folder, net, history)
+        report(f"wrote curves.png, history.csv and model.fastnn in {folder}")
+    report(
+        f"{history.steps} steps in {history.seconds:.2f} s, evaluations included; "
+        f"{time.perf_counter() - began:.2f} s in all"
+    )
+    return net, history
+
+
+def _prepared(out: str | os.PathLike[str]) -> Path:
+    """The output folder; what would fail after training fails before."""
+    plots.require_matplotlib()
+    folder = Path(out)
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _write(folder: Path, net: MLP, history: History) -> None:
+    plots.save_history(history, folder / "curves.png")
+    history.to_csv(folder / "history.csv")
+    net.save(folder / "model.fastnn")
