@@ -98,7 +98,7 @@ json_values = st.recursive(
 )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
     description=st.dictionaries(st.text(), json_values, max_size=4),
     arrays=st.dictionaries(names, st.tuples(stored_arrays, orders), max_size=4),
