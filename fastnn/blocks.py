@@ -14,7 +14,6 @@ from typing import Any
 
 from numba.core import codegen, compiler
 
-
 # Python calls a compiled function as f(closure, args, kwargs).  Numba's closures cannot be
 # called, so this C function, in the place of f, always raises a TypeError.
 _NOT_CALLABLE = ctypes.cast(ctypes.pythonapi.PyObject_Call, ctypes.c_void_p).value or 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from fastnn import passes
-from fastnn.parameters import Parameters, aligned_zeros
+from fastnn.parameters import Parameters
 
 
 def gradient(

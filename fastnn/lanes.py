@@ -324,6 +324,32 @@ def rank_one(typingctx, total, A, a, stride, B, b):
 
 
 @intrinsic
+def load_transposed(typingctx, array, offset, stride):
+    """The square tile of as many rows as a vector has lanes, rows and lanes exchanged."""
+    lanes = VECTOR_BYTES * 8 // array.dtype.bitwidth
+    tile = Tile(array.dtype, lanes, 1)
+
+    def emit(context, builder, sig, args):
+        memory = _Memory(context, builder, sig.args[0], args[0])
+        vectors = [memory.load(at, tile) for at in _grid(builder, tile, args[1], args[2])]
+        index, step = ir.VectorType(ir.IntType(32), lanes), 1
+        # Exchange blocks of 1, 2, 4, ... lanes between rows that lie as far apart.
+        while step < lanes:
+            low = [i if not i & step else i - step + lanes for i in range(lanes)]
+            high = [i + step if not i & step else i + lanes for i in range(lanes)]
+            low, high = ir.Constant(index, low), ir.Constant(index, high)
+            for r in range(lanes):
+                if not r & step:
+                    a, b = vectors[r], vectors[r + step]
+                    vectors[r] = builder.shuffle_vector(a, b, low)
+                    vectors[r + step] = builder.shuffle_vector(a, b, high)
+            step *= 2
+        return _pack(builder, tile, vectors)
+
+    return tile(array, types.intp, types.intp), emit
+
+
+@intrinsic
 def prefetch(typingctx, array, offset):
     """Ask for the cache line of ``array[offset]``; harmless whatever the offset."""
 
@@ -457,9 +483,7 @@ def times_power_of_two(typingctx, a, shifted):
             builder.bitcast(n, _integers(x.type)),
             _integer_constant(x.type, _mantissa_bits(x.type)),
         )
-        return builder.bitcast(
-            builder.add(builder.bitcast(x, _integers(x.type)), bits), x.type
-        )
+        return builder.bitcast(builder.add(builder.bitcast(x, _integers(x.type)), bits), x.type)
 
     return _elementwise(a, 2, vector)
 

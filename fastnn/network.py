@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 
 from fastnn import files, finite_difference, gate, passes, trainer
 from fastnn.history import History
-from fastnn.kernels import losses, sweeps
+from fastnn.kernels import losses
 from fastnn.kernels.activations import ACTIVATION_CODES
 from fastnn.optimizers import SGD
 from fastnn.parameters import Parameters
@@ -35,7 +35,7 @@ WEIGHT_INITS: dict[str, Callable[[int], float]] = {
     "xavier": lambda inputs: math.sqrt(1 / inputs),
 }
 
-DTYPES = {"float32": np.dtype(np.float32), "float64": np.dtype(np.float64)}
+DTYPES: dict[str, np.dtype] = {"float32": np.dtype(np.float32), "float64": np.dtype(np.float64)}
 
 
 class MLP:
@@ -532,7 +532,7 @@ def load(path: str | os.PathLike[str]) -> MLP:
 
 def _rebuild(description: dict[str, Any], arrays: dict[str, np.ndarray], random: Any) -> MLP:
     kinds = {"MLP": MLP, "TwoLayerNet": TwoLayerNet}
-    net = MLP.__new__(kinds.get(description["kind"], MLP))
+    net: MLP = MLP.__new__(kinds.get(description["kind"], MLP))
     MLP.__init__(
         net,
         description["layer_sizes"],

@@ -9,6 +9,7 @@ the network, as the integers that the kernels read.
 from __future__ import annotations
 
 from collections.abc import Iterator, MutableMapping
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -117,7 +118,7 @@ class Plan:
 def _plan(layer_sizes: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     plan = np.zeros((len(layer_sizes) - 1, sweeps.PLAN_COLUMNS), np.int64)
     at = 0
-    for p, inputs, outputs in zip(plan, layer_sizes, layer_sizes[1:], strict=False):
+    for p, (inputs, outputs) in zip(plan, pairwise(layer_sizes), strict=True):
         row = padded(outputs, dtype)
         p[sweeps.INPUTS], p[sweeps.OUTPUTS] = inputs, outputs
         p[sweeps.W], p[sweeps.W_ROW] = at, row

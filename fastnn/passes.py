@@ -1,8 +1,10 @@
-"""Calls of the compiled sweeps: scratch is made here, and work cut so that Python stays in charge."""
+"""Calls of the compiled sweeps: their scratch, and their work in pieces for Python to watch."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
+from itertools import pairwise
 
 import numpy as np
 
@@ -28,7 +30,7 @@ class Examples:
 def multiply_adds(params: Parameters, rows: Samples) -> float:
     """Multiply-adds of one row's forward pass, skipped zeros not counted."""
     sizes = params.layer_sizes
-    total = float(sum(i * o for i, o in zip(sizes, sizes[1:], strict=False)))
+    total = float(sum(i * o for i, o in pairwise(sizes)))
     return total - (1 - rows.density) * sizes[0] * sizes[1]
 
 
@@ -79,6 +81,7 @@ class Steps:
         plan = params.plan(batch_size)
         self._work = multiply_adds(params, rows) * batch_size
         chunks = runtime.most_chunks(self._work)
+        self._pace = runtime.Pace() if chunks > 1 else None
         self._row_loss = np.empty(batch_size)
         self._one_by_one = batch_size == 1 and (rule[0] == updates.SGD or not rows.sparse)
         self._network = plan.table, loss, *rule, params.block, memory
@@ -105,10 +108,14 @@ class Steps:
                 index[begin[0] : begin[-1]], values, deltas, step_loss, done,
             )  # fmt: skip
             return int(done[0]), step_loss[: done[0] + 1]
+        work = self._work if self._pace is None or self._pace.parallel else 0
+        began = time.perf_counter()
         runtime.run(
-            sweeps.train, self._work, *self._network, *self._data, index, begin,
+            sweeps.train, work, *self._network, *self._data, index, begin,
             *self._scratch, step_loss, done, new_team(),
         )  # fmt: skip
+        if self._pace is not None:
+            self._pace.record(done[0] / (time.perf_counter() - began))
         return int(done[0]), step_loss[: done[0] + 1]
 
 

@@ -88,6 +88,41 @@ def forced(parallel: bool) -> Iterator[None]:
         _threshold.work = before
 
 
+class Pace:
+    """Which way a job of many calls goes faster at the moment: in parallel or serial.
+
+    With the cores free, threads win.  When other programs need them, chunks that wait for
+    each other can take five times as long as one thread alone.  So a job begins in parallel,
+    tries the other way once, and again when its pace falls; both ways give the same bits.
+    """
+
+    FALL = 0.7  # of the best parallel pace so far: on a quiet machine it stays above 0.8
+    TRUST = 16  # calls before another trial, each of about 50 ms
+    FIRST_TRIAL = 3  # calls before the first: one may compile, one warms the caches
+
+    def __init__(self) -> None:
+        self.parallel = True
+        self._trying = False
+        self._left = self.FIRST_TRIAL
+        self._paces = {True: 0.0, False: 0.0}
+        self._best = 0.0
+
+    def record(self, steps_per_second: float) -> None:
+        """Note the pace of the latest call, and choose the way of the next."""
+        self._paces[self.parallel] = steps_per_second
+        self._left -= 1
+        if self._trying:
+            self._trying = False
+            self.parallel = self._paces[True] >= self._paces[False]
+            self._left = self.TRUST
+            return
+        fallen = self.parallel and steps_per_second < self.FALL * self._best
+        if self.parallel:
+            self._best = max(self._best, steps_per_second)
+        if self._left == 0 or (self._left < 0 and (fallen or not self.parallel)):
+            self._trying, self.parallel = True, not self.parallel
+
+
 class _Threshold(threading.local):
     work: float = PARALLEL_WORK
 

@@ -90,7 +90,8 @@ class _Run:
                 bar.update(begin.size - 1)
                 if history.steps % every == 0 or history.steps == iterations:
                     self._evaluate()
-                    if any([callback(self.net, history) for callback in self.callbacks]):
+                    wishes = [callback(self.net, history) for callback in self.callbacks]
+                    if any(wishes):
                         history.stop_reason = "callback"
                         break
         except KeyboardInterrupt:
@@ -158,9 +159,7 @@ def measure(net: Any, examples: passes.Examples) -> tuple[float, float]:
     """Mean loss and accuracy (NaN for real outputs) on some examples."""
     outputs = np.empty((examples.rows, net.layer_sizes[-1]), net.dtype)
     row_loss = np.empty(examples.rows)
-    passes.evaluate(
-        net.params, net._loss, examples.samples, examples.wanted, outputs, row_loss
-    )
+    passes.evaluate(net.params, net._loss, examples.samples, examples.wanted, outputs, row_loss)
     labels, targets = examples.wanted
     accuracy = float("nan")
     if net.output == "softmax":

@@ -9,7 +9,17 @@ contiguous, is first copied panel by panel.
 import numpy as np
 
 from fastnn.jit import inner
-from fastnn.lanes import TILE_ROWS, TILE_VECTORS, VECTOR_BYTES, load, rank_one, splat, store
+from fastnn.lanes import (
+    TILE_ROWS,
+    TILE_VECTORS,
+    VECTOR_BYTES,
+    element,
+    load,
+    load_transposed,
+    rank_one,
+    splat,
+    store,
+)
 
 # Indices summed per pass: the part of B that is in use (256 x 64 bytes) and the
 # rows of A that meet it then stay in a first-level cache of 32 KiB.
@@ -75,7 +85,7 @@ def _multiply_block(M, N, K, A, a, a_row, a_col, B, b, b_row, S, s, s_row, C, c,
         _strip_2(2, N, K, A, a + m * a_row, a_row, a_col, B, b, b_row,
                  S, s + m * s_row, s_row, C, c + m * c_row, c_row)  # fmt: skip
         m += 2
-    if M > m:
+    if m < M:
         _strip_1(1, N, K, A, a + m * a_row, a_row, a_col, B, b, b_row,
                  S, s + m * s_row, s_row, C, c + m * c_row, c_row)  # fmt: skip
 
@@ -97,6 +107,23 @@ def multiply(M, N, K, A, a, a_row, a_col, B, b, b_row, S, s, s_row, C, c, c_row)
 
 
 @inner
+def _transpose_rows(rows, K, W, w, w_row, panel):
+    """Write up to `lanes` rows of K elements side by side: ``panel[k * lanes + row]``."""
+    lanes = VECTOR_BYTES // W.itemsize
+    k = 0
+    if rows == lanes:
+        while k + lanes <= K:
+            store(panel, k * lanes, lanes, load_transposed(W, w + k, w_row))
+            k += lanes
+    else:
+        for i in range(0, K * lanes, lanes):
+            store(panel, i, 0, splat(W.dtype.type(0), 1, 1))
+    for row in range(rows):
+        for i in range(k, K):
+            panel[i * lanes + row] = element(W, w + row * w_row + i)
+
+
+@inner
 def multiply_transposed(M, N, K, A, a, a_row, W, w, w_row, S, s, s_row, C, c, c_row, panel):
     """``C = S + A @ W.T`` for W with N rows of K elements.
 
@@ -104,14 +131,8 @@ def multiply_transposed(M, N, K, A, a, a_row, W, w, w_row, S, s, s_row, C, c, c_
     ``panel`` is scratch for K vectors.
     """
     lanes = VECTOR_BYTES // A.itemsize
-    zero = A.dtype.type(0)
     for n in range(0, N, lanes):
-        inside = min(lanes, N - n)
-        for k in range(K):
-            if inside < lanes:
-                store(panel, k * lanes, 0, splat(zero, 1, 1))
-            for row in range(inside):
-                panel[k * lanes + row] = W[w + (n + row) * w_row + k]
+        _transpose_rows(min(lanes, N - n), K, W, w + n * w_row, w_row, panel)
         multiply(M, lanes, K, A, a, a_row, ONE, panel, ZERO, lanes,
                  S, s + (n if s_row else 0), s_row, C, c + n, c_row)  # fmt: skip
 

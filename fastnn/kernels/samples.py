@@ -14,10 +14,10 @@ from fastnn.kernels.sweeps import (
     ACTIVATION,
     INPUTS,
     OUTPUTS,
+    W_ROW,
     B,
     D,
     W,
-    W_ROW,
     X,
     Y,
 )
