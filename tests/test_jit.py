@@ -117,28 +117,27 @@ def test_an_entry_without_a_parallel_build():
         assert made.parallel is made.serial
 
 
+def regions(build):
+    """Count the bodies of parallel loops in the machine code of the latest signature."""
+    code = build.inspect_llvm(build.signatures[-1])
+    defined = [line for line in code.splitlines() if line.startswith("define")]
+    return sum("__gufunc__" in line for line in defined)
+
+
 def _two_regions(chunks, x, y, z):
     for c in numba.prange(chunks):
         y[c] = 2 * x[c]
     for c in numba.prange(chunks):
-        z[c] = y[chunks - 1 - c]
+        z[c] = y[c] + 1
 
 
-@pytest.fixture(scope="module")
-def two_regions():
-    return jit.Entry(_two_regions)
-
-
-@pytest.mark.parametrize("dtype", ["float64", "float32"])  # the second finds used flags
-def test_two_pranges_are_not_fused(two_regions, dtype):
-    n = 1000
-    x = np.arange(n, dtype=dtype)
-    y, z = np.zeros((2, n), dtype)
-    two_regions.parallel(n, x, y, z)
-    np.testing.assert_array_equal(z, 2 * x[::-1])
-    regions = two_regions.parallel.inspect_llvm(two_regions.parallel.signatures[-1])
-    bodies = {line.split("(")[0] for line in regions.splitlines() if line.startswith("define")}
-    assert sum("__gufunc__" in body for body in bodies) == 2
+def test_two_pranges_are_not_fused():
+    """These two Numba would fuse; how much it sees through is its affair, so it may not look."""
+    build = jit.Entry(_two_regions).parallel
+    x, y, z = np.ones((3, 5))
+    build(5, x, y, z)
+    np.testing.assert_array_equal(z, [3] * 5)
+    assert regions(build) == 2
 
 
 def _sum_beside_a_prange(chunks, x, y):
@@ -149,20 +148,12 @@ def _sum_beside_a_prange(chunks, x, y):
     return total
 
 
-@pytest.fixture(scope="module")
-def sum_beside_a_prange():
-    return jit.Entry(_sum_beside_a_prange)
-
-
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
-def test_flags_hold_for_every_signature(sum_beside_a_prange, dtype):
+def test_flags_hold_for_every_signature():
     """Only prange makes a region. Numba empties a dict of options at its first use."""
-    build = sum_beside_a_prange.parallel
-    assert build(3, np.ones(3, dtype), np.ones(3, dtype)) == 6
-    code = build.inspect_llvm(build.signatures[-1])
-    defined = [line for line in code.splitlines() if line.startswith("define")]
-    assert sum("__gufunc__" in line for line in defined) == 1
-    assert "fusion=False" in build.targetoptions["parallel"].encode()
+    build = jit.Entry(_sum_beside_a_prange).parallel
+    for dtype in ("float64", "float32"):
+        assert build(3, np.ones(3, dtype), np.ones(3, dtype)) == 6
+        assert regions(build) == 1
 
 
 def test_without_numbas_internals_there_is_a_plain_serial_build(monkeypatch, kernels):

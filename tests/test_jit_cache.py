@@ -31,6 +31,45 @@ def kernels(tmp_path):
     return Kernels(tmp_path)
 
 
+@pytest.fixture(scope="module")
+def compiled(tmp_path_factory):
+    """A build of which Numba has compiled two signatures, and of which nothing is kept yet."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FASTNN_CACHE", "0")
+        build = Kernels(tmp_path_factory.mktemp("kernels")).load().scaled.serial
+        assert (build(1, 2), build(1, 2.5)) == (20, 25.0)
+    return build
+
+
+class Kept:
+    """One signature of a build, and its file in the cache of this test."""
+
+    def __init__(self, build):
+        self.signature, self.other = build.signatures
+        self.result = build.overloads[self.signature]
+        self.other_result = build.overloads[self.other]
+        self.cache = jit.EntryCache(build._cache.name, jit.CodeStore(build._cache.store.sources))
+        self.save()
+
+    def save(self):
+        self.cache.save_overload(self.signature, self.result)
+
+    def load(self):
+        """Whether code was loaded; if so it is right."""
+        loaded = self.cache.load_overload(self.signature, self.result.target_context)
+        assert loaded is None or loaded.entry_point(1, 2) == 20
+        return loaded is not None
+
+    def write(self, payload):
+        code_id = self.cache._code_id(self.signature, self.result.codegen)
+        self.cache.store.write(code_id, lambda: payload)
+
+
+@pytest.fixture
+def kept(compiled):
+    return Kept(compiled)
+
+
 # ---- damage
 
 
@@ -54,15 +93,25 @@ def flipped(content, position):
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_damaged_code_is_compiled_again_and_replaced(kernels, code_folder, damage):
+def test_damage_is_found_and_told(kept, code_folder, damage):
+    assert kept.load()
+    (file,) = cached_files(code_folder)
+    file.write_bytes(DAMAGES[damage](file.read_bytes()))
+    with pytest.warns(RuntimeWarning, match="compiles .*_scaled.* again.*checksum") as told:
+        assert not kept.load()
+    assert len(told) == 1
+    kept.save()
+    assert kept.load()
+    assert cached_files(code_folder) == [file]
+
+
+def test_damaged_code_is_compiled_again_and_replaced(kernels, code_folder):
     kernels.load().scaled.serial(1, 2)
     (file,) = cached_files(code_folder)
-    good = file.read_bytes()
-    file.write_bytes(DAMAGES[damage](good))
+    file.write_bytes(file.read_bytes()[:-1])
     module = kernels.load()
-    with pytest.warns(RuntimeWarning, match="compiles .*_scaled.* again.*checksum") as told:
+    with pytest.warns(RuntimeWarning):
         assert module.scaled.serial(1, 2) == 20
-    assert len(told) == 1
     assert hits(module.scaled) == 0
     module = kernels.load()
     assert module.scaled.serial(1, 2) == 20
@@ -131,30 +180,18 @@ def test_a_folder_in_the_place_of_a_file(kernels, code_folder):
     assert not list(code_folder.glob("*/*.tmp"))
 
 
-def kept_overload(module, x=2):
-    """The cache of a build, a signature of it and what Numba made for that."""
-    module.scaled.serial(1, x)
-    (signature,) = module.scaled.serial.signatures
-    return module.scaled.serial._cache, signature, module.scaled.serial.overloads[signature]
-
-
 @pytest.mark.parametrize("payload", [b"", b"not a pickle", b"\x80\x04K\x01.", b"\x80\x04)."])
-def test_sealed_nonsense_is_compiled_again(kernels, payload):
-    cache, signature, result = kept_overload(kernels.load())
-    cache.store.write(cache._code_id(signature, result.codegen), lambda: payload)
-    module = kernels.load()
-    assert module.scaled.serial(1, 2) == 20
-    assert hits(module.scaled) == 0
-    assert hits(kernels.load().scaled) == 0
+def test_sealed_nonsense_is_no_code(kept, payload):
+    kept.write(payload)
+    assert not kept.load()
+    kept.save()
+    assert kept.load()
 
 
-def test_code_for_another_signature_is_refused(kernels):
-    cache, signature, result = kept_overload(kernels.load())
-    _, _, other_result = kept_overload(kernels.load(), 2.5)
-    cache.store.write(cache._code_id(signature, result.codegen), lambda: jit._reduce(other_result))
-    module = kernels.load()
+def test_code_for_another_signature_is_refused(kept):
+    kept.write(jit._reduce(kept.other_result))
     with pytest.warns(RuntimeWarning, match="another signature"):
-        assert module.scaled.serial(1, 2) == 20
+        assert not kept.load()
 
 
 # ---- places
@@ -237,32 +274,25 @@ def test_a_folder_below_a_file(kernels, monkeypatch, tmp_path):
 @posix
 @pytest.mark.parametrize("mode", [0o720, 0o702, 0o777])
 @pytest.mark.parametrize("which", ["root", "folder"])
-def test_folders_that_others_can_write_are_refused(kernels, code_folder, mode, which):
-    kernels.load().scaled.serial(1, 2)
+def test_folders_that_others_can_write_are_refused(kept, code_folder, mode, which):
     (file,) = cached_files(code_folder)
     refused = code_folder if which == "root" else file.parent
     refused.chmod(mode)
-    module = kernels.load()
-    assert module.scaled.serial(1, 2) == 20
-    assert hits(module.scaled) == 0
-    module.scaled.serial(1, 2.5)
+    assert not kept.load()
+    kept.cache.save_overload(kept.other, kept.other_result)
     assert cached_files(code_folder) == [file]
     if which == "root":
-        assert module.STORE.info()["reason"] == f"{code_folder} is writable by others"
+        assert kept.cache.store.info()["reason"] == f"{code_folder} is writable by others"
     refused.chmod(0o700)
-    module = kernels.load()
-    module.scaled.serial(1, 2)
-    assert hits(module.scaled) == 1
+    assert kept.load()
 
 
 @posix
-def test_a_folder_of_another_user_is_refused(kernels, code_folder, monkeypatch):
-    kernels.load().scaled.serial(1, 2)
+def test_a_folder_of_another_user_is_refused(kept, code_folder, monkeypatch):
+    assert kept.load()
     monkeypatch.setattr(os, "geteuid", lambda: 12345)
-    module = kernels.load()
-    assert module.scaled.serial(1, 2) == 20
-    assert hits(module.scaled) == 0
-    assert module.STORE.info()["reason"] == f"{code_folder} belongs to another user"
+    assert not kept.load()
+    assert kept.cache.store.info()["reason"] == f"{code_folder} belongs to another user"
 
 
 @posix
@@ -366,67 +396,61 @@ class FailingCalls:
 
 
 @pytest.mark.parametrize("persistent", [False, True])
-def test_any_failing_call_costs_at_most_the_cache(kernels, code_folder, monkeypatch, persistent):
-    cache, signature, result = kept_overload(kernels.load())
-    context = result.target_context
+@pytest.mark.parametrize("start", ["empty", "full"])
+def test_any_failing_call_costs_at_most_the_cache(
+    kept, code_folder, monkeypatch, persistent, start
+):
     for first in itertools.count(1):
-        for start in ("empty", "full"):
-            shutil.rmtree(code_folder, ignore_errors=True)
-            if start == "full":
-                cache.save_overload(signature, result)
-                assert len(cached_files(code_folder)) == 1
-            with monkeypatch.context() as patch:
-                calls = FailingCalls(patch, first, persistent)
-                cache.save_overload(signature, result)
-                loaded = cache.load_overload(signature, context)
-                cache.store.info()
-                cache.store.clear()
-            assert loaded is None or loaded.entry_point(1, 2) == 20
-            if not persistent:
-                assert not list(code_folder.glob("*/*.tmp"))
+        shutil.rmtree(code_folder)
+        code_folder.mkdir(mode=0o700)
+        if start == "full":
+            kept.save()
+            assert len(cached_files(code_folder)) == 1
+        with monkeypatch.context() as patch:
+            calls = FailingCalls(patch, first, persistent)
+            kept.save()
+            kept.load()
+            kept.cache.store.info()
+            kept.cache.store.clear()
+        if not persistent:
+            assert not list(code_folder.glob("*/*.tmp"))
         if calls.count < first:
             break
-    assert first > 20  # the shim was reached
+    assert first > 20  # the calls were counted
 
 
-def test_an_interrupted_write_leaves_nothing(kernels, code_folder, monkeypatch):
-    cache, signature, result = kept_overload(kernels.load())
-    cache.store.clear()
-
+def test_an_interrupted_write_leaves_nothing(kept, code_folder, monkeypatch):
     def interrupted(*_):
         raise KeyboardInterrupt
 
+    kept.cache.store.clear()
     with monkeypatch.context() as patch:
         patch.setattr(os, "replace", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            cache.save_overload(signature, result)
+            kept.save()
     assert os.listdir(next(code_folder.glob("code-*"))) == []
 
 
-def test_a_full_disk_leaves_nothing(kernels, code_folder, monkeypatch):
-    cache, signature, result = kept_overload(kernels.load())
-    cache.store.clear()
-
+def test_a_full_disk_leaves_nothing(kept, code_folder, monkeypatch):
     class Full(io.FileIO):
         def write(self, content):
             super().write(content[:100])
             raise OSError(28, "No space left on device")
 
+    kept.cache.store.clear()
     monkeypatch.setattr(jit, "open", Full, raising=False)
-    cache.save_overload(signature, result)
+    kept.save()
     assert os.listdir(next(code_folder.glob("code-*"))) == []
 
 
-def test_code_that_calls_what_numba_has_not_loaded(kernels, monkeypatch):
+def test_code_that_calls_what_numba_has_not_loaded(kept, monkeypatch):
     """An unknown address would end the process; Numba must load it first."""
-    cache, signature, result = kept_overload(kernels.load())
-    cache.save_overload(signature, result)
     refreshed = []
-    monkeypatch.setattr(result.target_context, "refresh", lambda: refreshed.append(1))
-    assert cache.load_overload(signature, result.target_context).entry_point(1, 2) == 20
+    monkeypatch.setattr(kept.result.target_context, "refresh", lambda: refreshed.append(1))
+    assert kept.load()
     assert refreshed == []
     monkeypatch.setattr(llvmlite.binding, "address_of_symbol", lambda name: None)
-    assert cache.load_overload(signature, result.target_context).entry_point(1, 2) == 20
+    assert kept.load()
     assert refreshed == [1]
 
 
