@@ -105,7 +105,7 @@ def kernel_array(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
     if array.flags.writeable or array.size == 0:
         return array
     memory = (ctypes.c_byte * array.nbytes).from_address(array.ctypes.data)
-    alias = np.frombuffer(memory, dtype).reshape(array.shape)
+    alias = np.asarray(memory).view(dtype).reshape(array.shape)
     memory._owner = array  # type: ignore[attr-defined]  # keeps the memory alive
     return alias
 

@@ -89,7 +89,7 @@ class Steps:
         self._scratch = (
             aligned_zeros(plan.values_size, dtype),
             aligned_zeros(plan.deltas_size, dtype),
-            aligned_zeros(chunks * plan.work_size, dtype).reshape(chunks, plan.work_size),
+            aligned_zeros(chunks * int(plan.work_size), dtype).reshape(chunks, plan.work_size),
             rows.cursors(batch_size),
             self._row_loss,
         )

@@ -25,6 +25,7 @@ import numba
 from numba.np.ufunc import parallel as numba_pool
 
 from fastnn.jit import Entry
+from fastnn.launch import Chunked
 
 __all__ = ["run", "set_num_threads", "threading_info"]
 
@@ -37,12 +38,12 @@ PARALLEL_WORK = 250_000
 SAFE_LAYERS = ("omp", "tbb")
 
 
-def run(entry: Entry, work: float, *args: Any) -> Any:
+def run(entry: Entry | Chunked, work: float, *args: Any) -> Any:
     """Call an entry's parallel build if that is safe and worth it, else its serial one.
 
     Parameters
     ----------
-    entry : Entry
+    entry : Entry or Chunked
         Its first parameter is the number of chunks to cut the work into.
     work : float
         Multiply-adds per parallel region.

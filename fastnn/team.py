@@ -23,10 +23,10 @@ TEAM_WORDS = 64
 UNDECIDED, TOGETHER, ALONE = range(3)
 
 # Pauses of about 30 ns before a waiting chunk lets another program run.
-SPINS = 1024
+SPINS = 128
 # Turns that the first chunk waits for the others to begin: some 2 ms.  They
 # may never come: a thread pool may run one chunk after the other.
-PATIENCE = 64
+PATIENCE = 512
 
 
 def _word(target, builder, array_type, array, index):

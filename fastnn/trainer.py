@@ -146,7 +146,7 @@ class _Run:
         if self.validation is None:
             return
         names = ("train_loss", "train_accuracy"), ("test_loss", "test_accuracy")
-        measured = {}
+        measured: dict[str, float] = {}
         for keys, examples in zip(names, (self.examples, self.validation), strict=True):
             values = measure(self.net, examples)
             measured.update(zip(keys, values, strict=True))
