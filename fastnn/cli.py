@@ -7,6 +7,7 @@ fails with exit code 1, Ctrl-C with 130.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
@@ -17,6 +18,15 @@ from fastnn import __version__
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: {message}\n")
+
+
+class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
+    """Adds "(default: ...)" where there is one to speak of."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        if action.default is None or action.default is False:
+            return action.help
+        return super()._get_help_string(action)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -39,7 +49,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("fastnn: interrupted", file=sys.stderr)
         return 130
     except BrokenPipeError:  # the reader of our output has gone, as with `| head`
-        sys.stderr.close()
+        # What is still to be written goes nowhere, or Python would complain at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except (ValueError, TypeError, ImportError, OSError) as error:
         print(f"fastnn: {error}", file=sys.stderr)
@@ -68,7 +79,7 @@ def _add_train(commands: Any) -> None:
         "mnist",
         help="784-50-10 on handwritten digits",
         description="Train a network on MNIST, from data inside the package.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        formatter_class=_HelpFormatter,
     )
     _add_training_options(mnist)
     mnist.set_defaults(run=_train_mnist)
@@ -89,19 +100,15 @@ def _add_training_options(parser: argparse.ArgumentParser) -> None:
     )
     add("--dtype", default="float32", help="float32 or float64")
     add("--seed", type=int, default=0, help="of the initial weights and the batches")
-    add("--threads", type=int, metavar="N", help="at most so many; default all")
-    add("--data", metavar="PATH", help="folder with the four MNIST files; default the package's")
+    add("--threads", type=int, metavar="N", help="at most so many; all if not given")
+    add("--data", metavar="PATH", help="folder with four MNIST files; else the package's data")
     add("--out", metavar="DIR", help="folder for curves.png, history.csv and model.fastnn")
     add("--quiet", action="store_true", help="print nothing but errors")
 
 
 def _train_mnist(options: argparse.Namespace) -> None:
-    from tqdm import tqdm
-
     from fastnn.recipes import mnist
 
-    # tqdm.write keeps a progress bar, if there is one, below the line.
-    report = (lambda line: None) if options.quiet else tqdm.write
     mnist.run(
         hidden=options.hidden,
         activation=options.activation,
@@ -116,8 +123,15 @@ def _train_mnist(options: argparse.Namespace) -> None:
         data=options.data,
         out=options.out,
         progress=False if options.quiet else None,
-        report=report,
+        report=(lambda line: None) if options.quiet else _report,
     )
+
+
+def _report(line: str) -> None:
+    from tqdm import tqdm
+
+    tqdm.write(line)  # keeps a progress bar, if there is one, below the line
+    sys.stdout.flush()  # a pipe or a file gets each line when it is made
 
 
 def _cache(options: argparse.Namespace) -> None:

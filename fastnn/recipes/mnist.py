@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from fastnn import datasets, plots, runtime
+from fastnn import datasets, gate, plots, runtime
 from fastnn.history import History
 from fastnn.network import MLP
 from fastnn.optimizers import SGD
@@ -67,6 +67,10 @@ def run(
         If an argument is not as above.
     ImportError
         If `out` is given and matplotlib is not installed.
+    OSError
+        If `data` cannot be read or `out` cannot be written.
+    FloatingPointError
+        If a loss is not finite; see `fastnn.MLP.fit`.
 
     Examples
     --------
@@ -81,9 +85,10 @@ def run(
     if optimizer not in OPTIMIZERS:
         raise ValueError(f"optimizer must be one of {', '.join(OPTIMIZERS)}, got {optimizer!r}")
     rule = OPTIMIZERS[optimizer](lr=lr)
-    net = MLP([784, *hidden, 10], activation, dtype=dtype, seed=seed)
+    widths = [gate.positive_integer(width, "hidden") for width in hidden]
+    net = MLP([784, *widths, 10], activation, dtype=dtype, seed=seed)
     if threads is not None:
-        runtime.set_num_threads(threads)
+        runtime.set_num_threads(gate.positive_integer(threads, "threads"))
     folder = None if out is None else _prepared(out)
     (x, t), (x_test, t_test) = datasets.load_mnist(path=data)
     report(f"{net}: {len(x)} images to train on, {len(x_test)} to test")
@@ -122,7 +127,14 @@ def _prepared(out: str | os.PathLike[str]) -> Path:
     """The output folder; what would fail after training fails before."""
     plots.require_matplotlib()
     folder = Path(out)
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise NotADirectoryError(
+            f"out must be a folder, but {folder} is or lies in a file"
+        ) from None
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise PermissionError(f"out must be a folder that can be written, not {folder}")
     return folder
 
 
