@@ -13,17 +13,19 @@ from typing import Any
 import numpy as np
 
 from fastnn import runtime
-from fastnn.kernels.nonzeros import COLUMN_BLOCK, compress_rows, inspect_rows
+from fastnn.kernels.nonzeros import COLUMN_BLOCK, compress_rows
 
 # Below this share of nonzeros the kernels that skip zeros win (bench/README.md).
 SPARSE_BELOW = 0.4
 # Narrower inputs gain nothing from lists; a few rows do not pay for making them.
 SPARSE_WIDTH = 32
 SPARSE_ROWS = 8
+SAMPLED_ROWS = 256
+NOT_FINITE = -2  # end of a row's entries, from compress_rows
 
 
 class Samples:
-    """Rows of input data in the form that the kernels read: dense, or compressed.
+    """Rows of input data in the form that the kernels read: dense, or without the zeros.
 
     Attributes
     ----------
@@ -32,25 +34,26 @@ class Samples:
     density : float
         Share of the inputs that the kernels multiply.
     arguments : tuple
-        ``sparse, x, start, column, value`` as the kernels take them; whichever
+        ``sparse, x, bounds, column, value`` as the kernels take them; whichever
         form is not used is empty.
     """
 
-    def __init__(self, x: np.ndarray, counts: np.ndarray):
+    def __init__(self, x: np.ndarray):
         self.rows, width = x.shape
-        nonzeros = int(counts.sum())
-        few = nonzeros < SPARSE_BELOW * x.size
-        self.sparse = bool(few and width >= SPARSE_WIDTH and self.rows >= SPARSE_ROWS)
-        self.density = nonzeros / x.size if self.sparse else 1.0
         kind = np.uint16 if width <= 1 << 16 else np.int32
-        start, column, value = np.empty(0, np.int64), np.empty(0, kind), x[:0].ravel()
+        room = int(x.size * SPARSE_BELOW) if _looks_sparse(x) else 0
+        column, value = np.empty(room, kind), np.empty(room, x.dtype)
+        bounds = np.empty((self.rows, 2), np.int64)
+        runtime.run(compress_rows, x.size, x, bounds, column, value)
+        self.finite = bool((bounds[:, 1] != NOT_FINITE).all())
+        self.sparse = bool(room and (bounds[:, 1] >= 0).all())
+        self.density = 1.0
         if self.sparse:
-            start = np.zeros(self.rows + 1, np.int64)
-            np.cumsum(counts, out=start[1:])
-            column, value = np.empty(nonzeros, kind), np.empty(nonzeros, x.dtype)
-            runtime.run(compress_rows, x.size, x, start, column, value)
-            x = np.empty((0, width), x.dtype)
-        self.arguments = (self.sparse, x, start, column, value)
+            self.density = float((bounds[:, 1] - bounds[:, 0]).sum() / x.size)
+            x = x[:0]
+        else:
+            bounds, column, value = bounds[:0], column[:0].copy(), value[:0].copy()
+        self.arguments = (self.sparse, x, bounds, column, value)
         self._blocks = -(-width // COLUMN_BLOCK) + 1 if self.sparse else 0
 
     def cursors(self, rows: int) -> np.ndarray:
@@ -58,14 +61,22 @@ class Samples:
         return np.empty((self._blocks, rows), np.int64)
 
 
+def _looks_sparse(x: np.ndarray) -> bool:
+    """Whether a sample of the rows is so; the kernel that makes the lists then sees the rest."""
+    rows, width = x.shape
+    if rows < SPARSE_ROWS or width < SPARSE_WIDTH:
+        return False
+    some = x[:: max(1, rows // SAMPLED_ROWS)]
+    return bool(np.count_nonzero(some) < SPARSE_BELOW * some.size)
+
+
 def samples(x: Any, width: int, dtype: np.dtype, name: str = "x") -> Samples:
     """Inputs as `Samples`: a finite numeric array of shape (N, width), N > 0."""
     array = matrix(x, width, dtype, name)
-    counts = np.empty(len(array), np.int64)
-    runtime.run(inspect_rows, array.size, array, counts)
-    if counts.min() < 0:
+    found = Samples(array)
+    if not found.finite:
         _refuse_not_finite(x, array, name)
-    return Samples(array, counts)
+    return found
 
 
 def matrix(x: Any, width: int, dtype: np.dtype, name: str) -> np.ndarray:

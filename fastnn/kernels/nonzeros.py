@@ -1,7 +1,7 @@
 """The first layer on inputs that are mostly zero, such as images of digits.
 
-A row of inputs is a list of its nonzero columns and values (compressed rows:
-``start``, ``column``, ``value``).  A product skips the zeros: ``fma(0, w, s)``
+A row of inputs is a list of its nonzeros: those of row r are the entries
+``bounds[r, 0] .. bounds[r, 1]`` of ``column`` and ``value``.  A product skips the zeros: ``fma(0, w, s)``
 is ``s``, so the bits are those of the dense product.  19 % of the pixels of
 MNIST are nonzero, which beats the dense product at the peak of the machine.
 """
@@ -10,21 +10,20 @@ from fastnn.jit import entry, inner
 from fastnn.kernels.updates import update_block
 from fastnn.lanes import (
     VECTOR_BYTES,
-    absolute,
     broadcast_like,
     element,
     fma,
-    lane_max,
     lane_sum,
     like,
     load,
     load_first,
     load_like,
+    nonzero_lanes,
     prefetch,
     rank_one,
     splat,
     store,
-    where_less,
+    trailing_zeros,
 )
 from fastnn.launch import Chunked, run_or_pack
 
@@ -77,7 +76,7 @@ def column_blocks(I):
 
 
 @inner
-def nonzeros_forward(batch, I, vectors, start, column, value, W, w, w_row, b, Y, y, y_row,
+def nonzeros_forward(batch, I, vectors, bounds, column, value, W, w, w_row, b, Y, y, y_row,
                      cursor, slot):  # fmt: skip
     """``Y = x @ W + b`` for rows `batch` of the compressed x; W and b lie in one array.
 
@@ -87,7 +86,7 @@ def nonzeros_forward(batch, I, vectors, start, column, value, W, w, w_row, b, Y,
     lanes = VECTOR_BYTES // value.itemsize
     rows, blocks = batch.size, column_blocks(I)
     for r in range(rows):
-        first, last = start[batch[r]], start[batch[r] + 1]
+        first, last = bounds[batch[r], 0], bounds[batch[r], 1]
         cursor[0, slot + r], cursor[blocks, slot + r] = first, last
         # All of them now: each block reads a little of every row, a pattern
         # that the processor's own prefetcher does not follow.
@@ -145,52 +144,43 @@ def nonzeros_backward(block, I, rows, vectors, column, value, D, d, d_row,
 
 
 @inner
-def _inspect_row(x, at, I):
-    """Number of nonzeros in ``x[at : at + I]``, or -1 with a NaN or an infinity among them."""
-    lanes = VECTOR_BYTES // x.itemsize
-    zero = splat(x.dtype.type(0), 1, 1)
-    nonzeros = strange = zero
+def _compress_row(X, x, I, e, most, column, value):
+    """Write the nonzeros of a row from entry e on; return their end.
+
+    With no room up to entry `most` nothing is written and -1 returned; -2 for a
+    NaN or an infinity in the row.
+    """
+    lanes = VECTOR_BYTES // X.itemsize
+    strange = splat(X.dtype.type(0), 1, 1)
+    room = e + I <= most
     for i in range(0, I, lanes):
-        v = load_first(x, at + i, I - i)
-        nonzeros = nonzeros + where_less(zero, absolute(v), like(v, 1), zero)
-        strange = strange + v * zero  # NaN if v is not finite
-    return -1 if lane_sum(strange) != 0 else int(lane_sum(nonzeros))
+        v = load_first(X, x + i, I - i)
+        strange = fma(v, like(v, 0), strange)  # NaN if v is not finite
+        bits = nonzero_lanes(v)
+        while room and bits:
+            k = i + trailing_zeros(bits)
+            column[e] = k
+            value[e] = element(X, x + k)
+            bits &= bits - 1
+            e += 1
+    if lane_sum(strange) != 0:
+        return -2
+    return e if room else -1
 
 
 @inner
-def inspect_chunk(chunk, chunks, x, count):
-    """Count the nonzeros of every row of x; -1 marks a row with a NaN or an infinity."""
+def compress_chunk(chunk, chunks, x, bounds, column, value):
+    """Compress a chunk's share of the rows of x, in its share of `column` and `value`.
+
+    ``bounds[r]`` become the first entry of row r and its end, which is -1 or -2
+    for the reasons of `_compress_row`.
+    """
     (N, I), X = x.shape, x.ravel()
+    e, most = value.size * chunk // chunks, value.size * (chunk + 1) // chunks
     for r in range(N * chunk // chunks, N * (chunk + 1) // chunks):
-        count[r] = _inspect_row(X, r * I, I)
-
-
-@Chunked
-@entry(parallel=False)
-def inspect_rows(chunks, context, *args):
-    """`inspect_chunk` in so many chunks."""
-    run_or_pack(chunks, context, inspect_chunk, args)
-
-
-@inner
-def _compress_row(x, at, I, e, column, value):
-    lanes = VECTOR_BYTES // x.itemsize
-    for i in range(0, I, lanes):
-        # Half of MNIST's blocks of 16 pixels are empty.
-        if lane_max(absolute(load_first(x, at + i, I - i))) > 0:
-            for j in range(i, min(i + lanes, I)):
-                if x[at + j] != 0:
-                    column[e] = j
-                    value[e] = x[at + j]
-                    e += 1
-
-
-@inner
-def compress_chunk(chunk, chunks, x, start, column, value):
-    """Fill in the columns and values of the nonzeros of x; `start` is given."""
-    (N, I), X = x.shape, x.ravel()
-    for r in range(N * chunk // chunks, N * (chunk + 1) // chunks):
-        _compress_row(X, r * I, I, start[r], column, value)
+        end = _compress_row(X, r * I, I, e, most, column, value)
+        bounds[r, 0], bounds[r, 1] = e, end
+        e = max(e, end)
 
 
 @Chunked

@@ -80,7 +80,7 @@ def _row_update(p, I, lanes, sparse, X, x, column, rule, hyper, params, memory, 
 
 
 @inner
-def train_rows(chunk, chunks, plan, loss, rule, hyper, params, memory, sparse, x, start, column,
+def train_rows(chunk, chunks, plan, loss, rule, hyper, params, memory, sparse, x, bounds, column,
                value, labels, targets, index, values, deltas, step_loss, done):  # fmt: skip
     """A step on each of the rows `index`, one after the other; see `sweeps.train_chunk`.
 
@@ -95,7 +95,7 @@ def train_rows(chunk, chunks, plan, loss, rule, hyper, params, memory, sparse, x
         row = index[s]
         at, count = row * I, I
         if sparse:
-            at, count = start[row], start[row + 1] - start[row]
+            at, count = bounds[row, 0], bounds[row, 1] - bounds[row, 0]
         _row_forward(plan[0], count, lanes, sparse, inputs, at, column, params, values)
         for layer in range(1, layers):
             p = plan[layer]

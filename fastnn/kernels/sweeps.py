@@ -44,7 +44,7 @@ PANEL = GRADIENT + WEIGHT_ROWS * WEIGHT_VECTORS * VECTOR_BYTES // 4
 
 
 @inner
-def forward_rows(plan, params, sparse, x, start, column, value, batch, slot, values,
+def forward_rows(plan, params, sparse, x, bounds, column, value, batch, slot, values,
                  cursor):  # fmt: skip
     """Send rows `batch` of the data through all layers, in rows ``slot ..`` of `values`.
 
@@ -57,7 +57,7 @@ def forward_rows(plan, params, sparse, x, start, column, value, batch, slot, val
         I, vectors = p[INPUTS], (p[OUTPUTS] + lanes - 1) // lanes
         y = p[Y] + slot * p[Y_ROW]
         if layer == 0 and sparse:
-            nonzeros_forward(batch, I, vectors, start, column, value, params, p[W], p[W_ROW],
+            nonzeros_forward(batch, I, vectors, bounds, column, value, params, p[W], p[W_ROW],
                              p[B], values, y, p[Y_ROW], cursor, slot)  # fmt: skip
         else:
             at = p[X] + slot * p[X_ROW]
@@ -101,14 +101,14 @@ def backward_rows(plan, params, slot, rows, values, deltas, work):
 
 
 @inner
-def row_sweep(chunk, chunks, plan, loss, params, sparse, x, start, column, value, labels, targets,
+def row_sweep(chunk, chunks, plan, loss, params, sparse, x, bounds, column, value, labels, targets,
               batch, values, deltas, work, cursor, row_loss):  # fmt: skip
     """A chunk's share of the rows of a batch: outputs, losses and deltas."""
     scale = params.dtype.type(1) / params.dtype.type(batch.size)
     end = batch.size * (chunk + 1) // chunks
     for first in range(batch.size * chunk // chunks, end, ROW_BLOCK):
         rows = batch[first : min(first + ROW_BLOCK, end)]
-        forward_rows(plan, params, sparse, x, start, column, value, rows, first, values,
+        forward_rows(plan, params, sparse, x, bounds, column, value, rows, first, values,
                      cursor)  # fmt: skip
         loss_rows(plan, loss, labels, targets, rows, first, scale, values, deltas,
                   row_loss[first:], True)  # fmt: skip
@@ -164,7 +164,7 @@ def _biases(p, vectors, lanes, rule, hyper, params, memory, batch, deltas, work)
 
 
 @inner
-def train_chunk(chunk, chunks, plan, loss, rule, hyper, params, memory, sparse, x, start, column,
+def train_chunk(chunk, chunks, plan, loss, rule, hyper, params, memory, sparse, x, bounds, column,
                 value, labels, targets, index, begin, values, deltas, work, cursor, row_loss,
                 step_loss, done, team):  # fmt: skip
     """A chunk's share of the steps whose batches are ``index[begin[s] : begin[s + 1]]``.
@@ -178,7 +178,7 @@ def train_chunk(chunk, chunks, plan, loss, rule, hyper, params, memory, sparse, 
         return
     for s in range(begin.size - 1):
         batch = index[begin[s] : begin[s + 1]]
-        row_sweep(chunk, chunks, plan, loss, params, sparse, x, start, column, value, labels,
+        row_sweep(chunk, chunks, plan, loss, params, sparse, x, bounds, column, value, labels,
                   targets, batch, values, deltas, work, cursor, row_loss)  # fmt: skip
         barrier(team, chunks)
         total = 0.0  # the same in every chunk
@@ -202,7 +202,7 @@ def train(chunks, context, *args):
 
 
 @inner
-def evaluate_rows(chunk, chunks, plan, loss, params, sparse, x, start, column, value, labels,
+def evaluate_rows(chunk, chunks, plan, loss, params, sparse, x, bounds, column, value, labels,
                   targets, index, values, cursor, outputs, row_loss):  # fmt: skip
     """A chunk's share of rows `index`: outputs and losses; an empty array of either is left out."""
     p = plan[plan.shape[0] - 1]
@@ -211,7 +211,7 @@ def evaluate_rows(chunk, chunks, plan, loss, params, sparse, x, start, column, v
     end = index.size * (chunk + 1) // chunks
     for first in range(index.size * chunk // chunks, end, ROW_BLOCK):
         rows = index[first : min(first + ROW_BLOCK, end)]
-        forward_rows(plan, params, sparse, x, start, column, value, rows, slot, values,
+        forward_rows(plan, params, sparse, x, bounds, column, value, rows, slot, values,
                      cursor)  # fmt: skip
         if row_loss.size:
             loss_rows(plan, loss, labels, targets, rows, slot, params.dtype.type(0), values,
