@@ -238,7 +238,11 @@ QUOTAS = {
         3,
     ),
     "v2, seen from inside": (
-        {"proc/self/cgroup": "0::/../../pod/x\n", f"{V2}/cpu.max": "400000 100000\n"},
+        {
+            "proc/self/cgroup": "0::/../../pod/x\n",
+            f"{V2}/cpu.max": "400000 100000\n",
+            f"{V2}/../cpu.max": "100000 100000\n",
+        },
         4,
     ),
     "v2, unreadable": ({"proc/self/cgroup": "0::/\n", f"{V2}/cpu.max": "banana\n"}, None),

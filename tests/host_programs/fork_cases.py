@@ -70,7 +70,12 @@ def lock_held():
     holder = threading.Thread(target=hold)
     holder.start()
     held.wait()
-    fork_and(serial_child)
+
+    def child():
+        serial_child()
+        fork_and(serial_child)  # the grandchild inherits nothing but the knowledge
+
+    fork_and(child)
     done.set()
     holder.join()
     assert check() > 1  # the parent's lock is free again
