@@ -10,9 +10,10 @@ and is used like any number.  A kernel then is ordinary Python::
         total = rank_one(total, A, a + k, lda, B, b + k * ldb)
     store(C, c, ldc, total)
 
-One vector is always 64 bytes (16 lanes of float32, 8 of float64), whatever the
-CPU: LLVM splits it where registers are narrower.  Hence no result depends on
-the machine's vector width; only tile shapes do (`TILE_ROWS`, `TILE_VECTORS`).
+A vector is as wide as the processor's registers (`VECTOR_BYTES`).  No result
+depends on that: products are sums in a fixed order for each element, and what
+is summed across lanes is summed in groups of 64 bytes, `GROUP` vectors, in one
+order (`lane_sum`).  FASTNN_VECTOR_BYTES forces another width, for tests.
 
 Memory is addressed as array + element offset.  Numba's own indexing adds a
 wrap-around test for negative indices to inner loops (66 instead of 138 GFLOP/s
@@ -21,6 +22,7 @@ on; then every access below is checked as well.
 """
 
 import operator
+import os
 
 import llvmlite.binding
 import numba
@@ -31,24 +33,25 @@ from numba.core.datamodel import models
 from numba.core.typing.templates import AbstractTemplate, infer_global, signature
 from numba.extending import intrinsic, lower_builtin, register_model
 
-VECTOR_BYTES = 64
+GROUP_BYTES = 64
 
 
-def _tile_shape() -> tuple[int, int]:
-    # As many accumulators as the register file holds beside the operands:
-    # 12 of 16 ymm (6 rows x 64 bytes), 24 of 32 zmm (12 rows x 2 x 64 bytes),
-    # 24 of 32 NEON q (6 rows x 64 bytes).
-    features = llvmlite.binding.get_host_cpu_features()
-    if features.get("avx512f"):
-        return 12, 2
-    return 6, 1
+def _vector_bytes() -> int:
+    forced = os.environ.get("FASTNN_VECTOR_BYTES")
+    if forced in ("16", "32", "64"):
+        return int(forced)
+    return 64 if llvmlite.binding.get_host_cpu_features().get("avx512f") else 32
 
 
-TILE_ROWS, TILE_VECTORS = _tile_shape()
+VECTOR_BYTES = _vector_bytes()
+GROUP = GROUP_BYTES // VECTOR_BYTES
+# As many sums as the register file holds beside the operands: 24 of 32 zmm
+# registers with AVX-512, 12 of 16 ymm with AVX2 (24 of 32 q with NEON).
+TILE_ROWS, TILE_VECTORS = (12 if VECTOR_BYTES == 64 else 6), 2
 
 
 class Tile(types.Type):
-    """Numba type of ``rows`` x ``vectors`` vectors of 64 bytes."""
+    """Numba type of ``rows`` x ``vectors`` vectors."""
 
     def __init__(self, dtype, rows, vectors):
         self.dtype, self.rows, self.vectors = dtype, rows, vectors
@@ -107,11 +110,14 @@ def _call(builder, name, *vectors):
 
 
 def _first_lanes(builder, tile, count):
-    """Mask of lanes 0 .. count - 1."""
-    i32 = ir.IntType(32)
-    index = ir.Constant(ir.VectorType(i32, tile.lanes), list(range(tile.lanes)))
+    """Masks, one per vector of a row, of its first `count` lanes."""
+    i32, masks = ir.IntType(32), []
     count = _broadcast(builder, builder.trunc(count, i32), tile.lanes)
-    return builder.icmp_signed("<", index, count)
+    for v in range(tile.vectors):
+        lanes = range(v * tile.lanes, (v + 1) * tile.lanes)
+        index = ir.Constant(ir.VectorType(i32, tile.lanes), list(lanes))
+        masks.append(builder.icmp_signed("<", index, count))
+    return masks
 
 
 # Memory ---------------------------------------------------------------------
@@ -215,32 +221,40 @@ def broadcast_like(typingctx, array, offset, tile):
     return tile(array, types.intp, tile), emit
 
 
-@intrinsic
-def load_first(typingctx, array, offset, count):
-    """Vector whose lanes 0 .. count - 1 are read at ``array[offset]``; the others are 0.
+@intrinsic(prefer_literal=True)
+def load_first(typingctx, array, offset, count, vectors):
+    """Tile of one row whose first `count` elements are read at ``array[offset]``, others 0.
 
     For the end of a row that is not padded: memory behind it is not touched.
     """
-    tile = Tile(array.dtype, 1, 1)
+    tile = Tile(array.dtype, 1, vectors.literal_value)
 
     def emit(context, builder, sig, args):
         memory = _Memory(context, builder, sig.args[0], args[0])
         memory.check(args[1], 0)
-        vector = _llvm_vector(tile)
-        inside = _first_lanes(builder, tile, args[2])
-        pointer = memory.pointer(args[1], vector)
-        kind = "f32" if tile.dtype == types.float32 else "f64"
-        i32 = ir.IntType(32)
-        arguments = [pointer, ir.Constant(i32, memory.itemsize), inside]
-        arguments.append(ir.Constant(vector, [0.0] * tile.lanes))
-        function = cgutils.get_or_insert_function(
-            builder.module,
-            ir.FunctionType(vector, [argument.type for argument in arguments]),
-            f"llvm.masked.load.v{tile.lanes}{kind}.p0",
-        )
-        return _pack(builder, tile, [builder.call(function, arguments)])
+        offsets = _grid(builder, tile, args[1], None)
+        insides = _first_lanes(builder, tile, args[2])
+        pairs = zip(offsets, insides, strict=True)
+        return _pack(builder, tile, [_masked_load(builder, memory, tile, *pair) for pair in pairs])
 
-    return tile(array, types.intp, types.intp), emit
+    return tile(array, types.intp, types.intp, vectors), emit
+
+
+def _masked_load(builder, memory, tile, offset, inside):
+    vector, i32 = _llvm_vector(tile), ir.IntType(32)
+    kind = "f32" if tile.dtype == types.float32 else "f64"
+    arguments = [
+        memory.pointer(offset, vector),
+        ir.Constant(i32, memory.itemsize),
+        inside,
+        ir.Constant(vector, [0.0] * tile.lanes),
+    ]
+    function = cgutils.get_or_insert_function(
+        builder.module,
+        ir.FunctionType(vector, [argument.type for argument in arguments]),
+        f"llvm.masked.load.v{tile.lanes}{kind}.p0",
+    )
+    return builder.call(function, arguments)
 
 
 @intrinsic
@@ -538,7 +552,7 @@ def trailing_zeros(typingctx, bits):
     return types.int64(types.int64), emit
 
 
-# Across lanes: one fixed order, 16 -> 8 -> 4 -> 2 -> 1 ---------------------------
+# Across lanes: halves are combined, vectors first, then lanes: 16 -> 8 -> 4 -> 2 -> 1
 
 
 def _fold(builder, vector, combine):
@@ -556,17 +570,18 @@ def _fold(builder, vector, combine):
 def _across(tile, combine):
     def emit(context, builder, sig, args):
         vectors = _unpack(builder, tile, args[0])
-        total = vectors[0]
-        for vector in vectors[1:]:
-            total = combine(builder, total, vector)
-        return _fold(builder, total, combine)
+        while len(vectors) > 1:
+            half = len(vectors) // 2
+            pairs = zip(vectors[:half], vectors[half:], strict=True)
+            vectors = [combine(builder, low, high) for low, high in pairs]
+        return _fold(builder, vectors[0], combine)
 
     return tile.dtype(tile), emit
 
 
 @intrinsic
 def lane_sum(typingctx, a):
-    """Sum of all lanes as a scalar: halves are added until one lane is left."""
+    """Sum of all lanes: halves are added until one is left (1, 2, 4, ... vectors)."""
     return _across(a, lambda builder, low, high: builder.fadd(low, high))
 
 
@@ -589,12 +604,13 @@ def maximum(typingctx, a, b):
 
 @intrinsic
 def keep_first(typingctx, a, count, other):
-    """Lanes 0 .. count - 1 of `a`, then lanes of `other` (tiles of one vector)."""
+    """The first `count` elements of `a`, then those of `other` (tiles of one row)."""
     tile = a
 
     def emit(context, builder, sig, args):
-        inside = _first_lanes(builder, tile, args[1])
-        (left,), (right,) = (_unpack(builder, tile, args[i]) for i in (0, 2))
-        return _pack(builder, tile, [builder.select(inside, left, right)])
+        insides = _first_lanes(builder, tile, args[1])
+        left, right = (_unpack(builder, tile, args[i]) for i in (0, 2))
+        choices = zip(insides, left, right, strict=True)
+        return _pack(builder, tile, [builder.select(*choice) for choice in choices])
 
     return tile(tile, types.intp, tile), emit

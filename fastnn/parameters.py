@@ -1,6 +1,6 @@
 """The parameter block: all weights of a network in one aligned buffer.
 
-Rows of W (inputs x outputs, as in the book) are padded to whole 64-byte
+Rows of W (inputs x outputs, as in the book) are padded to whole
 vectors.  The padding is zero and stays zero, so kernels never treat the last
 columns apart.  `plan` describes the block, and the scratch of a pass through
 the network, as the integers that the kernels read.
@@ -16,27 +16,27 @@ import numpy as np
 
 from fastnn import gate
 from fastnn.kernels import sweeps
-from fastnn.lanes import VECTOR_BYTES
+from fastnn.lanes import GROUP_BYTES, TILE_VECTORS, VECTOR_BYTES
 
 
 def aligned_zeros(size: int, dtype: np.dtype) -> np.ndarray:
     """Zeros that begin on a 64-byte boundary: unaligned vectors cost 1.5 times the loads."""
     nbytes = size * dtype.itemsize
-    buffer = np.zeros(nbytes + VECTOR_BYTES, np.uint8)
-    start = -buffer.ctypes.data % VECTOR_BYTES
+    buffer = np.zeros(nbytes + GROUP_BYTES, np.uint8)
+    start = -buffer.ctypes.data % GROUP_BYTES
     return buffer[start : start + nbytes].view(dtype)
 
 
-def padded(width: int, dtype: np.dtype) -> int:
+def padded(width: int, dtype: np.dtype, unit: int = VECTOR_BYTES) -> int:
     """Elements of a row of `width` in memory.
 
-    Whole vectors, and an odd number of them: rows a power of two apart would
-    share a few sets of the cache.
+    Whole units of so many bytes, and an odd number of them: rows a power of two
+    apart would share a few sets of the cache.
     """
-    vectors = -(-width * dtype.itemsize // VECTOR_BYTES)
-    if vectors > 1:
-        vectors |= 1
-    return vectors * VECTOR_BYTES // dtype.itemsize
+    units = -(-width * dtype.itemsize // unit)
+    if units > 1:
+        units |= 1
+    return units * unit // dtype.itemsize
 
 
 class Parameters(MutableMapping):
@@ -102,17 +102,17 @@ class Plan:
 
     def __init__(self, layers: np.ndarray, rows: int, dtype: np.dtype):
         self.table = layers.copy()
-        at = padded(int(layers[0, sweeps.INPUTS]), dtype)
+        at = padded(int(layers[0, sweeps.INPUTS]), dtype, GROUP_BYTES)
         x, x_row, values, deltas = 0, at, rows * at, 0
         for p in self.table:
             p[sweeps.X], p[sweeps.X_ROW] = x, x_row
-            x, x_row = values, padded(int(p[sweeps.OUTPUTS]), dtype)
+            x, x_row = values, padded(int(p[sweeps.OUTPUTS]), dtype, GROUP_BYTES)
             p[sweeps.Y], p[sweeps.Y_ROW], p[sweeps.D] = x, x_row, deltas
             values += rows * x_row
             deltas += rows * x_row
         self.values_size, self.deltas_size = values, deltas
         widest = int(layers[:, : sweeps.OUTPUTS + 1].max())
-        self.work_size = sweeps.PANEL + widest * VECTOR_BYTES // dtype.itemsize
+        self.work_size = sweeps.PANEL + widest * TILE_VECTORS * VECTOR_BYTES // dtype.itemsize
 
 
 def _plan(layer_sizes: tuple[int, ...], dtype: np.dtype) -> np.ndarray:

@@ -68,8 +68,8 @@ def _make_strip(rows, vectors):
 # Eight vector registers of totals at least, or the latency of the multiply-add shows.
 _strip_full = _make_strip(TILE_ROWS, TILE_VECTORS)
 _strip_4 = _make_strip(4, TILE_VECTORS)
-_strip_2 = _make_strip(2, 2)
-_strip_1 = _make_strip(1, 4)
+_strip_2 = _make_strip(2, 4)
+_strip_1 = _make_strip(1, 8)
 
 
 @inner
@@ -107,20 +107,20 @@ def multiply(M, N, K, A, a, a_row, a_col, B, b, b_row, S, s, s_row, C, c, c_row)
 
 
 @inner
-def _transpose_rows(rows, K, W, w, w_row, panel):
-    """Write up to `lanes` rows of K elements side by side: ``panel[k * lanes + row]``."""
+def _transpose_rows(rows, K, W, w, w_row, panel, at, width):
+    """Write up to `lanes` rows of K elements side by side: ``panel[at + k * width + row]``."""
     lanes = VECTOR_BYTES // W.itemsize
     k = 0
     if rows == lanes:
         while k + lanes <= K:
-            store(panel, k * lanes, lanes, load_transposed(W, w + k, w_row))
+            store(panel, at + k * width, width, load_transposed(W, w + k, w_row))
             k += lanes
     else:
-        for i in range(0, K * lanes, lanes):
-            store(panel, i, 0, splat(W.dtype.type(0), 1, 1))
+        for i in range(K):
+            store(panel, at + i * width, 0, splat(W.dtype.type(0), 1, 1))
     for row in range(rows):
         for i in range(k, K):
-            panel[i * lanes + row] = element(W, w + row * w_row + i)
+            panel[at + i * width + row] = element(W, w + row * w_row + i)
 
 
 @inner
@@ -128,12 +128,17 @@ def multiply_transposed(M, N, K, A, a, a_row, W, w, w_row, S, s, s_row, C, c, c_
     """``C = S + A @ W.T`` for W with N rows of K elements.
 
     The columns of C beyond N, up to a whole vector, become those of S.
-    ``panel`` is scratch for K vectors.
+    ``panel`` is scratch for K rows of TILE_VECTORS vectors.
     """
     lanes = VECTOR_BYTES // A.itemsize
-    for n in range(0, N, lanes):
-        _transpose_rows(min(lanes, N - n), K, W, w + n * w_row, w_row, panel)
-        multiply(M, lanes, K, A, a, a_row, ONE, panel, ZERO, lanes,
+    width = TILE_VECTORS * lanes
+    for n in range(0, N, width):
+        columns = 0
+        while columns < width and n + columns < N:
+            _transpose_rows(min(lanes, N - n - columns), K, W, w + (n + columns) * w_row, w_row,
+                            panel, columns, width)  # fmt: skip
+            columns += lanes
+        multiply(M, columns, K, A, a, a_row, ONE, panel, ZERO, width,
                  S, s + (n if s_row else 0), s_row, C, c + n, c_row)  # fmt: skip
 
 

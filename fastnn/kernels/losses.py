@@ -3,7 +3,7 @@
 On entry a row of Y holds the inputs z of the last activation; the forward
 kernels turn it into the outputs y and record the row's loss, the backward
 kernels write ``dz``.  Losses come from z, so they are finite for any finite z.
-Rows are padded to whole vectors: the padding of D is written as zero.
+Rows are padded to whole groups of 64 bytes: the padding of D is written as zero.
 """
 
 import numpy as np
@@ -11,7 +11,8 @@ import numpy as np
 from fastnn.jit import inner
 from fastnn.kernels.activations import exp, log, log1p, sigmoid
 from fastnn.lanes import (
-    VECTOR_BYTES,
+    GROUP,
+    GROUP_BYTES,
     absolute,
     fma,
     keep_first,
@@ -31,41 +32,41 @@ CROSS_ENTROPY, SQUARED_ERROR, MEAN_SQUARED_ERROR, BINARY_CROSS_ENTROPY = range(4
 @inner
 def softmax_forward(O, Y, y):
     """Replace a row of z by ``softmax(z)``; return ``log(sum(exp(z)))``."""
-    lanes = VECTOR_BYTES // Y.itemsize
-    top = like(load(Y, y, 0, 1, 1), -np.inf)
+    lanes = GROUP_BYTES // Y.itemsize
+    top = like(load(Y, y, 0, 1, GROUP), -np.inf)
     for n in range(0, O, lanes):
-        z = load(Y, y + n, 0, 1, 1)
+        z = load(Y, y + n, 0, 1, GROUP)
         top = maximum(keep_first(z, O - n, top), top)
     largest = lane_max(top)
-    shift = splat(largest, 1, 1)
+    shift = splat(largest, 1, GROUP)
     total = like(shift, 0)
     for n in range(0, O, lanes):
-        e = exp(load(Y, y + n, 0, 1, 1) - shift)
+        e = exp(load(Y, y + n, 0, 1, GROUP) - shift)
         e = keep_first(e, O - n, like(e, 0))
         store(Y, y + n, 0, e)
         total = total + e
-    total = splat(lane_sum(total), 1, 1)
+    total = splat(lane_sum(total), 1, GROUP)
     for n in range(0, O, lanes):
-        store(Y, y + n, 0, load(Y, y + n, 0, 1, 1) / total)
+        store(Y, y + n, 0, load(Y, y + n, 0, 1, GROUP) / total)
     return largest + lane_max(log(total))
 
 
 @inner
 def cross_entropy_backward(O, label, scale, Y, y, D, d):
     """``dz = (y - t) * scale`` for the softmax outputs y and one-hot t."""
-    lanes = VECTOR_BYTES // Y.itemsize
+    lanes = GROUP_BYTES // Y.itemsize
     for n in range(0, O, lanes):
-        store(D, d + n, 0, load(Y, y + n, 0, 1, 1) * splat(scale, 1, 1))
+        store(D, d + n, 0, load(Y, y + n, 0, 1, GROUP) * splat(scale, 1, GROUP))
     D[d + label] = (Y[y + label] - Y.dtype.type(1)) * scale
 
 
 @inner
 def squared_error_forward(O, T, t, Y, y):
     """Half the sum of ``(y - t) ** 2`` over a row; y is z itself."""
-    lanes = VECTOR_BYTES // Y.itemsize
-    total = splat(Y.dtype.type(0), 1, 1)
+    lanes = GROUP_BYTES // Y.itemsize
+    total = splat(Y.dtype.type(0), 1, GROUP)
     for n in range(0, O, lanes):
-        error = load(Y, y + n, 0, 1, 1) - load_first(T, t + n, O - n)
+        error = load(Y, y + n, 0, 1, GROUP) - load_first(T, t + n, O - n, GROUP)
         error = keep_first(error, O - n, like(error, 0))
         total = fma(error, error, total)
     return Y.dtype.type(0.5) * lane_sum(total)
@@ -74,13 +75,17 @@ def squared_error_forward(O, T, t, Y, y):
 @inner
 def binary_cross_entropy_forward(O, T, t, Y, y):
     """Replace a row of z by ``sigmoid(z)``; return its loss, summed over the outputs."""
-    lanes = VECTOR_BYTES // Y.itemsize
-    total = splat(Y.dtype.type(0), 1, 1)
+    lanes = GROUP_BYTES // Y.itemsize
+    total = splat(Y.dtype.type(0), 1, GROUP)
     for n in range(0, O, lanes):
-        z = load(Y, y + n, 0, 1, 1)
+        z = load(Y, y + n, 0, 1, GROUP)
         zero = like(z, 0)
         # -t log(y) - (1 - t) log(1 - y), written with z so that nothing overflows
-        loss = maximum(zero, z) - z * load_first(T, t + n, O - n) + log1p(exp(zero - absolute(z)))
+        loss = (
+            maximum(zero, z)
+            - z * load_first(T, t + n, O - n, GROUP)
+            + log1p(exp(zero - absolute(z)))
+        )
         total = total + keep_first(loss, O - n, zero)
         store(Y, y + n, 0, sigmoid(z))
     return lane_sum(total)
@@ -89,9 +94,11 @@ def binary_cross_entropy_forward(O, T, t, Y, y):
 @inner
 def error_backward(O, T, t, scale, Y, y, D, d):
     """``dz = (y - t) * scale``: squared error of z, or binary cross entropy of sigmoid(z)."""
-    lanes = VECTOR_BYTES // Y.itemsize
+    lanes = GROUP_BYTES // Y.itemsize
     for n in range(0, O, lanes):
-        error = (load(Y, y + n, 0, 1, 1) - load_first(T, t + n, O - n)) * splat(scale, 1, 1)
+        error = (load(Y, y + n, 0, 1, GROUP) - load_first(T, t + n, O - n, GROUP)) * splat(
+            scale, 1, GROUP
+        )
         store(D, d + n, 0, keep_first(error, O - n, like(error, 0)))
 
 
@@ -123,11 +130,11 @@ def loss_backward(loss, O, label, T, t, scale, Y, y, D, d):
 @inner
 def outputs_forward(loss, rows, O, Y, y, y_row):
     """Replace rows of z by the outputs that go with a loss."""
-    lanes = VECTOR_BYTES // Y.itemsize
+    lanes = GROUP_BYTES // Y.itemsize
     for r in range(rows):
         if loss == CROSS_ENTROPY:
             softmax_forward(O, Y, y + r * y_row)
         elif loss == BINARY_CROSS_ENTROPY:
             for n in range(0, O, lanes):
                 at = y + r * y_row + n
-                store(Y, at, 0, sigmoid(load(Y, at, 0, 1, 1)))
+                store(Y, at, 0, sigmoid(load(Y, at, 0, 1, GROUP)))

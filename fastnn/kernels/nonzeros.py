@@ -1,9 +1,10 @@
 """The first layer on inputs that are mostly zero, such as images of digits.
 
 A row of inputs is a list of its nonzeros: those of row r are the entries
-``bounds[r, 0] .. bounds[r, 1]`` of ``column`` and ``value``.  A product skips the zeros: ``fma(0, w, s)``
-is ``s``, so the bits are those of the dense product.  19 % of the pixels of
-MNIST are nonzero, which beats the dense product at the peak of the machine.
+``bounds[r, 0] .. bounds[r, 1]`` of ``column`` and ``value``.  A product skips the
+zeros: ``fma(0, w, s)`` is ``s``, so the bits are those of the dense product.
+19 % of the pixels of MNIST are nonzero, which beats the dense product at the
+peak of the machine.
 """
 
 from fastnn.jit import entry, inner
@@ -27,11 +28,12 @@ from fastnn.lanes import (
 )
 from fastnn.launch import Chunked, run_or_pack
 
-# Columns of x that all rows pass before the next ones: their weights and sums of
-# up to PANEL vectors (98 x 256 bytes; 784 is 8 x 98) stay in a first-level cache meanwhile.
-
+# Columns of x that all rows pass before the next ones: their weights, or their sums, of up to
+# PANEL vectors (98 x 256 bytes; 784 is 8 x 98) stay in a first-level cache meanwhile.
 COLUMN_BLOCK = 98
-PANEL = 4
+PANEL = 4 if VECTOR_BYTES == 64 else 8
+# Widths in vectors that have code of their own; 50 outputs are 7 vectors of 8 float32.
+WIDTHS = (PANEL, PANEL - 1, PANEL // 2, 2, 1)
 
 
 def _make_forward(vectors):
@@ -65,8 +67,16 @@ def _make_backward(vectors):
     return backward
 
 
-_forward_1, _forward_2, _forward_3, _forward_4 = (_make_forward(v) for v in (1, 2, 3, 4))
-_backward_1, _backward_2, _backward_3, _backward_4 = (_make_backward(v) for v in (1, 2, 3, 4))
+_forward_a, _forward_b, _forward_c, _forward_d, _forward_e = map(_make_forward, WIDTHS)
+_backward_a, _backward_b, _backward_c, _backward_d, _backward_e = map(_make_backward, WIDTHS)
+
+
+@inner
+def _width(vectors):
+    """The widest of WIDTHS that fits."""
+    if vectors >= PANEL - 1:
+        return min(vectors, PANEL)
+    return PANEL // 2 if vectors >= PANEL // 2 else min(vectors, 2)
 
 
 @inner
@@ -94,28 +104,33 @@ def nonzeros_forward(batch, I, vectors, bounds, column, value, W, w, w_row, b, Y
             prefetch(value, e)
             prefetch(column, e)
     last = cursor[blocks, slot : slot + rows]
-    for v in range(0, vectors, PANEL):
-        width, at = min(PANEL, vectors - v), v * lanes
+    v = 0
+    while v < vectors:
+        width, at = _width(vectors - v), v * lanes
         for n in range(at, at + width * lanes, lanes):
             bias = load(W, b + n, 0, 1, 1)
             for r in range(rows):
                 store(Y, y + r * y_row + n, 0, bias)
         for block in range(blocks):
-            end = min(I, (block + 1) * COLUMN_BLOCK)
-            first = cursor[block, slot : slot + rows]
-            cursor_next = cursor[block + 1, slot : slot + rows]
-            if width == 4:
-                _forward_4(rows, end, first, cursor_next, last, column, value, W, w + at, w_row,
-                           Y, y + at, y_row)  # fmt: skip
-            elif width == 3:
-                _forward_3(rows, end, first, cursor_next, last, column, value, W, w + at, w_row,
-                           Y, y + at, y_row)  # fmt: skip
-            elif width == 2:
-                _forward_2(rows, end, first, cursor_next, last, column, value, W, w + at, w_row,
-                           Y, y + at, y_row)  # fmt: skip
-            else:
-                _forward_1(rows, end, first, cursor_next, last, column, value, W, w + at, w_row,
-                           Y, y + at, y_row)  # fmt: skip
+            _forward_block(width, rows, min(I, (block + 1) * COLUMN_BLOCK),
+                           cursor[block, slot : slot + rows], cursor[block + 1, slot : slot + rows],
+                           last, column, value, W, w + at, w_row, Y, y + at, y_row)  # fmt: skip
+        v += width
+
+
+@inner
+def _forward_block(width, rows, end, first, cursor, last, column, value, W, w, w_row,
+                   Y, y, y_row):  # fmt: skip
+    if width == PANEL:
+        _forward_a(rows, end, first, cursor, last, column, value, W, w, w_row, Y, y, y_row)
+    elif width == PANEL - 1:
+        _forward_b(rows, end, first, cursor, last, column, value, W, w, w_row, Y, y, y_row)
+    elif width == PANEL // 2:
+        _forward_c(rows, end, first, cursor, last, column, value, W, w, w_row, Y, y, y_row)
+    elif width == 2:
+        _forward_d(rows, end, first, cursor, last, column, value, W, w, w_row, Y, y, y_row)
+    else:
+        _forward_e(rows, end, first, cursor, last, column, value, W, w, w_row, Y, y, y_row)
 
 
 @inner
@@ -129,18 +144,27 @@ def nonzeros_backward(block, I, rows, vectors, column, value, D, d, d_row,
     lanes = VECTOR_BYTES // value.itemsize
     low, first, last = block * COLUMN_BLOCK, cursor[block, :rows], cursor[block + 1, :rows]
     height = min(COLUMN_BLOCK, I - low)
-    for v in range(0, vectors, PANEL):
-        width, at = min(PANEL, vectors - v), v * lanes
-        if width == 4:
-            _backward_4(rows, low, first, last, column, value, D, d + at, d_row, G, g)
-        elif width == 3:
-            _backward_3(rows, low, first, last, column, value, D, d + at, d_row, G, g)
-        elif width == 2:
-            _backward_2(rows, low, first, last, column, value, D, d + at, d_row, G, g)
-        else:
-            _backward_1(rows, low, first, last, column, value, D, d + at, d_row, G, g)
+    v = 0
+    while v < vectors:
+        width, at = _width(vectors - v), v * lanes
+        _backward_block(width, rows, low, first, last, column, value, D, d + at, d_row, G, g)
         update_block(rule, hyper, height, width * lanes, G, g, width * lanes,
                      params, memory, w + low * w_row + at, w_row)  # fmt: skip
+        v += width
+
+
+@inner
+def _backward_block(width, rows, low, first, last, column, value, D, d, d_row, G, g):
+    if width == PANEL:
+        _backward_a(rows, low, first, last, column, value, D, d, d_row, G, g)
+    elif width == PANEL - 1:
+        _backward_b(rows, low, first, last, column, value, D, d, d_row, G, g)
+    elif width == PANEL // 2:
+        _backward_c(rows, low, first, last, column, value, D, d, d_row, G, g)
+    elif width == 2:
+        _backward_d(rows, low, first, last, column, value, D, d, d_row, G, g)
+    else:
+        _backward_e(rows, low, first, last, column, value, D, d, d_row, G, g)
 
 
 @inner
@@ -154,7 +178,7 @@ def _compress_row(X, x, I, e, most, column, value):
     strange = splat(X.dtype.type(0), 1, 1)
     room = e + I <= most
     for i in range(0, I, lanes):
-        v = load_first(X, x + i, I - i)
+        v = load_first(X, x + i, I - i, 1)
         strange = fma(v, like(v, 0), strange)  # NaN if v is not finite
         bits = nonzero_lanes(v)
         while room and bits:

@@ -33,14 +33,15 @@ PLAN_COLUMNS = 11
 
 # Rows that pass through the network together.
 ROW_BLOCK = 96
-# Weights whose gradient is summed together: 96 x 256 float32 are 96 KiB, a
-# fifth of a second-level cache.
+# Weights whose gradient is summed together: 96 x 1024 bytes are a fifth of a
+# second-level cache.
 WEIGHT_ROWS = 96
-WEIGHT_VECTORS = 16
+WEIGHT_VECTORS = 1024 // VECTOR_BYTES
 
 # `work`, scratch of a thread: zeros to start sums from, a block of gradients, a panel.
-GRADIENT = np.int64(WEIGHT_VECTORS * VECTOR_BYTES)  # elements; more than enough for any dtype
-PANEL = GRADIENT + WEIGHT_ROWS * WEIGHT_VECTORS * VECTOR_BYTES // 4
+# Offsets in elements, large enough for either precision.
+GRADIENT = np.int64(1024)
+PANEL = GRADIENT + WEIGHT_ROWS * 1024 // 4
 
 
 @inner
