@@ -28,10 +28,10 @@ class Examples:
 
 
 def multiply_adds(params: Parameters, rows: Samples) -> float:
-    """Multiply-adds of one row's forward pass, skipped zeros not counted."""
+    """Multiply-adds of one row's forward pass, skipped zeros not counted; at least one."""
     sizes = params.layer_sizes
     total = float(sum(i * o for i, o in pairwise(sizes)))
-    return total - (1 - rows.density) * sizes[0] * sizes[1]
+    return max(1.0, total - (1 - rows.density) * sizes[0] * sizes[1])
 
 
 def evaluate(

@@ -16,34 +16,22 @@ from fastnn.lanes import (
     element,
     load,
     load_transposed,
-    rank_one,
     splat,
     store,
+    tile_product,
 )
 
-# Indices summed per pass: the part of B that is in use (256 x 64 bytes) and the
+# Indices summed per pass: the part of B that is in use (160 x 64 bytes) and the
 # rows of A that meet it then stay in a first-level cache of 32 KiB.
-K_BLOCK = 256
+K_BLOCK = 160
 
 
 # Plain 0 and 1 are types of their own to Numba, and every mix of them one more build.
 ZERO, ONE = np.int64(0), np.int64(1)
 
 
-def _make_tile(rows, vectors):
-    @inner
-    def tile(K, A, a, a_row, a_col, B, b, b_row, S, s, s_row, C, c, c_row):
-        total = load(S, s, s_row, rows, vectors)
-        for k in range(K):
-            total = rank_one(total, A, a + k * a_col, a_row, B, b + k * b_row)
-        store(C, c, c_row, total)
-
-    return tile
-
-
 def _make_strip(rows, vectors):
     """Code for ``M // rows`` tiles of `rows` rows, over all N columns."""
-    wide, narrow = _make_tile(rows, vectors), _make_tile(rows, 1)
 
     @inner
     def strip(M, N, K, A, a, a_row, a_col, B, b, b_row, S, s, s_row, C, c, c_row):
@@ -52,15 +40,16 @@ def _make_strip(rows, vectors):
         # Columns outside, rows inside: a panel of B is used by all rows while it is cached.
         while n + vectors * lanes <= N:
             for m in range(0, M - rows + 1, rows):
-                wide(K, A, a + m * a_row, a_row, a_col, B, b + n, b_row,
-                     S, s + m * s_row + n, s_row, C, c + m * c_row + n, c_row)  # fmt: skip
+                tile = tile_product(rows, vectors, K, A, a + m * a_row, a_row, a_col,
+                                    B, b + n, b_row, S, s + m * s_row + n, s_row)  # fmt: skip
+                store(C, c + m * c_row + n, c_row, tile)
             n += vectors * lanes
-        if vectors > 1:
-            while n < N:
-                for m in range(0, M - rows + 1, rows):
-                    narrow(K, A, a + m * a_row, a_row, a_col, B, b + n, b_row,
-                           S, s + m * s_row + n, s_row, C, c + m * c_row + n, c_row)  # fmt: skip
-                n += lanes
+        while n < N:
+            for m in range(0, M - rows + 1, rows):
+                tile = tile_product(rows, 1, K, A, a + m * a_row, a_row, a_col,
+                                    B, b + n, b_row, S, s + m * s_row + n, s_row)  # fmt: skip
+                store(C, c + m * c_row + n, c_row, tile)
+            n += lanes
 
     return strip
 

@@ -33,7 +33,7 @@ from fastnn.launch import Chunked, run_or_pack
 COLUMN_BLOCK = 98
 PANEL = 4 if VECTOR_BYTES == 64 else 8
 # Widths in vectors that have code of their own; 50 outputs are 7 vectors of 8 float32.
-WIDTHS = (PANEL, PANEL - 1, PANEL // 2, 2, 1)
+WIDTHS = (PANEL, PANEL - 1, PANEL // 2, 1)
 
 
 def _make_forward(vectors):
@@ -67,8 +67,8 @@ def _make_backward(vectors):
     return backward
 
 
-_forward_a, _forward_b, _forward_c, _forward_d, _forward_e = map(_make_forward, WIDTHS)
-_backward_a, _backward_b, _backward_c, _backward_d, _backward_e = map(_make_backward, WIDTHS)
+_forward_a, _forward_b, _forward_c, _forward_d = map(_make_forward, WIDTHS)
+_backward_a, _backward_b, _backward_c, _backward_d = map(_make_backward, WIDTHS)
 
 
 @inner
@@ -76,7 +76,7 @@ def _width(vectors):
     """The widest of WIDTHS that fits."""
     if vectors >= PANEL - 1:
         return min(vectors, PANEL)
-    return PANEL // 2 if vectors >= PANEL // 2 else min(vectors, 2)
+    return PANEL // 2 if vectors >= PANEL // 2 else 1
 
 
 @inner
@@ -127,10 +127,8 @@ def _forward_block(width, rows, end, first, cursor, last, column, value, W, w, w
         _forward_b(rows, end, first, cursor, last, column, value, W, w, w_row, Y, y, y_row)
     elif width == PANEL // 2:
         _forward_c(rows, end, first, cursor, last, column, value, W, w, w_row, Y, y, y_row)
-    elif width == 2:
-        _forward_d(rows, end, first, cursor, last, column, value, W, w, w_row, Y, y, y_row)
     else:
-        _forward_e(rows, end, first, cursor, last, column, value, W, w, w_row, Y, y, y_row)
+        _forward_d(rows, end, first, cursor, last, column, value, W, w, w_row, Y, y, y_row)
 
 
 @inner
@@ -161,10 +159,8 @@ def _backward_block(width, rows, low, first, last, column, value, D, d, d_row, G
         _backward_b(rows, low, first, last, column, value, D, d, d_row, G, g)
     elif width == PANEL // 2:
         _backward_c(rows, low, first, last, column, value, D, d, d_row, G, g)
-    elif width == 2:
-        _backward_d(rows, low, first, last, column, value, D, d, d_row, G, g)
     else:
-        _backward_e(rows, low, first, last, column, value, D, d, d_row, G, g)
+        _backward_d(rows, low, first, last, column, value, D, d, d_row, G, g)
 
 
 @inner
