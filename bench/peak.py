@@ -1,0 +1,126 @@
+"""One core's FMA peak, and what the matrix products reach of it: ``python -m bench.peak``.
+
+The peak is measured with multiply-adds on registers alone, in turn with the products, so that a
+change of the clock meets both.
+"""
+
+import statistics
+import time
+
+import numpy as np
+
+from fastnn.jit import entry, inner
+from fastnn.kernels.affine import ONE, ZERO, multiply, multiply_transposed
+from fastnn.lanes import GROUP_BYTES, TILE_ROWS, TILE_VECTORS, VECTOR_BYTES, fma, load, store
+from fastnn.parameters import aligned_zeros, padded
+
+ROUNDS = 15
+TURN_SECONDS = 0.02
+
+
+@inner
+def _peak(repeats, A):
+    total, x = load(A, 0, 64, TILE_ROWS, TILE_VECTORS), load(A, 4096, 0, TILE_ROWS, TILE_VECTORS)
+    for _ in range(repeats):
+        total = fma(x, x, total)
+    store(A, 0, 64, total)
+
+
+@entry(parallel=False)
+def _peak_entry(chunks, repeats, A):
+    _peak(repeats, A)
+
+
+@entry(parallel=False)
+def _product(chunks, repeats, kind, M, N, K, A, a_row, B, b_row, S, C, c_row, panel):
+    for _ in range(repeats):
+        if kind == 0:
+            multiply(M, N, K, A, ZERO, a_row, ONE, B, ZERO, b_row, S, ZERO, ZERO, C, ZERO, c_row)
+        elif kind == 1:
+            multiply(M, N, K, A, ZERO, ONE, a_row, B, ZERO, b_row, S, ZERO, ZERO, C, ZERO, c_row)
+        else:
+            multiply_transposed(M, N, K, A, ZERO, a_row, B, ZERO, b_row, S, ZERO, ZERO,
+                                C, ZERO, c_row, panel)  # fmt: skip
+
+
+FORWARD, WEIGHTS, DELTAS = range(3)
+# (what, kind, M, N, K) of the product M x K times K x N
+SHAPES = [
+    ("one register tile column, 96 rows", FORWARD, 96, TILE_VECTORS * VECTOR_BYTES // 4, 160),
+    ("784-50 forward, 96 rows", FORWARD, 96, 56, 784),
+    ("512-512 forward, 96 rows", FORWARD, 96, 512, 512),
+    ("1024-1024 forward, 96 rows", FORWARD, 96, 1024, 1024),
+    ("784-50 weights, 96 of 784 rows, batch 100", WEIGHTS, 96, 56, 100),
+    ("512-512 weights, 96 x 256 of them, batch 256", WEIGHTS, 96, 256, 256),
+    ("512-512 deltas, 96 rows", DELTAS, 96, 512, 512),
+    ("1024-1024 deltas, 96 rows", DELTAS, 96, 1024, 1024),
+]
+
+
+def _random(rows, columns, dtype):
+    row = padded(columns, dtype, GROUP_BYTES)
+    block = aligned_zeros(rows * row, dtype)
+    block[:] = np.random.default_rng(0).normal(0, 0.1, block.size)
+    return block, row
+
+
+def _call(kind, M, N, K, dtype):
+    """A function of the number of repeats, and its multiply-adds per repeat."""
+    lanes = VECTOR_BYTES // dtype.itemsize
+    N -= N % lanes
+    A, a_row = _random(*((K, M) if kind == WEIGHTS else (M, K)), dtype)
+    B, b_row = _random(*((N, K) if kind == DELTAS else (K, N)), dtype)
+    C, c_row = _random(M, N, dtype)
+    zeros, panel = aligned_zeros(N, dtype), aligned_zeros(K * TILE_VECTORS * lanes, dtype)
+    arguments = (kind, M, N, K, A, a_row, B, b_row, zeros, C, c_row, panel)
+    return (lambda repeats: _product.serial(1, repeats, *arguments)), M * N * K
+
+
+def _rate(call, work, repeats):
+    began = time.perf_counter()
+    call(repeats)
+    return 2e-9 * work * repeats / (time.perf_counter() - began)
+
+
+def _calibrated(call, work):
+    """The call, its work, and as many repeats as take TURN_SECONDS."""
+    repeats = 1
+    while 2e-9 * work * repeats / _rate(call, work, repeats) < TURN_SECONDS:
+        repeats *= 2
+    return call, work, repeats
+
+
+def measure(dtype):
+    """Median GFLOP/s and share of the peak of every shape, measured in turn."""
+    registers = aligned_zeros(8192, dtype)
+    lanes = TILE_ROWS * TILE_VECTORS * VECTOR_BYTES // dtype.itemsize
+    peak = _calibrated(lambda repeats: _peak_entry.serial(1, repeats, registers), lanes)
+    calls = [_calibrated(*_call(kind, *sizes, dtype)) for _, kind, *sizes in SHAPES]
+    rates, shares, peaks = [[] for _ in calls], [[] for _ in calls], []
+    for _ in range(ROUNDS):
+        for i, call in enumerate(calls):
+            before = _rate(*peak)
+            rates[i].append(_rate(*call))
+            top = (before + _rate(*peak)) / 2
+            shares[i].append(rates[i][-1] / top)
+            peaks.append(top)
+    return statistics.median(peaks), [
+        (what, statistics.median(r), statistics.median(s))
+        for (what, *_), r, s in zip(SHAPES, rates, shares, strict=True)
+    ]
+
+
+def main():
+    print(f"vectors of {VECTOR_BYTES} bytes, tile {TILE_ROWS} x {TILE_VECTORS} vectors, one core\n")
+    print("| product | float32 GFLOP/s | of peak | float64 GFLOP/s | of peak |")
+    print("|---|---:|---:|---:|---:|")
+    (peak32, single), (peak64, double) = (measure(np.dtype(d)) for d in (np.float32, np.float64))
+    print(
+        f"| multiply-adds on registers (the peak) | {peak32:.0f} | 100 % | {peak64:.0f} | 100 % |"
+    )
+    for (what, rate32, share32), (_, rate64, share64) in zip(single, double, strict=True):
+        print(f"| {what} | {rate32:.0f} | {share32:.0%} | {rate64:.0f} | {share64:.0%} |")
+
+
+if __name__ == "__main__":
+    main()
