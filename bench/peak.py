@@ -84,6 +84,7 @@ def _rate(call, work, repeats):
 
 def _calibrated(call, work):
     """The call, its work, and as many repeats as take TURN_SECONDS."""
+    call(1)  # compiles
     repeats = 1
     while 2e-9 * work * repeats / _rate(call, work, repeats) < TURN_SECONDS:
         repeats *= 2
