@@ -1,0 +1,173 @@
+"""The README is run, and what it says about files, options and limits is compared with them."""
+
+import ast
+import contextlib
+import doctest
+import io
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+import fastnn
+from fastnn import cli, runtime
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+SECTIONS = {part.partition("\n")[0]: part for part in re.split(r"^## ", README, flags=re.M)[1:]}
+# A block of code, and the block of text right below it with what it prints, if there is one.
+BLOCKS = re.compile(r"^```(\w*)\n(.*?)^```$(?:\n\n^```text\n(.*?)^```$)?", re.M | re.S)
+
+
+def blocks_of(section, language):
+    return [(code, text) for kind, code, text in BLOCKS.findall(section) if kind == language]
+
+
+def output_of(code, namespace):
+    """What a block prints, and below that the error it ends with, if it does."""
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        try:
+            exec(compile(code, "README.md", "exec"), namespace)
+        except Exception as error:
+            printed.write(f"{type(error).__name__}: {error}\n")
+    return printed.getvalue()
+
+
+@pytest.fixture
+def empty_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    yield
+    fastnn.set_num_threads(None)
+
+
+PYTHON_SECTIONS = [name for name, text in SECTIONS.items() if blocks_of(text, "python")]
+
+
+@pytest.mark.usefixtures("empty_folder")
+@pytest.mark.parametrize("name", PYTHON_SECTIONS)
+def test_each_section_runs_by_itself_and_prints_what_it_shows(name):
+    namespace = {"__name__": "readme"}
+    for code, expected in blocks_of(SECTIONS[name], "python"):
+        found = output_of(code, namespace)
+        same = doctest.OutputChecker().check_output(expected, found, doctest.ELLIPSIS)
+        assert same, f"{code}\nprints\n{found}\nnot\n{expected}"
+
+
+def test_all_blocks_of_python_are_found():
+    assert README.count("```python") == sum(
+        len(blocks_of(text, "python")) for text in SECTIONS.values()
+    )
+    assert len(PYTHON_SECTIONS) >= 5
+
+
+def test_quick_start_is_short():
+    code = blocks_of(SECTIONS["In Python"], "python")[0][0]
+    assert len(code.splitlines()) < 15
+
+
+# The two lines that do all the set-up --------------------------------------------
+
+
+def test_two_lines_stand_alone_in_their_blocks():
+    commands = [code for code, _ in blocks_of(README, "sh")]
+    assert [code.count("\n") for code in commands] == [1, 1]
+    install, check = commands
+    assert install.startswith("python3 -m venv .venv && ")
+    assert install.endswith(" && .venv/bin/fastnn train mnist\n")
+    for tool in ("ruff check .", "ruff format --check .", "mypy", "pytest -q"):
+        assert f" && .venv-test/bin/{tool}" in check
+    ignored = (ROOT / ".gitignore").read_text().splitlines()
+    assert {".venv/", ".venv-test/"} <= set(ignored)
+
+
+def test_ci_runs_the_second_line():
+    script = ROOT / ".ci" / "run"
+    assert os.access(script, os.X_OK)
+    pattern = re.search(r"grep -m 1 '(.*)' README\.md", script.read_text())[1]
+    found = [line for line in README.splitlines() if re.search(pattern, line)]
+    assert found == [blocks_of(README, "sh")[1][0].rstrip("\n")]
+
+
+# What it says of the package -----------------------------------------------------
+
+
+def options_of_train_mnist():
+    parser = cli._parser()
+    for name in ("train", "mnist"):
+        parser = parser._subparsers._group_actions[0].choices[name]
+    return {
+        action.option_strings[-1]: action.default
+        for action in parser._actions
+        if action.dest != "help"
+    }
+
+
+def test_options_and_defaults_are_those_of_the_parser():
+    table = re.findall(r"^\| `(--[\w-]+).*\|(.*)\|$", SECTIONS["Command line"], re.M)
+    shown = {name: default.strip() for name, default in table}
+    assert len(table) == len(shown)
+    expected = {
+        name: " ".join(map(str, default)) if isinstance(default, list) else str(default)
+        for name, default in options_of_train_mnist().items()
+    }
+    assert shown == {n: "" if d in ("None", "False") else d for n, d in expected.items()}
+
+
+def test_commands_are_those_of_the_parser():
+    text = SECTIONS["Command line"]
+    commands = cli._parser()._subparsers._group_actions[0].choices
+    assert set(re.findall(r"`fastnn (\w+)", text)) == set(commands)
+    jobs = commands["train"]._subparsers._group_actions[0].choices
+    assert set(re.findall(r"`fastnn train (\w+)", README)) == set(jobs)
+
+
+def test_work_that_is_done_serially():
+    assert f"{runtime.PARALLEL_WORK:,} multiply-adds" in SECTIONS["Threads"]
+
+
+# The map of the house ------------------------------------------------------------
+
+
+def files_on_the_map():
+    package = re.search(r"^fastnn/\n(.*?)^\S", SECTIONS["Map of the house"], re.M | re.S)[1]
+    return re.findall(r"^ {4}(\S+) {2,}\S", package, re.M)
+
+
+def test_map_lists_every_file_once():
+    package = ROOT / "fastnn"
+    files = [path.relative_to(package).as_posix() for path in package.rglob("*.py")]
+    files = [file for file in files if not file.endswith("/__init__.py")]
+    listed = files_on_the_map()
+    assert sorted(file for file in listed if file.endswith(".py")) == sorted(files)
+    assert all((package / file).is_file() for file in listed)
+
+
+def imported_files(file):
+    """Files of fastnn that a file imports when it is imported."""
+    modules = set()
+    for statement in ast.parse((ROOT / "fastnn" / file).read_text()).body:
+        inside = statement.body if isinstance(statement, ast.With | ast.Try) else [statement]
+        for node in inside:
+            if isinstance(node, ast.ImportFrom) and node.module.split(".")[0] == "fastnn":
+                modules.update(f"{node.module}.{alias.name}" for alias in node.names)
+                modules.add(node.module)
+    files = {"/".join(module.split(".")[1:]) + ".py" for module in modules}
+    return {name for name in files if (ROOT / "fastnn" / name).is_file()}
+
+
+def test_imports_point_down_the_map():
+    listed = files_on_the_map()
+    floor = {file: line for line, file in enumerate(listed)}
+    upwards = [
+        f"{file} imports {other}"
+        for file in listed
+        if file.endswith(".py")
+        for other in imported_files(file)
+        if other in floor and floor[other] <= floor[file]
+    ]
+    assert not upwards
+    assert imported_files("kernels/sweeps.py") >= {"jit.py", "kernels/affine.py"}
+    assert imported_files("passes.py") >= {"runtime.py", "kernels/sweeps.py"}
