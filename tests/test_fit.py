@@ -1,0 +1,555 @@
+"""Training: the steps are those of a plain loop, and every option does what it says."""
+
+import gc
+import io
+import sys
+import time
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose, assert_array_equal
+from numpy_mlp import ACTIVATIONS, OUTPUTS_AND_LOSSES, NumpyMLP, bits, bits_of, inputs, targets
+
+import fastnn
+from fastnn import jit, runtime, trainer
+
+
+def problem(rows=60, output="softmax", dtype="float32", nonzeros=1.0, seed=7, **options):
+    """A small network, inputs and targets for it."""
+    net = fastnn.MLP([40, 16, 3], output=output, weight_init="he", dtype=dtype, seed=seed,
+                     **options)  # fmt: skip
+    rng = np.random.default_rng(seed)
+    return net, inputs(rng, rows, 40, nonzeros), targets(rng, net, rows)
+
+
+def batch_table(steps, size, rows=60, seed=3):
+    return np.random.default_rng(seed).integers(0, rows, (steps, size))
+
+
+# ---- the steps are those of plain NumPy
+
+
+@pytest.mark.usefixtures("both_builds")
+@pytest.mark.parametrize("nonzeros", [1.0, 0.2])
+@pytest.mark.parametrize(("output", "loss"), OUTPUTS_AND_LOSSES)
+def test_replayed_batches_give_the_numbers_of_a_numpy_loop(output, loss, nonzeros):
+    net, x, t = problem(output=output, loss=loss, dtype="float64", nonzeros=nonzeros)
+    reference, table = NumpyMLP(net), batch_table(200, 13)
+    history = net.fit(x, t, batches=table, optimizer=fastnn.SGD(0.05))
+    assert_allclose(history.loss, reference.train(x, t, table, lr=0.05), rtol=0, atol=1e-10)
+    for name, view in net.params.items():
+        assert_allclose(view, reference.params[name], rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("size", [1, 4])
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_replayed_batches_give_the_numbers_of_a_numpy_loop_in_deep_networks(activation, size):
+    net = fastnn.MLP([6, 9, 5, 7, 2], activation, weight_init="xavier", dtype="float64", seed=4)
+    rng = np.random.default_rng(0)
+    x, t = inputs(rng, 60, 6), targets(rng, net, 60)
+    reference, table = NumpyMLP(net), batch_table(200, size)
+    history = net.fit(x, t, batches=table, optimizer=fastnn.SGD(0.05))
+    assert_allclose(history.loss, reference.train(x, t, table, lr=0.05), rtol=0, atol=1e-10)
+    for name, view in net.params.items():
+        assert_allclose(view, reference.params[name], rtol=0, atol=1e-10)
+
+
+@settings(max_examples=40)
+@given(
+    sizes=st.lists(st.integers(1, 40), min_size=2, max_size=5),
+    kind=st.sampled_from(OUTPUTS_AND_LOSSES),
+    size=st.integers(1, 110),
+    nonzeros=st.sampled_from([0.1, 1.0]),
+    parallel=st.booleans(),
+)
+def test_replayed_batches_give_the_numbers_of_a_numpy_loop_for_any_network(
+    sizes, kind, size, nonzeros, parallel
+):
+    net = fastnn.MLP(sizes, "tanh", *kind, "xavier", "float64", seed=4, bias_init=0.1)
+    rng = np.random.default_rng(size)
+    x, t = inputs(rng, 60, sizes[0], nonzeros), targets(rng, net, 60)
+    reference, table = NumpyMLP(net), batch_table(20, size)
+    with runtime.forced(parallel=parallel):
+        history = net.fit(x, t, batches=table, optimizer=fastnn.SGD(0.01))
+    assert_allclose(history.loss, reference.train(x, t, table, lr=0.01), rtol=1e-10)
+    for name, view in net.params.items():
+        assert_allclose(view, reference.params[name], rtol=0, atol=1e-10)
+
+
+def test_float32_steps_stay_close_to_float64_steps():
+    net, x, t = problem(dtype="float32")
+    reference, table = NumpyMLP(net), batch_table(200, 10)
+    history = net.fit(x, t, batches=table, optimizer=fastnn.SGD(0.05))
+    losses = reference.train(x.astype(np.float32), t, table, lr=0.05)
+    assert_allclose(history.loss, losses, rtol=0, atol=1e-4)
+
+
+def test_a_step_is_the_gradient_times_the_learning_rate():
+    net, x, t = problem(dtype="float64")
+    before = {name: view.copy() for name, view in net.params.items()}
+    gradient = net.gradient(x, t)
+    net.fit(x, t, iterations=1, batch_size=60, optimizer=fastnn.SGD(0.25))
+    for name, view in net.params.items():
+        assert_allclose(view, before[name] - 0.25 * gradient[name], rtol=1e-12, atol=1e-15)
+
+
+def test_the_default_optimizer_is_sgd_with_the_books_rate():
+    assert fastnn.SGD() == fastnn.SGD(lr=0.1)
+    results = []
+    for optimizer in (None, fastnn.SGD(0.1)):
+        net, x, t = problem()
+        net.fit(x, t, batches=batch_table(5, 4), optimizer=optimizer)
+        results.append(bits_of(net))
+    assert results[0] == results[1]
+
+
+BATCH_FORMS = {
+    "a list": lambda table: table.tolist(),
+    "uint8": lambda table: table.astype(np.uint8),
+    "big-endian": lambda table: table.astype(">i8"),
+    "Fortran order": np.asfortranarray,
+    "every second row of more": lambda table: np.repeat(table, 2, axis=0)[::2],
+    "read-only": lambda table: np.frombuffer(table.tobytes(), int).reshape(table.shape),
+}
+
+
+@pytest.mark.parametrize("form", BATCH_FORMS)
+def test_batches_of_any_form_give_the_same_steps(form):
+    results = []
+    for change in (np.asarray, BATCH_FORMS[form]):
+        net, x, t = problem()
+        history = net.fit(x, t, batches=change(batch_table(20, 7)))
+        results.append([bits_of(net), bits(history.loss)])
+    assert results[0] == results[1]
+
+
+def test_data_of_any_form_give_the_same_steps():
+    results = []
+    for x_form, t_form in [
+        (np.array, np.array),
+        (np.asfortranarray, list),
+        (lambda x: x.astype(">f8"), lambda t: t.astype(np.uint8)),
+        (lambda x: np.repeat(x, 2, axis=1)[:, ::2], lambda t: np.eye(3)[t]),
+        (lambda x: x.tolist(), lambda t: t.astype(float).tolist()),
+    ]:
+        net, x, t = problem()
+        history = net.fit(x_form(x), t_form(t), batches=batch_table(20, 7))
+        results.append([bits_of(net), bits(history.loss)])
+    assert all(result == results[0] for result in results)
+
+
+def read_only(array):
+    array = array.copy()
+    array.flags.writeable = False
+    return array
+
+
+def builds():
+    """How many compiled forms of kernels there are in this process."""
+    entries = [found for found in gc.get_objects() if isinstance(found, jit.Entry)]
+    return sum(len(found.serial.signatures) for found in entries)
+
+
+@pytest.mark.parametrize("output", ["softmax", "identity"])
+@pytest.mark.parametrize(
+    "change", [read_only, np.asfortranarray, lambda a: np.repeat(a, 2, 0)[::2]]
+)
+def test_no_form_of_data_needs_kernels_of_its_own(change, output):
+    """Numba would compile for each mix of contiguous and writable arrays, for seconds each."""
+    for form in (np.array, change):
+        net, x, t = problem(output=output)
+        x, t, table = form(x.astype(np.float32)), form(t), form(batch_table(5, 7))
+        t = t if output == "softmax" else t.astype(np.float32)
+        net.fit(x, t, batches=table, validation_data=(x, t))
+        net.predict(x), net.gradient(x, t)
+        if form is np.array:
+            before = builds()
+    assert before > 0
+    assert builds() == before
+
+
+def test_fit_leaves_the_data_as_they_are():
+    net, x, t = problem()
+    table = batch_table(20, 7)
+    before = bits(x, t, table)
+    net.fit(x, t, batches=table)
+    assert bits(x, t, table) == before
+
+
+# ---- which rows make the batches
+
+
+def row_numbers(history, net, x, t):
+    """Which row every step saw: the rows' losses differ, and the steps are too small to matter."""
+    losses = [net.loss(x[i : i + 1], t[i : i + 1]) for i in range(len(x))]
+    assert len(set(losses)) == len(x)
+    return [losses.index(loss) for loss in history.loss]
+
+
+NO_STEP = fastnn.SGD(1e-30)
+
+
+def test_shuffling_makes_each_epoch_a_new_permutation():
+    net, x, t = problem(rows=30)
+    history = net.fit(x, t, epochs=4, batch_size=1, optimizer=NO_STEP)
+    epochs = np.reshape(row_numbers(history, net, x, t), (4, 30)).tolist()
+    assert all(sorted(epoch) == list(range(30)) for epoch in epochs)
+    assert len({tuple(epoch) for epoch in epochs}) == 4
+    assert list(range(30)) not in epochs
+
+
+def test_drawing_with_replacement_repeats_rows_and_reaches_all():
+    net, x, t = problem(rows=30)
+    history = net.fit(x, t, iterations=600, batch_size=1, optimizer=NO_STEP,
+                      sampling="replacement")  # fmt: skip
+    counts = np.bincount(row_numbers(history, net, x, t), minlength=30)
+    assert len(set(row_numbers(history, net, x, t)[:30])) < 30
+    assert counts.min() > 4  # 20 expected each
+    assert counts.max() < 45
+
+
+def test_a_last_short_batch_is_kept():
+    net, x, t = problem(rows=10)
+    history = net.fit(x, t, epochs=2, batch_size=4, optimizer=NO_STEP)
+    assert history.steps == 6
+    sizes = np.array([4, 4, 2, 4, 4, 2])
+    for epoch in (history.loss * sizes)[:3], (history.loss * sizes)[3:]:
+        assert_allclose(epoch.sum() / 10, net.loss(x, t), rtol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_batch_of_all_rows_has_the_loss_of_all_rows(dtype):
+    net, x, t = problem(dtype=dtype)
+    before = net.loss(x, t)
+    history = net.fit(x, t, iterations=1, batch_size=60)
+    assert_allclose(history.loss, [before], rtol=1e-6)
+
+
+def trained(calls, **options):
+    """Bits of a network, and its losses, after several calls of fit."""
+    net, x, t = problem(rows=50)
+    losses = [net.fit(x, t, batch_size=20, **options, **call).loss for call in calls]
+    return bits_of(net), bits(np.concatenate(losses))
+
+
+@pytest.mark.usefixtures("both_builds")
+def test_five_and_five_epochs_are_ten():
+    assert trained([{"epochs": 5}] * 2) == trained([{"epochs": 10}])
+
+
+def test_five_and_five_drawn_steps_are_ten():
+    five, ten = {"iterations": 5}, {"iterations": 10}
+    assert trained([five] * 2, sampling="replacement") == trained([ten], sampling="replacement")
+
+
+def test_five_and_five_replayed_steps_are_ten():
+    table = batch_table(10, 6, rows=50)
+    both = trained([{"batches": table[:5]}, {"batches": table[5:]}])
+    assert both == trained([{"batches": table}])
+
+
+def test_epochs_and_as_many_steps_are_the_same():
+    assert trained([{"epochs": 4}]) == trained([{"iterations": 12}])
+
+
+def test_without_a_length_one_epoch_is_made():
+    assert trained([{}]) == trained([{"epochs": 1}])
+
+
+def test_the_seed_makes_the_batches():
+    assert trained([{"seed": 5}]) == trained([{"seed": np.random.default_rng(5)}])
+    assert trained([{"seed": 5}]) != trained([{"seed": 6}])
+    assert trained([{"seed": 5}] * 2)[0] == trained([{"seed": 5}, {"seed": 5}])[0]
+
+
+def test_a_seed_of_fit_leaves_the_networks_own_batches_alone():
+    first, x, t = problem()
+    second, _, _ = problem()
+    before = {name: view.copy() for name, view in first.params.items()}
+    first.fit(x, t, batch_size=7, seed=5)
+    first.params.update(before)
+    assert bits(first.fit(x, t, batch_size=7).loss) == bits(second.fit(x, t, batch_size=7).loss)
+
+
+@pytest.mark.parametrize("sampling", ["shuffle", "replacement"])
+def test_many_steps_are_the_steps_of_small_blocks(sampling, monkeypatch):
+    """Row numbers are drawn block by block; where a block ends does not show."""
+    options = {"sampling": sampling, "iterations": 40}
+    whole = trained([options])
+    monkeypatch.setattr(trainer, "INDEX_BLOCK", 120)
+    assert trained([options]) == whole
+
+
+# ---- the history
+
+
+def test_the_loss_of_a_step_is_that_of_its_batch_before_the_update():
+    net, x, t = problem(dtype="float64")
+    table = batch_table(5, 9)
+    expected = []
+    for batch in table:
+        expected.append(net.loss(x[batch], t[batch]))
+        net.fit(x, t, batches=[batch])
+    again, _, _ = problem(dtype="float64")
+    assert_allclose(again.fit(x, t, batches=table).loss, expected, rtol=1e-13)
+
+
+def test_training_learns():
+    net, x, _ = problem(rows=200)
+    t = (x[:, 0] > 0).astype(int)
+    history = net.fit(x, t, epochs=60, batch_size=20, validation_data=(x, t))
+    assert history.loss[-10:].mean() < 0.2 * history.loss[:10].mean()
+    assert history.train_accuracy[-1] > 0.97
+
+
+@pytest.mark.parametrize("output", ["softmax", "sigmoid"])
+def test_each_epoch_is_evaluated_where_there_is_validation_data(output):
+    net, x, t = problem(output=output)
+    history = net.fit(x[:50], t[:50], epochs=3, batch_size=20, validation_data=(x[50:], t[50:]))
+    assert_array_equal(history.iterations, [3, 6, 9])
+    assert_array_equal(history.epochs, [1, 2, 3])
+    assert history.train_accuracy.shape == history.test_accuracy.shape == (3,)
+    assert history.train_accuracy[-1] == net.accuracy(x[:50], t[:50])
+    assert history.test_accuracy[-1] == net.accuracy(x[50:], t[50:])
+    assert history.train_loss[-1] == net.loss(x[:50], t[:50])
+    assert history.test_loss[-1] == net.loss(x[50:], t[50:])
+
+
+def test_real_outputs_are_evaluated_without_accuracy():
+    net, x, t = problem(output="identity")
+    history = net.fit(x[:50], t[:50], batch_size=20, validation_data=[x[50:], t[50:]])
+    assert history.train_accuracy.size == history.test_accuracy.size == 0
+    assert history.test_loss.tolist() == [net.loss(x[50:], t[50:])]
+
+
+@pytest.mark.parametrize(("every", "at"), [(1, range(1, 8)), (3, [3, 6, 7]), (7, [7]), (100, [7])])
+def test_evaluations_are_as_far_apart_as_asked_and_at_the_end(every, at):
+    net, x, t = problem()
+    history = net.fit(x, t, batches=batch_table(7, 5), validation_data=(x, t), evaluate_every=every)
+    assert_array_equal(history.iterations, at)
+
+
+def test_without_validation_data_nothing_is_evaluated():
+    net, x, t = problem()
+    history = net.fit(x, t, epochs=2, batch_size=20)
+    assert history.iterations.size == history.train_accuracy.size == history.test_loss.size == 0
+
+
+def test_evaluations_and_callbacks_do_not_change_the_steps():
+    _, x, t = problem(rows=50)
+    watched = {"validation_data": (x, t), "evaluate_every": 2, "callbacks": [lambda *_: None]}
+    assert trained([{"epochs": 3}], **watched) == trained([{"epochs": 3}])
+
+
+def test_the_history_says_how_long_training_took():
+    net, x, t = problem()
+    began = time.perf_counter()
+    history = net.fit(x, t, epochs=2, batch_size=20)
+    assert 0 < history.seconds <= time.perf_counter() - began
+    assert isinstance(history, fastnn.History)
+    assert (history.steps, history.stop_reason) == (6, "finished")
+    assert history.loss.shape == (6,)
+    assert history.loss.dtype == np.float64
+
+
+# ---- callbacks
+
+
+def test_callbacks_see_the_network_and_the_history_after_every_epoch():
+    seen = []
+    net, x, t = problem()
+
+    def callback(trained_net, history):
+        assert trained_net is net
+        seen.append((history.steps, bits_of(net)))
+
+    net.fit(x, t, epochs=3, batch_size=20, callbacks=[callback])
+    assert [steps for steps, _ in seen] == [3, 6, 9]
+    assert seen[-1][1] == bits_of(net)
+    assert len({str(found) for _, found in seen}) == 3
+
+
+def test_callbacks_come_after_every_evaluation():
+    steps, evaluations = [], []
+    net, x, t = problem()
+
+    def callback(_, history):
+        steps.append(history.steps)
+        evaluations.append(history.test_loss.size)
+
+    net.fit(x, t, iterations=5, batch_size=20, validation_data=(x, t), evaluate_every=2,
+            callbacks=(callback for callback in [callback]))  # fmt: skip
+    assert steps == [2, 4, 5]
+    assert evaluations == [1, 2, 3]
+
+
+def test_a_callback_may_end_training_after_all_have_been_called():
+    calls = []
+    net, x, t = problem()
+    callbacks = [lambda *_: calls.append("a") or len(calls) > 2, lambda *_: calls.append("b")]
+    history = net.fit(x, t, epochs=100, batch_size=20, callbacks=callbacks)
+    assert calls == ["a", "b", "a", "b"]
+    assert (history.steps, history.stop_reason) == (6, "callback")
+    net.fit(x, t, batch_size=20)
+
+
+def test_a_callback_may_change_the_weights():
+    net, x, t = problem()
+    x, t = x.astype(np.float32), t
+    net.fit(
+        x, t, epochs=1, batch_size=60, callbacks=[lambda net, _: net.params.update(b2=[9, 0, 0])]
+    )
+    assert net.params["b2"].tolist() == [9, 0, 0]
+    history = net.fit(x, t, epochs=1, batch_size=60)
+    assert history.loss[0] > 3
+
+
+def test_the_error_of_a_callback_comes_through_and_the_network_stays_usable():
+    net, x, t = problem()
+
+    def callback(*_):
+        raise RuntimeError("stop here")
+
+    with pytest.raises(RuntimeError, match="stop here"):
+        net.fit(x, t, epochs=2, batch_size=20, callbacks=[callback])
+    assert np.isfinite(net.fit(x, t, epochs=1, batch_size=20).loss).all()
+
+
+def test_a_callback_may_use_the_network():
+    net, x, t = problem()
+    results = []
+    history = net.fit(x, t, epochs=2, batch_size=20,
+                      callbacks=[lambda net, _: results.append(net.loss(x, t))])  # fmt: skip
+    assert results[-1] == net.loss(x, t)
+    assert history.steps == 6
+
+
+# ---- divergence
+
+TOO_FAST = fastnn.SGD(5.0)
+
+
+def divergent(**options):
+    """A fit whose loss grows until it is infinite."""
+    net, x, t = problem(output="identity", **options)
+    return net, x, t, batch_table(400, 8)
+
+
+def diverge(net, x, t, table, **options):
+    with pytest.raises(FloatingPointError) as caught:
+        net.fit(x, t, batches=table, optimizer=TOO_FAST, **options)
+    return caught.value
+
+
+@pytest.mark.usefixtures("both_builds")
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_loss_that_is_not_finite_is_an_error_with_the_history(dtype):
+    error = diverge(*divergent(dtype=dtype))
+    history = error.history
+    assert 1 < history.steps < 400
+    assert np.isfinite(history.loss[:-1]).all()
+    assert not np.isfinite(history.loss[-1])
+    assert history.stop_reason == "diverged"
+    assert f"at step {history.steps};" in str(error)
+
+
+@pytest.mark.usefixtures("both_builds")
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_after_divergence_the_network_has_the_last_weights_whose_loss_was_finite(dtype):
+    net, x, t, table = divergent(dtype=dtype)
+    history = diverge(net, x, t, table).history
+    finite = history.steps - 1
+    stopped, *_ = divergent(dtype=dtype)
+    stopped.fit(x, t, batches=table[: finite - 1], optimizer=TOO_FAST)
+    assert bits_of(net) == bits_of(stopped)
+    last = table[finite - 1]
+    assert net.loss(x[last], t[last]) == history.loss[-2]
+
+
+@pytest.mark.parametrize("seconds", [1e-9, 0.002, 0.05, 1e3])
+@pytest.mark.parametrize("every", [1, 2, 7, None])
+def test_after_divergence_the_network_is_the_same_whatever_the_timing(seconds, every, monkeypatch):
+    net, x, t, table = divergent()
+    expected = diverge(net, x, t, table).history
+    monkeypatch.setattr(trainer, "CHUNK_SECONDS", seconds)
+    again, *_ = divergent()
+    history = diverge(again, x, t, table, evaluate_every=every).history
+    assert bits_of(again) == bits_of(net)
+    assert bits(history.loss) == bits(expected.loss)
+
+
+def test_training_goes_on_after_divergence():
+    net, x, t, table = divergent()
+    diverge(net, x, t, table)
+    with pytest.raises(FloatingPointError):
+        net.fit(x, t, batches=table, optimizer=TOO_FAST)
+    net.params.update({name: 0.01 * np.ones(view.shape) for name, view in net.params.items()})
+    assert np.isfinite(net.fit(x, t, batches=table, optimizer=fastnn.SGD(1e-3)).loss).all()
+
+
+@pytest.mark.parametrize("weight", [1e30, np.inf, np.nan])
+def test_weights_that_are_too_large_from_the_start_stay_as_they_are(weight):
+    net, x, t, table = divergent()
+    net.params["W2"][...] = weight
+    before = bits_of(net)
+    error = diverge(net, x, t, table)
+    assert bits_of(net) == before
+    assert error.history.steps == 1
+
+
+def test_the_last_update_of_a_fit_is_watched_too():
+    """No later loss would tell that this update has made the weights infinite."""
+    net, x, t = problem(output="identity")
+    before = bits_of(net)
+    with pytest.raises(FloatingPointError):
+        net.fit(x, 1e10 * t, iterations=1, batch_size=60, optimizer=fastnn.SGD(1e36))
+    assert bits_of(net) == before
+
+
+# ---- the progress bar
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def slow_fit(seconds, **options):
+    net, x, t = problem()
+    net.fit(
+        x, t, epochs=4, batch_size=20, callbacks=[lambda *_: time.sleep(seconds / 4)], **options
+    )
+
+
+def test_a_long_fit_shows_a_progress_bar_on_a_terminal(monkeypatch):
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    slow_fit(1.6)
+    assert "12/12" in sys.stderr.getvalue()
+    assert "step/s" in sys.stderr.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("terminal", "seconds", "options"),
+    [(Terminal, 0.1, {}), (Terminal, 1.3, {"progress": False}), (io.StringIO, 1.3, {})],
+)
+def test_no_other_fit_shows_a_progress_bar(terminal, seconds, options, monkeypatch):
+    monkeypatch.setattr(sys, "stderr", terminal())
+    slow_fit(seconds, **options)
+    assert sys.stderr.getvalue() == ""
+
+
+def test_a_progress_bar_may_be_asked_for(capsys):
+    slow_fit(0, progress=True)
+    captured = capsys.readouterr()
+    assert "12/12" in captured.err
+    assert captured.out == ""
+
+
+@pytest.mark.parametrize("stream", [None, "closed"])
+def test_a_program_without_standard_error_can_train(stream, monkeypatch):
+    closed = io.StringIO()
+    closed.close()
+    monkeypatch.setattr(sys, "stderr", stream and closed)
+    slow_fit(0)

@@ -1,0 +1,277 @@
+"""The house: who may import whom, and what every public name says of itself."""
+
+import ast
+import doctest
+import graphlib
+import importlib
+import inspect
+import pkgutil
+import re
+import types
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import fastnn
+
+PACKAGE = Path(fastnn.__file__).parent
+REPOSITORY = PACKAGE.parent
+
+# Imports point down, or stay on their floor. The last part of the name of a package stands for all
+# of its modules.
+FLOORS = [
+    ["lanes", "blocks", "jit", "team", "launch"],
+    ["runtime", "kernels"],
+    ["gate", "parameters", "optimizers", "files", "plots", "history", "datasets"],
+    ["passes", "finite_difference", "trainer"],
+    ["network", "warming"],
+    ["__init__", "cli", "__main__", "recipes"],
+]
+KERNEL_FLOORS = [
+    ["activations", "affine"],
+    ["losses", "updates", "nonzeros"],
+    ["sweeps"],
+    ["samples"],
+]
+# Who may import what others may not.
+RESERVED = {
+    "numba": [*FLOORS[0], *FLOORS[1]],
+    "llvmlite": FLOORS[0],
+    "matplotlib": ["plots"],
+    "tqdm": ["trainer"],
+}
+TALKERS = ["cli", "recipes"]
+
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+
+def name_of(path):
+    """Name of a module below fastnn: gate, kernels.sweeps, or __init__ for fastnn itself."""
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" and len(parts) > 1 else parts)
+
+
+MODULES = {name_of(path): path for path in FILES}
+TREES = {name: ast.parse(path.read_text()) for name, path in MODULES.items()}
+every_module = pytest.mark.parametrize("module", MODULES)
+
+
+def room(module):
+    return module.split(".")[0]
+
+
+def floor(name, floors):
+    found = [number for number, names in enumerate(floors) if name in names]
+    assert found, f"{name} has no floor: give it one in {Path(__file__).name}"
+    return found[0]
+
+
+def is_for_types_only(node):
+    return isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING")
+
+
+def imports_in(node, late=False) -> Iterator[tuple[ast.Import | ast.ImportFrom, bool]]:
+    """Every import in a tree but those for types only, and whether it waits for a call."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.Import | ast.ImportFrom):
+            yield child, late
+        elif not is_for_types_only(child):
+            is_function = isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+            yield from imports_in(child, late or is_function)
+
+
+def absolute_name(node, module):
+    """What stands between from and import, without leading dots."""
+    if not node.level:
+        return node.module
+    is_package = MODULES[module].name == "__init__.py"
+    parts = ["fastnn", *([] if module == "__init__" else module.split("."))]
+    above = parts[: len(parts) - node.level + is_package]
+    return ".".join([*above, *([node.module] if node.module else [])])
+
+
+def imported(module) -> Iterator[tuple[str, bool]]:
+    """Full names of the modules that a module imports, and whether late."""
+    for node, late in imports_in(TREES[module]):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, late) for alias in node.names)
+            continue
+        source = absolute_name(node, module)
+        for alias in node.names:
+            inner = f"{source}.{alias.name}"
+            yield (inner if inner.removeprefix("fastnn.") in MODULES else source), late
+
+
+def imported_here(module, late_too=True):
+    """Names below fastnn of the modules of fastnn that a module imports."""
+    for name, late in imported(module):
+        if name.split(".")[0] == "fastnn" and (late_too or not late):
+            yield name.removeprefix("fastnn.") if name != "fastnn" else "__init__"
+
+
+@every_module
+def test_imports_point_down(module):
+    own = floor(room(module), FLOORS)
+    for other in imported_here(module):
+        assert floor(room(other), FLOORS) <= own, f"{module} imports {other}"
+
+
+def test_modules_do_not_import_each_other_in_a_circle():
+    graph = {module: set(imported_here(module, late_too=False)) - {module} for module in MODULES}
+    graphlib.TopologicalSorter(graph).prepare()
+
+
+@pytest.mark.parametrize("module", [name for name in MODULES if name.startswith("kernels.")])
+def test_kernels_stand_on_simpler_kernels(module):
+    own = floor(module.split(".")[1], KERNEL_FLOORS)
+    for other in imported_here(module):
+        if other.startswith("kernels."):
+            assert floor(other.split(".")[1], KERNEL_FLOORS) <= own, f"{module} imports {other}"
+
+
+@every_module
+def test_some_libraries_have_one_place(module):
+    for name, _ in imported(module):
+        library = name.split(".")[0]
+        allowed = RESERVED.get(library, [room(module)])
+        assert room(module) in allowed, f"{module} imports {name}, which only {allowed} may"
+
+
+def test_kernels_take_nothing_from_numba_but_the_parallel_loop():
+    for module in MODULES:
+        if room(module) == "kernels":
+            for node, _ in imports_in(TREES[module]):
+                if isinstance(node, ast.Import):
+                    assert not any(alias.name.startswith("numba") for alias in node.names)
+                elif node.module.split(".")[0] == "numba":
+                    assert [alias.name for alias in node.names] == ["prange"]
+
+
+@pytest.mark.parametrize("module", [name for name in MODULES if room(name) not in TALKERS])
+def test_a_library_does_not_print(module):
+    for node in ast.walk(TREES[module]):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            assert node.func.id != "print", f"line {node.lineno}"
+
+
+def test_nothing_is_left_to_do():
+    words = "|".join(["TO" + "DO", "FIX" + "ME", "XX" + "X"])
+    for folder in ("fastnn", "tests", "bench", "examples", "docs"):
+        for path in (REPOSITORY / folder).rglob("*"):
+            if path.suffix in (".py", ".md", ".toml"):
+                assert not re.search(rf"\b({words})\b", path.read_text()), path
+
+
+# ---- what public names say of themselves
+
+
+def documented_things() -> Iterator[tuple[str, object]]:
+    """Everything that a user may call, by name: of fastnn, and of its public modules."""
+    for module_name in ["fastnn", "fastnn.datasets", "fastnn.plots", "fastnn.files"]:
+        module = importlib.import_module(module_name)
+        for name in module.__all__:
+            thing = getattr(module, name)
+            if not isinstance(thing, types.ModuleType):
+                yield f"{module_name}.{name}", thing
+            if inspect.isclass(thing):
+                yield from methods(f"{module_name}.{name}", thing)
+
+
+def methods(name, thing):
+    for attribute, value in vars(thing).items():
+        if not attribute.startswith("_") and inspect.isfunction(value):
+            yield f"{name}.{attribute}", value
+
+
+def is_an_error(thing):
+    return inspect.isclass(thing) and issubclass(thing, Exception)
+
+
+THINGS = dict(documented_things())
+every_thing = pytest.mark.parametrize("name", THINGS)
+everything_to_call = pytest.mark.parametrize(
+    "name", [name for name, thing in THINGS.items() if not is_an_error(thing)]
+)
+
+
+def sections(thing):
+    """Parts of a numpydoc text by their titles; the text before the first has the title ''."""
+    parts = re.split(r"^([A-Z][A-Za-z ]+)\n-{3,}\n", inspect.cleandoc(thing.__doc__), flags=re.M)
+    return {"": parts[0], **dict(zip(parts[1::2], parts[2::2], strict=True))}
+
+
+def documented_parameters(thing):
+    text = sections(thing).get("Parameters", "")
+    lines = re.findall(r"^(\w+(?:, \w+)*)(?: : .*)?$", text, flags=re.M)
+    return [name for line in lines for name in line.split(", ")]
+
+
+def parameters(thing):
+    """Those that have a place, in order, and those that only have a name."""
+    found = [p for p in inspect.signature(thing).parameters.values() if p.name != "self"]
+    by_name = [p.name for p in found if p.kind is p.KEYWORD_ONLY]
+    return [p.name for p in found if p.name not in by_name], by_name
+
+
+@every_thing
+def test_a_summary_is_one_line_that_ends_with_a_stop(name):
+    summary = sections(THINGS[name])[""].split("\n\n")[0].strip()
+    assert summary.endswith(".")
+    assert "\n" not in summary
+
+
+@everything_to_call
+def test_the_documented_parameters_are_those_of_the_signature(name):
+    documented = documented_parameters(THINGS[name])
+    by_place, by_name = parameters(THINGS[name])
+    assert [parameter for parameter in documented if parameter not in by_name] == by_place
+    assert sorted(documented) == sorted(by_place + by_name)
+
+
+@every_thing
+def test_what_is_returned_is_documented(name):
+    thing = THINGS[name]
+    if inspect.isfunction(thing):
+        returned = inspect.signature(thing).return_annotation
+        assert ("Returns" in sections(thing)) == (returned not in (None, "None"))
+
+
+@everything_to_call
+def test_every_public_name_has_an_example(name):
+    assert "Examples" in sections(THINGS[name])
+
+
+@every_thing
+def test_sections_come_in_the_usual_order(name):
+    order = ["", "Parameters", "Attributes", "Returns", "Yields", "Raises", "Warns", "See Also",
+             "Notes", "References", "Examples"]  # fmt: skip
+    found = [order.index(title) for title in sections(THINGS[name])]
+    assert found == sorted(found)
+
+
+def test_public_names_are_there_and_sorted():
+    assert all(hasattr(fastnn, name) for name in fastnn.__all__)
+    assert len(set(fastnn.__all__)) == len(fastnn.__all__)
+
+
+@every_module
+def test_a_module_says_what_it_is_for(module):
+    text = ast.get_docstring(TREES[module])
+    assert text
+    assert text.split("\n")[0].endswith((".", ":"))
+
+
+IMPORTABLE = [
+    module.name
+    for module in pkgutil.walk_packages([str(PACKAGE)], "fastnn.")
+    if not module.name.endswith("__main__")
+]
+
+
+@pytest.mark.parametrize("name", ["fastnn", *IMPORTABLE])
+def test_the_examples_in_the_documentation_run(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    results = doctest.testmod(importlib.import_module(name))
+    assert results.failed == 0
+    assert not list(tmp_path.iterdir())
