@@ -118,6 +118,13 @@ def targets(rng, net, rows):
     return rng.normal(size=(rows, O))
 
 
+def unaligned(array):
+    """The same numbers one byte beyond where they should begin."""
+    buffer = np.zeros(array.nbytes + 1, np.uint8)
+    buffer[1:] = np.frombuffer(array.tobytes(), np.uint8)
+    return np.ndarray(array.shape, array.dtype, buffer, 1)
+
+
 def digest(array):
     return hashlib.sha256(np.asarray(array).tobytes()).hexdigest()
 

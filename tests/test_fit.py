@@ -10,7 +10,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
-from numpy_mlp import ACTIVATIONS, OUTPUTS_AND_LOSSES, NumpyMLP, bits, bits_of, inputs, targets
+from numpy_mlp import (
+    ACTIVATIONS,
+    OUTPUTS_AND_LOSSES,
+    NumpyMLP,
+    bits,
+    bits_of,
+    inputs,
+    targets,
+)
 
 import fastnn
 from fastnn import jit, runtime, trainer

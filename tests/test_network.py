@@ -5,7 +5,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
-from numpy_mlp import ACTIVATIONS, OUTPUTS_AND_LOSSES, NumpyMLP, bits, bits_of, inputs, targets
+from numpy_mlp import (
+    ACTIVATIONS,
+    OUTPUTS_AND_LOSSES,
+    NumpyMLP,
+    bits,
+    bits_of,
+    inputs,
+    targets,
+    unaligned,
+)
 
 import fastnn
 from fastnn import runtime
@@ -194,7 +203,7 @@ FORMS = {
     "backwards": lambda a: a[::-1].copy()[::-1],
     "read-only": lambda a: np.frombuffer(a.tobytes(), a.dtype).reshape(a.shape),
     "big-endian": lambda a: a.astype(a.dtype.newbyteorder(">")),
-    "unaligned": lambda a: unaligned(a),
+    "unaligned": unaligned,
     "the other float": lambda a: a.astype(np.float64 if a.dtype == np.float32 else np.float32),
     "long double": lambda a: a.astype(np.longdouble),
     "float16": lambda a: a.astype(np.float16),
@@ -203,13 +212,6 @@ FORMS = {
     "big-endian int16": lambda a: a.astype(">i2"),
     "a subclass": lambda a: a.view(np.memmap),
 }
-
-
-def unaligned(array):
-    """The same numbers one byte beyond where they should begin."""
-    buffer = np.zeros(array.nbytes + 1, np.uint8)
-    buffer[1:] = np.frombuffer(array.tobytes(), np.uint8)
-    return np.ndarray(array.shape, array.dtype, buffer, 1)
 
 
 @pytest.mark.parametrize("nonzeros", [1.0, 0.2])
