@@ -113,6 +113,17 @@ def test_skipping_zeros_does_not_change_the_bits(width, hidden, batch, dtype, ki
     assert found[0] == found[1]
 
 
+@pytest.mark.parametrize("width", [65536, 65537])
+def test_skipping_zeros_does_not_change_the_bits_of_very_wide_inputs(width):
+    found = []
+    for company in (0.0, 1.0):
+        net, x, t = made([width, 2], rows=12, nonzeros=0.01)
+        x[:, -1] = 1
+        history = net.fit(*beside(x, t, company), batches=[[0, 1, 2], [3, 4, 5]])
+        found.append(bits(history.loss, *net.params.values()))
+    assert found[0] == found[1]
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_a_few_rows_have_the_bits_of_many(dtype):
     net, x, t = made([50, 20, 3], dtype=dtype, nonzeros=0.2)

@@ -414,6 +414,23 @@ def test_a_callback_may_change_the_weights():
     assert history.loss[0] > 3
 
 
+@pytest.mark.parametrize("size", [1, 20])
+def test_labels_and_batches_are_those_of_the_call(size):
+    """They were checked then; what a callback makes of them later could lead anywhere in memory."""
+    found = []
+    for replaced in ([0, 0], None):
+        net, x, t = problem()
+        table = batch_table(6, size)
+
+        def spoil(*_, t=t, table=table, replaced=replaced):
+            if replaced:
+                t[:], table[:] = replaced
+
+        history = net.fit(x, t, batches=table, callbacks=[spoil], evaluate_every=2)
+        found.append([bits_of(net), bits(history.loss)])
+    assert found[0] == found[1]
+
+
 def test_the_error_of_a_callback_comes_through_and_the_network_stays_usable():
     net, x, t = problem()
 

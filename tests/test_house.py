@@ -39,7 +39,7 @@ RESERVED = {
     "numba": [*FLOORS[0], *FLOORS[1]],
     "llvmlite": FLOORS[0],
     "matplotlib": ["plots"],
-    "tqdm": ["trainer"],
+    "tqdm": ["cli", "trainer"],
 }
 TALKERS = ["cli", "recipes"]
 

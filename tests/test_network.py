@@ -195,6 +195,42 @@ def test_inputs_of_nothing_but_zeros_give_the_biases(sizes):
     assert not net.gradient(np.zeros((20, 40)), np.zeros((20, 3)))["W1"].any()
 
 
+def misleading(rng, rows, width, dense_rows):
+    """Mostly zero in every fourth row, and in all that are not `dense_rows`."""
+    x = inputs(rng, rows, width, 0.1)
+    x[dense_rows] = inputs(rng, *x[dense_rows].shape)
+    x[::4] = 0
+    return x
+
+
+@pytest.mark.usefixtures("both_builds")
+@pytest.mark.parametrize("nonzeros", [0.36, 0.39, 0.4, 0.41, 0.44])
+def test_rows_about_as_full_as_pays_give_the_same_answers(nonzeros, rng):
+    net = fastnn.MLP([50, 7, 3], weight_init="he", dtype="float64", seed=0)
+    assert_same_answers(net, inputs(rng, 300, 50, nonzeros), targets(rng, net, 300))
+
+
+@pytest.mark.usefixtures("both_builds")
+@pytest.mark.parametrize(
+    "dense_rows", [slice(None), slice(500), slice(500, None), slice(1020, None), slice(1, 1)]
+)
+def test_rows_that_are_not_as_empty_as_the_first_looks_give_the_same_answers(dense_rows, rng):
+    net = fastnn.MLP([50, 7, 3], weight_init="he", dtype="float64", seed=0)
+    x = misleading(rng, 1024, 50, dense_rows)
+    assert_same_answers(net, x, targets(rng, net, 1024))
+
+
+@pytest.mark.usefixtures("both_builds")
+@pytest.mark.parametrize("dense_rows", [slice(None), slice(500), slice(500, None), slice(1, 1)])
+@pytest.mark.parametrize("at", [0, 1, 511, 512, 1023])
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_no_number_that_is_not_finite_is_overlooked(value, at, dense_rows, rng):
+    x = misleading(rng, 1024, 50, dense_rows)
+    x[at, 49] = value
+    with pytest.raises(ValueError, match=rf"x must be finite, got {value} at x\[{at}, 49\]"):
+        fastnn.MLP([50, 3]).predict(x)
+
+
 FORMS = {
     "a list": lambda a: a.tolist(),
     "a tuple of lists": lambda a: tuple(a.tolist()),
