@@ -1,6 +1,7 @@
 """The command line: what it prints and writes, how it refuses, and what the main job reaches."""
 
 import csv
+import io
 import os
 import re
 import signal
@@ -81,6 +82,17 @@ def test_lines_of_a_run(capsys, digits):
     found = [re.fullmatch(EPOCH, line).groups() for line in epochs]
     assert [epoch for epoch, *_ in found] == ["1.00", "2.00", "2.67"]
     assert re.fullmatch(LAST, last)[1] == "40"
+
+
+def test_each_line_is_flushed(monkeypatch, digits):
+    class Stream(io.StringIO):
+        def flush(self):
+            flushed.append(self.getvalue())
+
+    flushed = []
+    monkeypatch.setattr(sys, "stdout", Stream())
+    assert run(*TRAIN, "--data", digits, "--epochs", "2") == 0
+    assert [text.count("\n") for text in flushed] == [1, 2, 3, 4]
 
 
 def test_it_learns(capsys, digits):
