@@ -111,7 +111,7 @@ def kernel_array(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
     A read-only array would be a type, so a build, of its own: it is handed on
     through an alias that may be written, which the kernels never do.
     """
-    with np.errstate(over="ignore"):
+    with np.errstate(all="ignore"):
         array = np.require(array, dtype, ["C", "A"])
     if array.flags.writeable or array.size == 0:
         return array
@@ -146,7 +146,7 @@ def labels(t: Any, rows: int, classes: int, name: str = "t") -> np.ndarray:
     if low < 0 or high >= classes:
         bad = low if low < 0 else high
         raise ValueError(f"{name} must hold labels from 0 to {classes - 1}, got {bad}")
-    return np.ascontiguousarray(array, np.int64)
+    return kernel_array(array, np.dtype(np.int64))
 
 
 def _labels_of_one_hot(array: np.ndarray, name: str) -> np.ndarray:
@@ -190,7 +190,7 @@ def batches(value: Any, rows: int) -> np.ndarray:
     if low < 0 or high >= rows:
         bad = low if low < 0 else high
         raise ValueError(f"batches must hold row numbers from 0 to {rows - 1}, got {bad}")
-    return np.ascontiguousarray(array, np.int64)
+    return kernel_array(array, np.dtype(np.int64))
 
 
 def positive_integer(value: Any, name: str) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import os
 from collections.abc import Callable, Iterable, Sequence
@@ -34,6 +35,8 @@ WEIGHT_INITS: dict[str, Callable[[int], float]] = {
     "he": lambda inputs: math.sqrt(2 / inputs),
     "xavier": lambda inputs: math.sqrt(1 / inputs),
 }
+
+LARGEST_LAYER = 2**31 - 1  # so that sizes in bytes are far from what an address can hold
 
 DTYPES: dict[str, np.dtype] = {"float32": np.dtype(np.float32), "float64": np.dtype(np.float64)}
 
@@ -113,10 +116,10 @@ class MLP:
         self.params = Parameters(self.layer_sizes, self.dtype)
         self._set_codes()
         for layer, deviation in enumerate(deviations, start=1):
-            W, b = self.params[f"W{layer}"], self.params[f"b{layer}"]
-            W[...] = deviation * self._random.standard_normal(W.shape)
+            W, b = f"W{layer}", f"b{layer}"
+            self.params[W] = deviation * self._random.standard_normal(self.params[W].shape)
             if bias_init:
-                b[...] = bias_init * self._random.standard_normal(b.shape)
+                self.params[b] = bias_init * self._random.standard_normal(self.params[b].shape)
 
     def _set_codes(self) -> None:
         self._loss = OUTPUT_LOSSES[self.output][self.loss_name]
@@ -445,11 +448,18 @@ class MLP:
         files.write_model(path, self._description(), dict(self.params))
 
     def _with_dtype(self, dtype: str) -> MLP:
-        return _rebuild({**self._description(), "dtype": dtype}, dict(self.params), None)
+        return _rebuild({**self._description(), "dtype": dtype}, dict(self.params))
 
-    def __reduce__(self) -> tuple:
+    def __getstate__(self) -> dict[str, Any]:
         arrays = {name: view.copy() for name, view in self.params.items()}
-        return _rebuild, (self._description(), arrays, self._random)
+        return {**self.__dict__, "params": arrays, "_random": copy.deepcopy(self._random)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self.params = Parameters(self.layer_sizes, self.dtype)
+        self._set_codes()
+        for name, array in state["params"].items():
+            self.params[name] = array
 
 
 class TwoLayerNet(MLP):
@@ -525,12 +535,12 @@ def load(path: str | os.PathLike[str]) -> MLP:
     """
     description, arrays = files.read_model(path)
     try:
-        return _rebuild(description, arrays, None)
+        return _rebuild(description, arrays)
     except (KeyError, TypeError, ValueError) as error:
         raise files.ModelFileError(f"{os.fspath(path)!r} holds no network: {error}") from None
 
 
-def _rebuild(description: dict[str, Any], arrays: dict[str, np.ndarray], random: Any) -> MLP:
+def _rebuild(description: dict[str, Any], arrays: dict[str, np.ndarray]) -> MLP:
     kinds = {"MLP": MLP, "TwoLayerNet": TwoLayerNet}
     net: MLP = MLP.__new__(kinds.get(description["kind"], MLP))
     MLP.__init__(
@@ -541,7 +551,6 @@ def _rebuild(description: dict[str, Any], arrays: dict[str, np.ndarray], random:
         description["loss"],
         weight_init=0.0,
         dtype=description["dtype"],
-        seed=random,
     )
     if set(arrays) != set(net.params):
         raise ValueError(f"its arrays are {sorted(arrays)}, not {sorted(net.params)}")
@@ -556,7 +565,10 @@ def _checked_sizes(layer_sizes: Any) -> tuple[int, ...]:
     sizes = tuple(layer_sizes)
     if len(sizes) < 2:
         raise ValueError(f"layer_sizes must hold an input and an output width, got {sizes}")
-    return tuple(gate.positive_integer(size, f"layer_sizes[{i}]") for i, size in enumerate(sizes))
+    checked = [gate.positive_integer(size, f"layer_sizes[{i}]") for i, size in enumerate(sizes)]
+    if max(checked) > LARGEST_LAYER:
+        raise ValueError(f"layer_sizes must hold at most {LARGEST_LAYER}, got {max(checked)}")
+    return tuple(checked)
 
 
 def _checked_activations(activation: Any, hidden: int) -> tuple[str, ...]:
@@ -572,7 +584,7 @@ def _checked_activations(activation: Any, hidden: int) -> tuple[str, ...]:
 
 def _dtype_name(dtype: Any) -> str:
     try:
-        name = np.dtype(dtype).name
+        name = None if dtype is None else np.dtype(dtype).name  # np.dtype(None) is float64
     except TypeError:
         name = dtype
     return gate.choice(name, DTYPES, "dtype")
@@ -586,7 +598,11 @@ def _deviations(weight_init: Any, sizes: tuple[int, ...]) -> list[float]:
 
 
 def _generator(seed: Any) -> np.random.Generator:
-    try:
+    text = f"seed must be a non-negative integer or a Generator, got {seed!r}"
+    if seed is None or isinstance(seed, np.random.Generator):
         return np.random.default_rng(seed)
-    except (TypeError, ValueError) as error:
-        raise type(error)(f"seed must be a non-negative integer or a Generator: {error}") from None
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer):
+        raise TypeError(text)
+    if seed < 0:
+        raise ValueError(text)
+    return np.random.default_rng(seed)

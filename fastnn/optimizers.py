@@ -37,9 +37,35 @@ class SGD:
         gate.real_number(self.lr, "lr", 0, above=True)
 
     def rule(self, dtype: np.dtype) -> tuple[int, np.ndarray]:
-        """The kernel's code for this rule, and its numbers in `dtype`."""
+        """Give the rule as the kernels take it.
+
+        Parameters
+        ----------
+        dtype : numpy.dtype
+            Precision of the network.
+
+        Returns
+        -------
+        tuple of (int, ndarray)
+            Code of the rule, and its numbers in `dtype`.
+
+        Raises
+        ------
+        ValueError
+            If `lr` is too large for `dtype`.
+
+        Examples
+        --------
+        >>> import fastnn, numpy as np
+        >>> code, numbers = fastnn.SGD(lr=0.5).rule(np.dtype("float32"))
+        >>> float(numbers[0])
+        0.5
+        """
+        if self.lr > float(np.finfo(dtype).max):
+            raise ValueError(f"lr must fit {dtype}, got {self.lr}")
         hyper = np.zeros(updates.HYPER_SIZE, dtype)
-        hyper[updates.LEARNING_RATE] = self.lr
+        with np.errstate(all="ignore"):
+            hyper[updates.LEARNING_RATE] = self.lr
         return updates.SGD, hyper
 
     memories = 0  # arrays of the size of the parameters that the rule remembers

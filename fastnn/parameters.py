@@ -81,7 +81,9 @@ class Parameters(MutableMapping):
         array = gate.numbers(value, f"params[{name!r}]")
         if array.shape != view.shape:
             raise ValueError(f"params[{name!r}] must have shape {view.shape}, got {array.shape}")
-        view[...] = array
+        with np.errstate(all="ignore"):
+            # A bias of -0.0 would be 0.0 after a product with zeros, but not if they are skipped.
+            view[...] = array + 0.0
 
     def __delitem__(self, name: str) -> None:
         raise TypeError("parameters cannot be removed")

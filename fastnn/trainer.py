@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -94,6 +95,8 @@ class _Run:
                     if any(wishes):
                         history.stop_reason = "callback"
                         break
+            if not np.isfinite(self.net.params.block).all() and self.behind is not None:
+                self._diverged(self.behind, self.behind[2].size - 1)
         except KeyboardInterrupt:
             history.stop_reason = "interrupted"
             raise
@@ -132,14 +135,16 @@ class _Run:
         self.net.params.block[:] = block
         if done > 1:
             self.steps.run(index, begin[:done])  # again, but for the last update
-        step = self.history.steps
-        self.history.stop_reason = "diverged"
+        history = self.history
+        what, last = f"loss became {history.loss[-1]} at", max(history.steps - 1, 1)
+        if np.isfinite(history.loss[-1]):
+            what, last = "weights were no longer finite after", history.steps
+        history.stop_reason = "diverged"
         error = FloatingPointError(
-            f"the loss became {self.history.loss[-1]} at step {step}; the network is as it was "
-            f"before step {max(step - 1, 1)}, the last whose loss was finite. "
-            "A smaller learning rate may help."
+            f"the {what} step {history.steps}; the network is as it was before step {last}, "
+            "the last whose loss was finite. A smaller learning rate may help."
         )
-        error.history = self.history  # type: ignore[attr-defined]
+        error.history = history  # type: ignore[attr-defined]
         raise error
 
     def _evaluate(self) -> None:
@@ -250,7 +255,23 @@ def _checked_callbacks(callbacks: Any) -> list[Callable]:
 
 
 def _bar(progress: bool | None, iterations: int) -> Any:
-    from tqdm.auto import tqdm  # late: it costs 30 ms, and most programs never fit for long
+    if not (_on_terminal() if progress is None else progress):
+        return contextlib.nullcontext(_NoBar())
+    from tqdm.auto import tqdm  # late: it costs 30 ms, and most programs have no terminal
 
-    hidden = not (sys.stderr.isatty() if progress is None else progress)
-    return tqdm(total=iterations, unit="step", disable=hidden, delay=0.0 if progress else 1.0)
+    class Bar(tqdm):
+        monitor_interval = 0  # tqdm's own would leave a thread in the host
+
+    return Bar(total=iterations, unit="step", delay=0.0 if progress else 1.0)
+
+
+class _NoBar:
+    def update(self, steps: int) -> None:
+        pass
+
+
+def _on_terminal() -> bool:
+    try:
+        return sys.stderr.isatty()
+    except (AttributeError, ValueError):  # no standard error, or a closed one
+        return False
