@@ -86,7 +86,7 @@ def expm1(x):
 
 @inner
 def log(x):
-    """Natural logarithm of a positive normal number."""
+    """Natural logarithm of a positive normal number; NaN of NaN."""
     m, e = mantissa_part(x), exponent_part(x)
     # m in [0.7, 1.4), so that s is small and log(1) is exactly 0.
     too_large = like(x, math.sqrt(2))
@@ -102,7 +102,8 @@ def log(x):
         tail = polynomial(square, _LOG_64)
         low = fma(e, like(x, 8.893134238886677e-10), s * (square * tail))
         high = like(x, 0.6931471796706319)
-    return fma(e, high, fma(like(x, 2), s, low))
+    # x - x is 0, but NaN for a NaN, whose mantissa and exponent look like those of a number.
+    return fma(e, high, fma(like(x, 2), s, low)) + (x - x)
 
 
 @inner
