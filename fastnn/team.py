@@ -1,7 +1,7 @@
 """Chunks that run side by side and wait for each other: atomic words, and a barrier.
 
 A training step needs two waits: to fork and join Numba's threads for each would
-cost 6 us a time (two EPYC cores), and this barrier costs a tenth of it.  A
+cost 6 us a time (two EPYC cores), and this barrier costs 2.5.  A
 waiting chunk spins, and gives its processor away when that takes long.
 
 ``team`` is an array of TEAM_WORDS zeros, one to a cache line.

@@ -70,11 +70,11 @@ FOR_EVER = {"iterations": 10**9, "optimizer": fastnn.SGD(1e-4)}
 
 
 def many_small_steps(net, x, t):
-    net.fit(x, t, batch_size=100, **FOR_EVER)
+    net.fit(x, t, batch_size=100, evaluate_every=10**9, **FOR_EVER)
 
 
 def steps_of_one_row(net, x, t):
-    net.fit(x, t, batch_size=1, **FOR_EVER)
+    net.fit(x, t, batch_size=1, evaluate_every=10**9, **FOR_EVER)
 
 
 def steps_of_all_rows(net, x, t):
@@ -225,7 +225,7 @@ def use_everything(folder):
     fastnn.TwoLayerNet(4, 3, 2).params["b1"] = [1, 2, 3]
     fastnn.warmup("float32")
     fastnn.set_num_threads(1)
-    net.fit(x, t)
+    net.fit(x, t, progress=True)
     fastnn.set_num_threads(None)
     for error, call in [
         (ValueError, lambda: net.predict([[np.nan] * 40])),
@@ -325,10 +325,10 @@ def test_a_copy_goes_on_as_the_network_would(way):
 
 
 @pytest.mark.parametrize("way", COPIES)
-def test_being_copied_changes_nothing(way):
+def test_neither_being_copied_nor_what_the_copy_does_changes_a_network(way):
     net, x, t = trained_net()
     alone, _, _ = trained_net()
-    COPIES[way](net)
+    COPIES[way](net).fit(x, t, epochs=1, batch_size=30)
     net.fit(x, t, epochs=1, batch_size=30)
     alone.fit(x, t, epochs=1, batch_size=30)
     assert bits_of(net) == bits_of(alone)
