@@ -147,7 +147,8 @@ def labels(t: Any, rows: int, classes: int, name: str = "t") -> np.ndarray:
     if low < 0 or high >= classes:
         bad = low if low < 0 else high
         raise ValueError(f"{name} must hold labels from 0 to {classes - 1}, got {bad}")
-    return kernel_array(array, np.dtype(np.int64))
+    # A copy: the kernels rely on what was checked, whatever a callback does to t.
+    return np.array(array, np.int64, order="C")
 
 
 def _labels_of_one_hot(array: np.ndarray, name: str) -> np.ndarray:
@@ -191,7 +192,7 @@ def batches(value: Any, rows: int) -> np.ndarray:
     if low < 0 or high >= rows:
         bad = low if low < 0 else high
         raise ValueError(f"batches must hold row numbers from 0 to {rows - 1}, got {bad}")
-    return kernel_array(array, np.dtype(np.int64))
+    return np.array(array, np.int64, order="C")  # a copy, as for labels
 
 
 def positive_integer(value: Any, name: str) -> int:
