@@ -41,7 +41,14 @@ def made(sizes, kind=("softmax", "cross_entropy"), dtype="float32", rows=230, no
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize(
     ("sizes", "batch"),
-    [([40, 16, 3], 7), ([130, 100, 70, 5], 101), ([40, 300, 2], 100), ([40, 3], 230), ([1, 1], 2)],
+    [
+        ([40, 16, 3], 1),
+        ([40, 16, 3], 7),
+        ([130, 100, 70, 5], 101),
+        ([40, 300, 2], 100),
+        ([40, 3], 230),
+        ([1, 1], 2),
+    ],
 )
 def test_threads_do_not_change_the_bits(sizes, batch, dtype, nonzeros):
     found = []
