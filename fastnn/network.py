@@ -350,8 +350,9 @@ class MLP:
         validation_data : tuple (x, t), optional
             Data to evaluate on beside the training data.
         evaluate_every : int, optional
-            Steps between evaluations.  Default: at the end of every epoch if
-            there is `validation_data`, else never.
+            Steps between evaluations on the training data and on
+            `validation_data`, or between callbacks if there is none of it.
+            Default: an epoch.
         seed : int or numpy.random.Generator, optional
             Source of the batches; default the network's own, which goes on from
             call to call.
@@ -364,6 +365,11 @@ class MLP:
         Returns
         -------
         History
+
+        Notes
+        -----
+        Ctrl-C is noticed between steps, within about 50 ms; a single step of
+        seconds (tens of thousands of rows on a wide network) is not cut.
 
         Raises
         ------

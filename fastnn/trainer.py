@@ -140,9 +140,12 @@ class _Run:
         if np.isfinite(history.loss[-1]):
             what, last = "weights were no longer finite after", history.steps
         history.stop_reason = "diverged"
+        left = f"as it was before step {last}, the last whose loss was finite"
+        if history.steps == 1 and not np.isfinite(history.loss[-1]):
+            left = "unchanged"
         error = FloatingPointError(
-            f"the {what} step {history.steps}; the network is as it was before step {last}, "
-            "the last whose loss was finite. A smaller learning rate may help."
+            f"the {what} step {history.steps}; the network is {left}. "
+            "A smaller learning rate may help."
         )
         error.history = history  # type: ignore[attr-defined]
         raise error
