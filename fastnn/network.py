@@ -366,11 +366,6 @@ class MLP:
         -------
         History
 
-        Notes
-        -----
-        Ctrl-C is noticed between steps, within about 50 ms; a single step of
-        seconds (tens of thousands of rows on a wide network) is not cut.
-
         Raises
         ------
         TypeError, ValueError
@@ -378,6 +373,11 @@ class MLP:
         FloatingPointError
             If a loss is not finite.  The network is left with the last weights
             whose loss was, and the error has the `history` so far.
+
+        Notes
+        -----
+        Ctrl-C is noticed between steps, within about 50 ms; a single step of
+        seconds (tens of thousands of rows on a wide network) is not cut.
 
         Examples
         --------
