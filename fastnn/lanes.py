@@ -16,9 +16,8 @@ is summed across lanes is summed in groups of 64 bytes, `GROUP` vectors, in one
 order (`lane_sum`).  FASTNN_VECTOR_BYTES forces another width, for tests.
 
 Memory is addressed as array + element offset.  Numba's own indexing adds a
-wrap-around test for negative indices to inner loops (66 instead of 138 GFLOP/s
-on the tile above).  Nothing is checked here unless Numba's bounds checks are
-on; then every access below is checked as well.
+wrap-around test for negative indices to inner loops.  Nothing is checked here
+unless Numba's bounds checks are on; then the accesses below are checked, too.
 """
 
 import operator
