@@ -408,13 +408,14 @@ class MLP:
     def _examples(self, x: Any, t: Any, x_name: str = "x", t_name: str = "t") -> passes.Examples:
         """Inputs and targets, checked and in the form that the kernels read."""
         I, O = self.layer_sizes[0], self.layer_sizes[-1]
-        rows = len(gate.matrix(x, I, self.dtype, x_name))
+        samples = gate.samples(x, I, self.dtype, x_name)
         labels, targets = np.empty(0, np.int64), np.empty((0, 1), self.dtype)
         if self.output == "softmax":
-            labels = gate.labels(t, rows, O, t_name)
+            labels = gate.labels(t, samples.rows, O, t_name)
         else:
-            targets = gate.targets(t, rows, O, self.dtype, t_name, self.output == "sigmoid")
-        return passes.Examples(gate.samples(x, I, self.dtype, x_name), labels, targets)
+            unit = self.output == "sigmoid"
+            targets = gate.targets(t, samples.rows, O, self.dtype, t_name, unit)
+        return passes.Examples(samples, labels, targets)
 
     # Keeping -----------------------------------------------------------------
 
