@@ -11,11 +11,23 @@ import numpy as np
 
 from fastnn.jit import entry, inner
 from fastnn.kernels.affine import ONE, ZERO, multiply, multiply_transposed
-from fastnn.lanes import GROUP_BYTES, TILE_ROWS, TILE_VECTORS, VECTOR_BYTES, fma, load, store
+from fastnn.lanes import (
+    GROUP_BYTES,
+    TILE_ROWS,
+    TILE_VECTORS,
+    VECTOR_BYTES,
+    fma,
+    load,
+    load_like,
+    rank_one,
+    store,
+)
 from fastnn.parameters import aligned_zeros, padded
 
 ROUNDS = 15
 TURN_SECONDS = 0.02
+# Kinds of work below.
+FORWARD, WEIGHTS, DELTAS, LOADS, SUMS = range(5)
 
 
 @inner
@@ -31,19 +43,44 @@ def _peak_entry(chunks, repeats, A):
     _peak(repeats, A)
 
 
+@inner
+def _loads(M, N, A, C, c_row):
+    """What skipping zeros does forwards: sums in registers, a load of weights for each step."""
+    step = 8 * VECTOR_BYTES // C.itemsize
+    for n in range(0, N, step):
+        total = load(A, n, 0, 1, 8)
+        for m in range(M):
+            total = rank_one(total, A, m, 0, C, m * c_row + n)
+        store(A, n, 0, total)
+
+
+@inner
+def _sums(M, N, B, C, c_row):
+    """What skipping zeros does backwards: dz in registers, a sum loaded and stored each step."""
+    step = 8 * VECTOR_BYTES // C.itemsize
+    for n in range(0, N, step):
+        dz = load(B, n, 0, 1, 8)
+        for m in range(M):
+            at = m * c_row + n
+            store(C, at, 0, fma(dz, dz, load_like(C, at, dz)))
+
+
 @entry(parallel=False)
 def _product(chunks, repeats, kind, M, N, K, A, a_row, B, b_row, S, C, c_row, panel):
     for _ in range(repeats):
-        if kind == 0:
+        if kind == FORWARD:
             multiply(M, N, K, A, ZERO, a_row, ONE, B, ZERO, b_row, S, ZERO, ZERO, C, ZERO, c_row)
-        elif kind == 1:
+        elif kind == WEIGHTS:
             multiply(M, N, K, A, ZERO, ONE, a_row, B, ZERO, b_row, S, ZERO, ZERO, C, ZERO, c_row)
+        elif kind == LOADS:
+            _loads(M, N, A, C, c_row)
+        elif kind == SUMS:
+            _sums(M, N, B, C, c_row)
         else:
             multiply_transposed(M, N, K, A, ZERO, a_row, B, ZERO, b_row, S, ZERO, ZERO,
                                 C, ZERO, c_row, panel)  # fmt: skip
 
 
-FORWARD, WEIGHTS, DELTAS = range(3)
 # (what, kind, M, N, K) of the product M x K times K x N
 SHAPES = [
     ("one register tile column, 96 rows", FORWARD, 96, TILE_VECTORS * VECTOR_BYTES // 4, 160),
@@ -54,6 +91,8 @@ SHAPES = [
     ("512-512 weights, 96 x 256 of them, batch 256", WEIGHTS, 96, 256, 256),
     ("512-512 deltas, 96 rows", DELTAS, 96, 512, 512),
     ("1024-1024 deltas, 96 rows", DELTAS, 96, 1024, 1024),
+    ("a load for each multiply-add, 16 KiB", LOADS, 64, 64, 1),
+    ("a load and a store for each, 16 KiB", SUMS, 64, 64, 1),
 ]
 
 

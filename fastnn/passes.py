@@ -80,7 +80,7 @@ class Steps:
         dtype, rows = params.block.dtype, examples.samples
         plan = params.plan(batch_size)
         self._work = multiply_adds(params, rows) * batch_size
-        chunks = runtime.most_chunks(self._work)
+        chunks = runtime.most_chunks(self._work / runtime.STEP_SHARE)
         self._pace = runtime.Pace() if chunks > 1 else None
         self._row_loss = np.empty(batch_size)
         self._one_by_one = batch_size == 1 and (rule[0] == updates.SGD or not rows.sparse)
@@ -108,7 +108,9 @@ class Steps:
                 index[begin[0] : begin[-1]], values, deltas, step_loss, done,
             )  # fmt: skip
             return int(done[0]), step_loss[: done[0] + 1]
-        work = self._work if self._pace is None or self._pace.parallel else 0
+        work = self._work * min(begin.size - 1, 1 / runtime.STEP_SHARE)
+        if self._pace is not None and not self._pace.parallel:
+            work = 0
         began = time.perf_counter()
         runtime.run(
             sweeps.train, work, *self._network, *self._data, index, begin,

@@ -32,6 +32,9 @@ __all__ = ["run", "set_num_threads", "threading_info"]
 # Multiply-adds per region below which a second core does not pay: at 20 to 50 GFLOP/s a core they
 # are 10 to 25 us, and to fork and join costs 1.6 us with omp when the pool is warm, 25 when not.
 PARALLEL_WORK = 250_000
+# Share of that work that pays in each step of a call that makes many: its chunks fork once and
+# meet at two barriers a step, 1 us.  Steps of 20,000 multiply-adds took 1.3 times as long serial.
+STEP_SHARE = 0.08
 
 # Pools that a kernel may use. workqueue is missing on purpose: two threads in it abort the
 # process, the other one may belong to anybody, and its 25 to 165 us a region gain nothing here.
@@ -97,13 +100,13 @@ class Pace:
     tries the other way once, and again when its pace falls; both ways give the same bits.
     """
 
-    FALL = 0.7  # of the best parallel pace so far: on a quiet machine it stays above 0.8
-    TRUST = 16  # calls before another trial, each of about 50 ms
+    FALL = 0.7  # of the best parallel pace since the last trial: when quiet it stays above 0.8
+    PARALLEL_TRUST, SERIAL_TRUST = 4, 16  # calls, of about 50 ms, before another trial
     FIRST_TRIAL = 3  # calls before the first: one may compile, one warms the caches
 
     def __init__(self) -> None:
         self.parallel = True
-        self._trying = False
+        self._trying, self._tried = False, False
         self._left = self.FIRST_TRIAL
         self._paces = {True: 0.0, False: 0.0}
         self._best = 0.0
@@ -113,14 +116,15 @@ class Pace:
         self._paces[self.parallel] = steps_per_second
         self._left -= 1
         if self._trying:
-            self._trying = False
+            self._trying, self._tried = False, True
             self.parallel = self._paces[True] >= self._paces[False]
-            self._left = self.TRUST
+            self._left = self.PARALLEL_TRUST if self.parallel else self.SERIAL_TRUST
+            self._best = self._paces[True]
             return
         fallen = self.parallel and steps_per_second < self.FALL * self._best
         if self.parallel:
             self._best = max(self._best, steps_per_second)
-        if self._left == 0 or (self._left < 0 and (fallen or not self.parallel)):
+        if self._left <= 0 and (fallen or not self.parallel or not self._tried):
             self._trying, self.parallel = True, not self.parallel
 
 
