@@ -1,10 +1,12 @@
 """Small and medium neural networks, trained fast on a CPU by hand-written Numba kernels."""
 
-from fastnn import datasets
+from fastnn import datasets, schedules
+from fastnn.callbacks import EarlyStopping
+from fastnn.differences_of_functions import numerical_gradient
 from fastnn.files import ModelFileError
 from fastnn.history import History
 from fastnn.network import MLP, TwoLayerNet, load
-from fastnn.optimizers import SGD
+from fastnn.optimizers import SGD, AdaGrad, Adam, Momentum, Nesterov, RMSprop
 from fastnn.runtime import set_num_threads, threading_info
 from fastnn.warming import warmup
 
@@ -13,11 +15,19 @@ __version__ = "0.1.0"
 __all__ = [
     "MLP",
     "SGD",
+    "AdaGrad",
+    "Adam",
+    "EarlyStopping",
     "History",
     "ModelFileError",
+    "Momentum",
+    "Nesterov",
+    "RMSprop",
     "TwoLayerNet",
     "datasets",
     "load",
+    "numerical_gradient",
+    "schedules",
     "set_num_threads",
     "threading_info",
     "warmup",

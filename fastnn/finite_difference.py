@@ -1,33 +1,79 @@
-"""Numerical gradients of a network: scratch for the compiled loop."""
+"""Numerical gradients of a network: scratch and pieces for the compiled differences."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from fastnn import passes
-from fastnn.parameters import Parameters
+from fastnn import differences_of_functions, passes, runtime
+from fastnn.kernels import differences
+from fastnn.parameters import Parameters, aligned_zeros
+
+# Rows whose layers are kept at a time.
+ROWS = 128
+# Multiply-adds that a loss costs beside its layer's, per output: exponential, logarithm, division.
+LOSS_WORK = 30
 
 
 def gradient(
-    params: Parameters, loss: int, examples: passes.Examples, h: float
+    params: Parameters,
+    loss: int,
+    x: np.ndarray,
+    wanted: tuple[np.ndarray, np.ndarray],
+    h: float,
 ) -> dict[str, np.ndarray]:
     """Central differences of the mean loss, for every parameter of a float64 network."""
+    rows = min(ROWS, len(x))
+    dtype, sizes = params.block.dtype, params.layer_sizes
+    plan, block_plan = params.plan(rows), params.plan(differences.CHANGES)
+    cost, units = _work_of_an_input(sizes, rows), sum(sizes[:-1]) + len(sizes) - 1
+    chunks = runtime.most_chunks(cost * units)
+    scratch = (
+        *(aligned_rows(chunks, plan.values_size, dtype) for _ in ("values", "before")),
+        aligned_rows(chunks, block_plan.values_size, dtype),
+        aligned_rows(chunks, max(sizes), dtype),
+        np.empty((chunks, differences.CHANGES), np.int64),
+        np.empty((chunks, rows), dtype),
+        np.empty((chunks, rows), np.int64),
+    )
+    block = aligned_zeros(params.block.size, dtype)
+    for first, end in passes.spans(0, len(x), rows):
+        most = max(4 * chunks, int(passes.EVALUATION_WORK / cost))
+        for begin, stop in passes.spans(0, units, most):
+            runtime.run(
+                differences.differences, cost * (stop - begin), plan.table, block_plan.table, loss,
+                params.block, h, x, *wanted, first, end - first, begin, stop, *scratch, block,
+            )  # fmt: skip
+    block /= 2 * h * len(x)
+    return {name: view.copy() for name, view in params.views_of(block).items()}
+
+
+def aligned_rows(count: int, size: int, dtype: np.dtype) -> np.ndarray:
+    """Zeros of shape (count, size or a little more), each row on a 64-byte boundary."""
+    row = -(-size * dtype.itemsize // 64) * 64 // dtype.itemsize
+    return aligned_zeros(count * row, dtype).reshape(count, row)
+
+
+def _work_of_an_input(sizes: tuple[int, ...], rows: int) -> float:
+    """Multiply-adds, at most, for the weights from one input of the costliest layer."""
+    costs = []
+    for layer in range(len(sizes) - 1):
+        behind = sum(i * o for i, o in zip(sizes[layer + 2 : -1], sizes[layer + 3 :], strict=True))
+        reached = sizes[min(layer + 2, len(sizes) - 1)]
+        costs.append(sizes[layer + 1] * (behind + reached + LOSS_WORK * sizes[-1]))
+    return 2.0 * rows * max(costs)
+
+
+def brute_force(
+    params: Parameters, loss: int, examples: passes.Examples, h: float
+) -> dict[str, np.ndarray]:
+    """The same as `gradient` by evaluating the network anew for every change."""
     nothing = np.empty((0, params.layer_sizes[-1]), params.block.dtype)
     row_loss = np.empty(examples.rows)
 
-    def mean_loss() -> float:
+    def mean_loss(_: np.ndarray) -> float:
         passes.evaluate(params, loss, examples.samples, examples.wanted, nothing, row_loss)
         return passes.mean_loss(row_loss)
 
-    gradients = {}
-    for name, view in params.items():
-        result = np.empty(view.shape)
-        for at in np.ndindex(view.shape):
-            kept = view[at]
-            view[at] = kept + h
-            above = mean_loss()
-            view[at] = kept - h
-            result[at] = (above - mean_loss()) / (2 * h)
-            view[at] = kept
-        gradients[name] = result
-    return gradients
+    return {
+        name: differences_of_functions.plain(mean_loss, view, h) for name, view in params.items()
+    }

@@ -15,7 +15,7 @@ from fastnn import files, finite_difference, gate, passes, trainer
 from fastnn.history import History
 from fastnn.kernels import losses
 from fastnn.kernels.activations import ACTIVATION_CODES
-from fastnn.optimizers import SGD
+from fastnn.optimizers import SGD, Optimizer
 from fastnn.parameters import Parameters
 
 __all__ = ["MLP", "TwoLayerNet", "load"]
@@ -114,6 +114,7 @@ class MLP:
         gate.real_number(bias_init, "bias_init", 0)
         self._random = _generator(seed)
         self.params = Parameters(self.layer_sizes, self.dtype)
+        self.optimizer_state: trainer.OptimizerState | None = None
         self._set_codes()
         for layer, deviation in enumerate(deviations, start=1):
             W, b = f"W{layer}", f"b{layer}"
@@ -301,8 +302,9 @@ class MLP:
         """
         gate.real_number(h, "h", 0, above=True)
         double = self._with_dtype("float64")
-        examples = double._examples(x, t)
-        return finite_difference.gradient(double.params, double._loss, examples, float(h))
+        wanted = double._examples(x, t).wanted
+        rows = gate.matrix(x, self.layer_sizes[0], double.dtype, "x")
+        return finite_difference.gradient(double.params, double._loss, rows, wanted, float(h))
 
     # Training ----------------------------------------------------------------
 
@@ -314,7 +316,7 @@ class MLP:
         epochs: int | None = None,
         iterations: int | None = None,
         batch_size: int = 100,
-        optimizer: SGD | None = None,
+        optimizer: Optimizer | None = None,
         sampling: str = "shuffle",
         batches: ArrayLike | None = None,
         validation_data: tuple[ArrayLike, ArrayLike] | None = None,
@@ -339,8 +341,10 @@ class MLP:
             Steps, that is updates of the weights.
         batch_size : int, default 100
             Rows per step; 1 is per-sample gradient descent.  At most N.
-        optimizer : SGD, optional
-            Default ``SGD(lr=0.1)``.
+        optimizer : Optimizer, optional
+            `SGD`, `Momentum`, `Nesterov`, `AdaGrad`, `RMSprop` or `Adam`; default
+            ``SGD(lr=0.1)``.  What it remembers, and its count of steps, go on in
+            the next call with an equal one; another one begins anew.
         sampling : {"shuffle", "replacement"}, default "shuffle"
             A new permutation of the rows each epoch, with a last short batch if
             N is no multiple of `batch_size`; or rows drawn independently, as
@@ -361,6 +365,8 @@ class MLP:
         callbacks : iterable of callable
             Each is called as ``callback(net, history)`` after every evaluation,
             or every epoch if there is none; a true return value ends training.
+            One with a method ``finish(net, history)`` has it called at the end.
+            See `fastnn.EarlyStopping`.
 
         Returns
         -------

@@ -83,7 +83,8 @@ class Steps:
         chunks = runtime.most_chunks(self._work / runtime.STEP_SHARE)
         self._pace = runtime.Pace() if chunks > 1 else None
         self._row_loss = np.empty(batch_size)
-        self._one_by_one = batch_size == 1 and (rule[0] == updates.SGD or not rows.sparse)
+        plain = rule[0] == updates.SGD and rule[1][updates.WEIGHT_DECAY] == 0
+        self._one_by_one = batch_size == 1 and (plain or not rows.sparse)
         self._network = plan.table, loss, *rule, params.block, memory
         self._data = *rows.arguments, *examples.wanted
         self._scratch = (
@@ -94,8 +95,10 @@ class Steps:
             self._row_loss,
         )
 
-    def run(self, index: np.ndarray, begin: np.ndarray) -> tuple[int, np.ndarray]:
-        """Make the steps ``index[begin[s] : begin[s + 1]]``.
+    def run(
+        self, index: np.ndarray, begin: np.ndarray, rates: np.ndarray
+    ) -> tuple[int, np.ndarray]:
+        """Make the steps ``index[begin[s] : begin[s + 1]]`` with learning rates ``rates[s]``.
 
         Returns the number of updates made, and the losses of the batches seen:
         one more than updates if the last loss is not finite.
@@ -105,7 +108,7 @@ class Steps:
             values, deltas = self._scratch[:2]
             runtime.run(
                 samples.train_one_by_one, 0, *self._network, *self._data,
-                index[begin[0] : begin[-1]], values, deltas, step_loss, done,
+                index[begin[0] : begin[-1]], rates, values, deltas, step_loss, done,
             )  # fmt: skip
             return int(done[0]), step_loss[: done[0] + 1]
         work = self._work * min(begin.size - 1, 1 / runtime.STEP_SHARE)
@@ -113,7 +116,7 @@ class Steps:
             work = 0
         began = time.perf_counter()
         runtime.run(
-            sweeps.train, work, *self._network, *self._data, index, begin,
+            sweeps.train, work, *self._network, *self._data, index, begin, rates,
             *self._scratch, step_loss, done, new_team(),
         )  # fmt: skip
         if self._pace is not None:
@@ -126,7 +129,8 @@ def gradient(params: Parameters, loss: int, examples: Examples) -> np.ndarray:
     dtype, rows = params.block.dtype, examples.rows
     block = aligned_zeros(params.block.size, dtype)
     rule = (updates.STORE, np.zeros(updates.HYPER_SIZE, dtype))
-    Steps(params, loss, examples, rows, rule, block).run(np.arange(rows), np.array([0, rows]))
+    one_step = np.arange(rows), np.array([0, rows]), np.zeros(1, dtype)
+    Steps(params, loss, examples, rows, rule, block).run(*one_step)
     return block
 
 

@@ -13,12 +13,28 @@ import numpy as np
 
 from fastnn import gate, passes
 from fastnn.history import History
-from fastnn.optimizers import SGD
+from fastnn.optimizers import Optimizer
+from fastnn.parameters import aligned_zeros
 
 # Seconds of compiled steps between two looks at Ctrl-C, callbacks and progress.
 CHUNK_SECONDS = 0.05
 # Row numbers drawn at once; also bounds the first, untimed call.
 INDEX_BLOCK = 1 << 18
+
+
+@dataclass
+class _Piece:
+    """Steps made in one call, with the weights and the optimiser's memory before them."""
+
+    block: np.ndarray
+    memory: np.ndarray
+    index: np.ndarray
+    begin: np.ndarray
+    rates: np.ndarray
+
+    @property
+    def steps(self) -> int:
+        return self.begin.size - 1
 
 
 @dataclass
@@ -42,7 +58,7 @@ def fit(
     epochs: int | None,
     iterations: int | None,
     batch_size: int,
-    optimizer: SGD,
+    optimizer: Optimizer,
     sampling: str,
     batches: Any,
     validation_data: Any,
@@ -52,7 +68,7 @@ def fit(
     callbacks: Iterable[Callable[[Any, History], Any]],
 ) -> History:
     """`MLP.fit`, whose arguments these are; `random` draws the batches."""
-    if not isinstance(optimizer, SGD):
+    if not isinstance(optimizer, Optimizer):
         raise TypeError(f"optimizer must be one of fastnn's, such as SGD(0.1), got {optimizer!r}")
     callbacks = _checked_callbacks(callbacks)
     examples = net._examples(x, t)
@@ -60,25 +76,46 @@ def fit(
         examples.rows, epochs, iterations, batch_size, sampling, batches, random
     )
     every, validation = _evaluation(net, evaluate_every, validation_data, schedule)
-    run = _Run(net, examples, validation, optimizer, schedule, callbacks)
+    state = continued(net.optimizer_state, optimizer, net.params.block)
+    rates = optimizer.rates(state.steps, schedule.iterations, net.dtype)
+    run = _Run(net, examples, validation, state, rates, schedule, callbacks)
     with _bar(progress, schedule.iterations) as bar:
         return run.train(every, bar)
+
+
+@dataclass
+class OptimizerState:
+    """What a network's optimiser remembers from step to step, and from fit to fit."""
+
+    optimizer: Optimizer
+    memory: np.ndarray
+    steps: int = 0
+
+
+def continued(
+    state: OptimizerState | None, optimizer: Optimizer, block: np.ndarray
+) -> OptimizerState:
+    """The state to train with: the one at hand if it is of an equal optimiser, else a new one."""
+    if state is not None and state.optimizer == optimizer:
+        return state
+    return OptimizerState(optimizer, aligned_zeros(optimizer.memories * block.size, block.dtype))
 
 
 class _Run:
     """One fit under way."""
 
-    def __init__(self, net, examples, validation, optimizer, schedule, callbacks):
+    def __init__(self, net, examples, validation, state, rates, schedule, callbacks):
         self.net, self.examples, self.validation = net, examples, validation
+        self.state, self.rates = state, rates
         self.schedule, self.callbacks = schedule, callbacks
         self.history = History(steps_per_epoch=schedule.per_epoch)
-        dtype = net.params.block.dtype
         self.steps = passes.Steps(
-            net.params, net._loss, examples, schedule.batch_size, optimizer.rule(dtype),
-            np.empty(0, dtype),
+            net.params, net._loss, examples, schedule.batch_size, state.optimizer.rule(net.dtype),
+            state.memory,
         )  # fmt: skip
+        net.optimizer_state = state
         self.rate = 0.0  # steps per second, as measured
-        self.behind: tuple | None = None  # the weights before the latest piece, and that piece
+        self.behind: _Piece | None = None  # the latest piece that was made to its end
 
     def train(self, every: int, bar: Any) -> History:
         """All steps, with an evaluation or callbacks each `every` steps and at the end."""
@@ -96,12 +133,15 @@ class _Run:
                         history.stop_reason = "callback"
                         break
             if not np.isfinite(self.net.params.block).all() and self.behind is not None:
-                self._diverged(self.behind, self.behind[2].size - 1)
+                self._diverged(self.behind, self.behind.steps)
         except KeyboardInterrupt:
             history.stop_reason = "interrupted"
             raise
         finally:
             history.seconds += time.perf_counter() - began
+            for callback in self.callbacks:
+                if hasattr(callback, "finish"):
+                    callback.finish(self.net, history)
         return history
 
     def _until_each(self, every: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -115,26 +155,29 @@ class _Run:
                 s = end
 
     def _run_piece(self, index: np.ndarray, begin: np.ndarray) -> None:
-        before = (self.net.params.block.copy(), index, begin)
+        first = self.history.steps
+        rates = self.rates[first : first + begin.size - 1]
+        piece = _Piece(self.net.params.block.copy(), self.state.memory.copy(), index, begin, rates)
         started = time.perf_counter()
-        done, loss = self.steps.run(index, begin)
+        done, loss = self.steps.run(index, begin, rates)
         elapsed = time.perf_counter() - started
         self.history.record_steps(loss)
-        if done < begin.size - 1:
-            self._diverged(before, done)
+        self.state.steps += done
+        if done < piece.steps:
+            self._diverged(piece, done)
         # At most twice the steps of the piece before: the first call may have compiled.
         self.rate = min(done / max(elapsed, 1e-9), 2 * max(done, self.rate * CHUNK_SECONDS)
                         / CHUNK_SECONDS)  # fmt: skip
-        self.behind = before
+        self.behind = piece
 
-    def _diverged(self, before: tuple, done: int) -> None:
+    def _diverged(self, piece: _Piece, done: int) -> None:
         """Go back to the last weights whose loss was finite, and say so."""
         if done == 0 and self.behind is not None:
-            before, done = self.behind, self.behind[2].size - 1
-        block, index, begin = before
-        self.net.params.block[:] = block
-        if done > 1:
-            self.steps.run(index, begin[:done])  # again, but for the last update
+            piece, done = self.behind, self.behind.steps
+        self.net.params.block[:], self.state.memory[:] = piece.block, piece.memory
+        if done > 1:  # again, but for the last update
+            self.steps.run(piece.index, piece.begin[:done], piece.rates[: done - 1])
+        self.state.steps -= min(done, 1)
         history = self.history
         what, last = f"loss became {history.loss[-1]} at", max(history.steps - 1, 1)
         if np.isfinite(history.loss[-1]):

@@ -37,3 +37,5 @@ def warmup(dtype: str | None = None) -> None:
             with runtime.forced(parallel=always):
                 net.fit(x, t, epochs=1, batch_size=4, validation_data=(x, t))
         net.fit(x, t, epochs=1, batch_size=1)  # per-sample training has an entry of its own
+        if name == "float64":
+            net.numerical_gradient(x, t)

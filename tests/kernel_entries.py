@@ -441,25 +441,35 @@ def outputs_forward(loss, Z, **layout):
 
 
 @entry
-def _update_block(rule, hyper, M, N, G, g, g_row, params, memory, at, row):
-    updates.update_block(rule, hyper, M, N, G, g, g_row, params, memory, at, row)
+def _update_block(rule, hyper, rate, decay, M, N, G, g, g_row, params, memory, at, row):
+    updates.update_block(rule, hyper, rate, decay, M, N, G, g, g_row, params, memory, at, row)
 
 
-def hyper(learning_rate, dtype):
+def hyper(dtype, numbers=None):
+    """The array of a rule's numbers, given by place; NaN in the others."""
     values = np.full(updates.HYPER_SIZE, np.nan, dtype)
-    values[updates.LEARNING_RATE] = learning_rate
+    for place, number in (numbers or {}).items():
+        values[place] = number
     return values
 
 
-def update_block(rule, learning_rate, G, params, memory, margin=0, gap=0):
-    """The parameters and the memory after the update; all have whole vectors."""
-    gradients = Memory(G, margin, 2 * gap)
-    p, m = Memory(params, margin, gap), Memory(memory, margin, gap)
+def update_block(rule, learning_rate, G, params, memory, margin=0, gap=0, decay=0, numbers=None):
+    """The parameters and the memory after the update; all have whole vectors.
+
+    A memory of shape (2, ...) is two arrays like the parameters.
+    """
+    rate, decay = (G.dtype.type(number) for number in (learning_rate, decay))
+    gradients, p = Memory(G, margin, 2 * gap), Memory(params, margin, gap)
+    parts = [Memory(part, margin, gap) for part in (memory if memory.ndim == 3 else [memory])]
+    flat = np.concatenate([part.flat for part in parts])
     _update_block(
-        *(rule, hyper(learning_rate, G.dtype), *G.shape, *gradients.place),
-        *(p.flat, m.flat, p.at, p.row),
+        *(rule, hyper(G.dtype, numbers), rate, decay, *G.shape, *gradients.place),
+        *(p.flat, flat, p.at, p.row),
     )
-    return p.read(), m.read()
+    for part, found in zip(parts, np.split(flat, len(parts)), strict=True):
+        part.flat[:] = found
+    found = np.array([part.read() for part in parts])
+    return p.read(), found if memory.ndim == 3 else found[0]
 
 
 # The first layer on sparse inputs -------------------------------------------------------
@@ -474,9 +484,11 @@ def _nonzeros_forward(batch, I, vectors, bounds, column, value, W, w, w_row, b, 
 
 @entry
 def _nonzeros_backward(block, I, rows, vectors, column, value, D, d, d_row,
-                       rule, hyper, params, memory, w, w_row, G, g, cursor):  # fmt: skip
+                       rule, hyper, rate, decay, params, memory, w, w_row, G, g,
+                       cursor):  # fmt: skip
     nonzeros.nonzeros_backward(block, I, rows, vectors, column, value, D, d, d_row,
-                               rule, hyper, params, memory, w, w_row, G, g, cursor)  # fmt: skip
+                               rule, hyper, rate, decay, params, memory, w, w_row, G, g,
+                               cursor)  # fmt: skip
 
 
 @entry
@@ -533,7 +545,8 @@ def nonzeros_backward(x, D, batch=None, rule=updates.STORE, learning_rate=0, W=N
     for block in range(rows.blocks):
         _nonzeros_backward(
             *(block, rows.inputs, rows.batch.size, N // lanes, *rows.lists[1:]),
-            *(*Memory(D, **layout).place, rule, hyper(learning_rate, D.dtype)),
+            *(*Memory(D, **layout).place, rule, hyper(D.dtype)),
+            *(D.dtype.type(learning_rate), D.dtype.type(0)),
             *(params.flat, memory.flat, params.at, params.row, scratch, 0, rows.cursor),
         )
     return params.read(), memory.read()

@@ -18,7 +18,17 @@ from fastnn.kernels.activations import (
     TANH,
 )
 from fastnn.kernels.losses import BINARY_CROSS_ENTROPY, CROSS_ENTROPY, MEAN_SQUARED_ERROR
-from fastnn.kernels.updates import STORE
+from fastnn.kernels.updates import (
+    ADAGRAD,
+    EPSILON,
+    MOMENTUM,
+    MOMENTUM_KEPT,
+    NESTEROV,
+    RMSPROP,
+    SGD,
+    SQUARES_KEPT,
+    STORE,
+)
 
 WIDEST = np.longdouble
 
@@ -260,11 +270,29 @@ def outputs_forward(loss, Z):
 # Updates ------------------------------------------------------------------------------
 
 
-def update_block(rule, learning_rate, G, params, memory):
-    """The parameters and the memory after the update."""
+def update_block(rule, rate, G, params, memory, decay=0, numbers=None):
+    """The parameters and the memory after the update, as the book writes the rules."""
     if rule == STORE:
         return params, G
-    return fma(-learning_rate, G, params), memory
+    if rule == SGD:
+        return fma(-rate, fma(G.dtype.type(decay), params, G), params), memory
+    numbers, g = numbers or {}, G + decay * params
+    kept, squares_kept = numbers.get(MOMENTUM_KEPT), numbers.get(SQUARES_KEPT)
+    if rule == MOMENTUM:
+        v = kept * memory - rate * g
+        return params + v, v
+    if rule == NESTEROV:
+        moved = kept * kept * memory - (1 + kept) * rate * g
+        return params + moved, kept * memory - rate * g
+    if rule == ADAGRAD:
+        h = memory + g * g
+        return params - rate * g / (np.sqrt(h) + numbers[EPSILON]), h
+    if rule == RMSPROP:
+        h = squares_kept * memory + (1 - squares_kept) * g * g
+        return params - rate * g / (np.sqrt(h) + numbers[EPSILON]), h
+    m = memory[0] + (1 - kept) * (g - memory[0])
+    v = memory[1] + (1 - squares_kept) * (g**2 - memory[1])
+    return params - rate * m / (np.sqrt(v) + numbers[EPSILON]), np.array([m, v])
 
 
 # The first layer on sparse inputs -------------------------------------------------------

@@ -23,20 +23,20 @@ REPOSITORY = PACKAGE.parent
 FLOORS = [
     ["lanes", "blocks", "jit", "team", "launch"],
     ["runtime", "kernels"],
-    ["gate", "parameters", "optimizers", "files", "plots", "history", "datasets"],
-    ["passes", "finite_difference", "trainer"],
+    ["gate", "parameters", "schedules", "optimizers", "files", "plots", "history", "datasets"],
+    ["passes", "differences_of_functions", "finite_difference", "callbacks", "trainer"],
     ["network", "warming"],
-    ["__init__", "cli", "__main__", "recipes"],
+    ["__init__", "cli", "__main__", "recipes", "book"],
 ]
 KERNEL_FLOORS = [
     ["activations", "affine"],
     ["losses", "updates", "nonzeros"],
     ["sweeps"],
-    ["samples"],
+    ["samples", "differences"],
 ]
 # Who may import what others may not.
 RESERVED = {
-    "numba": [*FLOORS[0], *FLOORS[1]],
+    "numba": [*FLOORS[0], *FLOORS[1], "differences_of_functions"],
     "llvmlite": FLOORS[0],
     "matplotlib": ["plots"],
     "tqdm": ["cli", "trainer"],

@@ -19,7 +19,7 @@ def work_told(monkeypatch, batch_size, steps):
     monkeypatch.setattr(runtime, "run", lambda entry, work, *args: told.append(work))
     begin = np.arange(steps + 1) * batch_size
     job = passes.Steps(net.params, net._loss, examples, batch_size, rule, memory)
-    job.run(np.zeros(begin[-1], np.int64), begin)
+    job.run(np.zeros(begin[-1], np.int64), begin, np.ones(steps, net.dtype))
     return told[0]
 
 

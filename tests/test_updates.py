@@ -7,7 +7,18 @@ import reference
 from kernel_entries import DTYPES, lanes_of
 from reference import assert_same_bits
 
-from fastnn.kernels.updates import SGD, STORE
+from fastnn.kernels.updates import (
+    ADAGRAD,
+    ADAM,
+    EPSILON,
+    MOMENTUM,
+    MOMENTUM_KEPT,
+    NESTEROV,
+    RMSPROP,
+    SGD,
+    SQUARES_KEPT,
+    STORE,
+)
 
 each_dtype = pytest.mark.parametrize("dtype", DTYPES)
 SHAPES = [(0, 2), (1, 0), (1, 1), (3, 2), (7, 5)]  # rows, vectors
@@ -40,6 +51,53 @@ def test_descent_is_one_fused_step_and_needs_no_memory(layout, dtype, rng):
         expected, _ = reference.update_block(SGD, rate, G, params, empty)
         assert_same_bits(found, expected)
         assert np.isnan(memory).all()
+
+
+NUMBERS = {MOMENTUM_KEPT: 0.875, SQUARES_KEPT: 0.75, EPSILON: 1e-3}
+each_memory = pytest.mark.parametrize("rule", [MOMENTUM, NESTEROV, ADAGRAD, RMSPROP, ADAM])
+
+
+@each_dtype
+@each_memory
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("decay", [0, 0.5])
+def test_rules_that_remember_follow_the_book_over_100_steps(rule, layout, decay, dtype, rng):
+    tolerance = 2e-4 if dtype == np.float32 else 1e-12  # 100 roundings of numbers of about 1
+    for _, start in blocks(rng, dtype):
+        params = wanted = start
+        shape = (2, *params.shape) if rule == ADAM else params.shape
+        memory = expected = np.zeros(shape, dtype)
+        for _ in range(100):
+            G = rng.normal(size=params.shape).astype(dtype)
+            options = {"decay": decay, "numbers": NUMBERS}
+            params, memory = kernels.update_block(
+                rule, 0.01, G, params, memory, **layout, **options
+            )
+            wanted, expected = reference.update_block(rule, 0.01, G, wanted, expected, **options)
+        np.testing.assert_allclose(params, wanted, rtol=tolerance, atol=tolerance)
+        np.testing.assert_allclose(memory, expected, rtol=tolerance, atol=tolerance)
+
+
+@each_dtype
+@each_memory
+def test_zeros_stay_zero_under_rules_that_remember(rule, dtype):
+    zeros = np.zeros((3, lanes_of(dtype)), dtype)
+    memory = np.zeros((2, *zeros.shape) if rule == ADAM else zeros.shape, dtype)
+    for _ in range(3):
+        params, memory = kernels.update_block(
+            rule, 0.1, zeros, zeros, memory, decay=0.5, numbers=NUMBERS
+        )
+        assert (params == 0).all()
+        assert (memory == 0).all()
+
+
+@each_dtype
+def test_descent_with_weight_decay_adds_it_to_the_gradient(dtype, rng):
+    rate, decay = dtype(0.1), dtype(0.25)
+    for G, params in blocks(rng, dtype):
+        found, _ = kernels.update_block(SGD, rate, G, params, np.zeros_like(G), decay=decay)
+        expected, _ = reference.update_block(SGD, rate, G, params, None, decay=decay)
+        assert_same_bits(found, expected)
 
 
 @each_dtype

@@ -74,7 +74,7 @@ _backward_a, _backward_b, _backward_c, _backward_d = map(_make_backward, WIDTHS)
 
 
 @inner
-def _width(vectors):
+def panel_width(vectors):
     """The widest of WIDTHS that fits."""
     if vectors >= PANEL - 1:
         return min(vectors, PANEL)
@@ -108,7 +108,7 @@ def nonzeros_forward(batch, I, vectors, bounds, column, value, W, w, w_row, b, Y
     last = cursor[blocks, slot : slot + rows]
     v = 0
     while v < vectors:
-        width, at = _width(vectors - v), v * lanes
+        width, at = panel_width(vectors - v), v * lanes
         for n in range(at, at + width * lanes, lanes):
             bias = load(W, b + n, 0, 1, 1)
             for r in range(rows):
@@ -135,7 +135,8 @@ def _forward_block(width, rows, end, first, cursor, last, column, value, W, w, w
 
 @inner
 def nonzeros_backward(block, I, rows, vectors, column, value, D, d, d_row,
-                      rule, hyper, params, memory, w, w_row, G, g, cursor):  # fmt: skip
+                      rule, hyper, rate, decay, params, memory, w, w_row, G, g,
+                      cursor):  # fmt: skip
     """Gradient of the rows of W in one block of columns of x, ``x.T @ dz``, and their update.
 
     Sums run over the batch in ascending order.  ``G`` is scratch for
@@ -146,15 +147,15 @@ def nonzeros_backward(block, I, rows, vectors, column, value, D, d, d_row,
     height = min(COLUMN_BLOCK, I - low)
     v = 0
     while v < vectors:
-        width, at = _width(vectors - v), v * lanes
-        _backward_block(width, rows, low, first, last, column, value, D, d + at, d_row, G, g)
-        update_block(rule, hyper, height, width * lanes, G, g, width * lanes,
+        width, at = panel_width(vectors - v), v * lanes
+        backward_block(width, rows, low, first, last, column, value, D, d + at, d_row, G, g)
+        update_block(rule, hyper, rate, decay, height, width * lanes, G, g, width * lanes,
                      params, memory, w + low * w_row + at, w_row)  # fmt: skip
         v += width
 
 
 @inner
-def _backward_block(width, rows, low, first, last, column, value, D, d, d_row, G, g):
+def backward_block(width, rows, low, first, last, column, value, D, d, d_row, G, g):
     if width == PANEL:
         _backward_a(rows, low, first, last, column, value, D, d, d_row, G, g)
     elif width == PANEL - 1:

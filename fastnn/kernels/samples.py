@@ -21,7 +21,7 @@ from fastnn.kernels.sweeps import (
     X,
     Y,
 )
-from fastnn.kernels.updates import update
+from fastnn.kernels.updates import WEIGHT_DECAY, update
 from fastnn.lanes import (
     VECTOR_BYTES,
     broadcast_like,
@@ -67,25 +67,26 @@ def _row_deltas(p, below, lanes, params, values, deltas):
 
 
 @inner
-def _row_update(p, I, lanes, sparse, X, x, column, rule, hyper, params, memory, deltas):
+def _row_update(p, I, lanes, sparse, X, x, column, rule, hyper, rate, params, memory, deltas):
     """Update of one layer for one row."""
+    no_decay = params.dtype.type(0)
     for n in range(0, p[OUTPUTS], lanes):
         dz, w = load(deltas, p[D] + n, 0, 1, 1), p[W] + n
         zero = like(dz, 0)
         for e in range(x, x + I):
             k = int(element(column, e)) if sparse else e - x
             g = fma(broadcast_like(X, e, dz), dz, zero)
-            update(rule, hyper, g, params, memory, w + k * p[W_ROW])
-        update(rule, hyper, zero + dz, params, memory, p[B] + n)
+            update(rule, hyper, rate, hyper[WEIGHT_DECAY], g, params, memory, w + k * p[W_ROW])
+        update(rule, hyper, rate, no_decay, zero + dz, params, memory, p[B] + n)
 
 
 @inner
 def train_rows(chunk, chunks, plan, loss, rule, hyper, params, memory, sparse, x, bounds, column,
-               value, labels, targets, index, values, deltas, step_loss, done):  # fmt: skip
+               value, labels, targets, index, rates, values, deltas, step_loss, done):  # fmt: skip
     """A step on each of the rows `index`, one after the other; see `sweeps.train_chunk`.
 
     Compressed inputs leave the weights of zeros alone, so the rule must be one
-    that a zero gradient does not move.
+    that a zero gradient does not move: plain descent without weight decay.
     """
     if chunk > 0:
         return
@@ -112,9 +113,9 @@ def train_rows(chunk, chunks, plan, loss, rule, hyper, params, memory, sparse, x
         for layer in range(layers - 1, 0, -1):
             p = plan[layer]
             _row_deltas(p, plan[layer - 1], lanes, params, values, deltas)
-            _row_update(p, p[INPUTS], lanes, False, values, p[X], column, rule, hyper,
+            _row_update(p, p[INPUTS], lanes, False, values, p[X], column, rule, hyper, rates[s],
                         params, memory, deltas)  # fmt: skip
-        _row_update(plan[0], count, lanes, sparse, inputs, at, column, rule, hyper,
+        _row_update(plan[0], count, lanes, sparse, inputs, at, column, rule, hyper, rates[s],
                     params, memory, deltas)  # fmt: skip
 
 

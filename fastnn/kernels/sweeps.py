@@ -17,7 +17,7 @@ from fastnn.kernels.activations import activation_backward, activation_forward
 from fastnn.kernels.affine import ONE, ZERO, column_sums, multiply, multiply_transposed
 from fastnn.kernels.losses import loss_backward, loss_forward, outputs_forward
 from fastnn.kernels.nonzeros import column_blocks, nonzeros_backward, nonzeros_forward
-from fastnn.kernels.updates import update_block
+from fastnn.kernels.updates import WEIGHT_DECAY, update_block
 from fastnn.lanes import TILE_ROWS, VECTOR_BYTES
 from fastnn.launch import Chunked, run_or_pack
 from fastnn.team import assemble, barrier
@@ -117,7 +117,7 @@ def row_sweep(chunk, chunks, plan, loss, params, sparse, x, bounds, column, valu
 
 
 @inner
-def weight_sweep(chunk, chunks, plan, rule, hyper, params, memory, sparse, column, value,
+def weight_sweep(chunk, chunks, plan, rule, hyper, rate, params, memory, sparse, column, value,
                  index, values, deltas, work, cursor):  # fmt: skip
     """A chunk's share of every layer's weights: gradient and update."""
     lanes = VECTOR_BYTES // params.itemsize
@@ -130,21 +130,22 @@ def weight_sweep(chunk, chunks, plan, rule, hyper, params, memory, sparse, colum
             blocks = column_blocks(I)
             for block in range(blocks * share // chunks, blocks * (share + 1) // chunks):
                 nonzeros_backward(block, I, index.size, vectors, column, value,
-                                  deltas, p[D], p[Y_ROW], rule, hyper, params, memory,
-                                  p[W], p[W_ROW], work[chunk], GRADIENT, cursor)  # fmt: skip
+                                  deltas, p[D], p[Y_ROW], rule, hyper, rate, hyper[WEIGHT_DECAY],
+                                  params, memory, p[W], p[W_ROW], work[chunk], GRADIENT,
+                                  cursor)  # fmt: skip
         else:
             tiles = (I + TILE_ROWS - 1) // TILE_ROWS
             low = tiles * share // chunks * TILE_ROWS
             high = min(I, tiles * (share + 1) // chunks * TILE_ROWS)
-            _dense_weights(p, low, high, vectors, lanes, rule, hyper, params, memory, index.size,
-                           values, deltas, work[chunk])  # fmt: skip
+            _dense_weights(p, low, high, vectors, lanes, rule, hyper, rate, params, memory,
+                           index.size, values, deltas, work[chunk])  # fmt: skip
         if share == chunks - 1:
-            _biases(p, vectors, lanes, rule, hyper, params, memory, index.size, deltas,
+            _biases(p, vectors, lanes, rule, hyper, rate, params, memory, index.size, deltas,
                     work[chunk])  # fmt: skip
 
 
 @inner
-def _dense_weights(p, low, high, vectors, lanes, rule, hyper, params, memory, batch,
+def _dense_weights(p, low, high, vectors, lanes, rule, hyper, rate, params, memory, batch,
                    values, deltas, work):  # fmt: skip
     for v in range(0, vectors, WEIGHT_VECTORS):
         N = min(WEIGHT_VECTORS, vectors - v) * lanes
@@ -152,27 +153,29 @@ def _dense_weights(p, low, high, vectors, lanes, rule, hyper, params, memory, ba
             M = min(WEIGHT_ROWS, high - i)
             multiply(M, N, batch, values, p[X] + i, ONE, p[X_ROW], deltas, p[D] + v * lanes,
                      p[Y_ROW], work, ZERO, ZERO, work, GRADIENT, N)  # fmt: skip
-            update_block(rule, hyper, M, N, work, GRADIENT, N, params, memory,
-                         p[W] + i * p[W_ROW] + v * lanes, p[W_ROW])  # fmt: skip
+            update_block(rule, hyper, rate, hyper[WEIGHT_DECAY], M, N, work, GRADIENT, N,
+                         params, memory, p[W] + i * p[W_ROW] + v * lanes, p[W_ROW])  # fmt: skip
 
 
 @inner
-def _biases(p, vectors, lanes, rule, hyper, params, memory, batch, deltas, work):
+def _biases(p, vectors, lanes, rule, hyper, rate, params, memory, batch, deltas, work):
+    no_decay = params.dtype.type(0)
     for v in range(0, vectors, WEIGHT_VECTORS):
         N = min(WEIGHT_VECTORS, vectors - v) * lanes
         column_sums(batch, N, deltas, p[D] + v * lanes, p[Y_ROW], work, GRADIENT)
-        update_block(rule, hyper, ONE, N, work, GRADIENT, N, params, memory, p[B] + v * lanes, ZERO)
+        update_block(rule, hyper, rate, no_decay, ONE, N, work, GRADIENT, N,
+                     params, memory, p[B] + v * lanes, ZERO)  # fmt: skip
 
 
 @inner
 def train_chunk(chunk, chunks, plan, loss, rule, hyper, params, memory, sparse, x, bounds, column,
-                value, labels, targets, index, begin, values, deltas, work, cursor, row_loss,
-                step_loss, done, team):  # fmt: skip
+                value, labels, targets, index, begin, rates, values, deltas, work, cursor,
+                row_loss, step_loss, done, team):  # fmt: skip
     """A chunk's share of the steps whose batches are ``index[begin[s] : begin[s + 1]]``.
 
-    Records the mean loss of each batch before its update in `step_loss`, and
-    the number of updates in ``done[0]``.  Stops before the update of a step
-    whose loss is not finite.
+    Step s has the learning rate ``rates[s]``.  Records the mean loss of each
+    batch before its update in `step_loss`, and the number of updates in
+    ``done[0]``.  Stops before the update of a step whose loss is not finite.
     """
     chunks = assemble(team, chunk, chunks)
     if chunks == 0:
@@ -190,7 +193,7 @@ def train_chunk(chunk, chunks, plan, loss, rule, hyper, params, memory, sparse, 
             done[0] = s + np.isfinite(total)
         if not np.isfinite(total):
             return
-        weight_sweep(chunk, chunks, plan, rule, hyper, params, memory, sparse, column,
+        weight_sweep(chunk, chunks, plan, rule, hyper, rates[s], params, memory, sparse, column,
                      value, batch, values, deltas, work, cursor)  # fmt: skip
         barrier(team, chunks)
 

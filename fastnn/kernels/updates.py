@@ -1,38 +1,79 @@
 """Rules of the optimisers, applied to a tile of parameters at once.
 
 A rule sees a tile of gradients while it is in registers and rewrites the same
-tile of the parameters; what it remembers has the layout of the parameters.
+tile of the parameters; what it remembers has the layout of the parameters, a
+second array behind the first.  The formulas are those of the book
+(``common/optimizer.py``); a padding of zeros stays zero under all of them.
 """
 
 from fastnn.jit import inner
-from fastnn.lanes import VECTOR_BYTES, fma, like, load, load_like, store
+from fastnn.lanes import VECTOR_BYTES, fma, like, load, load_like, square_root, store
 
-STORE, SGD = range(2)
+STORE, SGD, MOMENTUM, NESTEROV, ADAGRAD, RMSPROP, ADAM = range(7)
 
-# Places in the array `hyper`, of the dtype of the parameters.
-LEARNING_RATE = 0
+# Places in the array `hyper`, of the dtype of the parameters.  The learning rate
+# is not among them: it may change from step to step, and Adam's does.
+WEIGHT_DECAY = 0
+MOMENTUM_KEPT = 1  # share of the velocity, or of Adam's mean, that stays
+SQUARES_KEPT = 2  # share of the mean square that stays
+EPSILON = 3
 HYPER_SIZE = 8
 
 
 @inner
-def update(rule, hyper, g, params, memory, at):
+def update(rule, hyper, rate, decay, g, params, memory, at):
     """Apply `rule` to ``params[at]`` and its memory, for a tile of one row of gradients.
 
-    STORE writes g to ``memory[at]`` and leaves the parameters: this is how
-    `gradient` uses the weight sweep.
+    ``decay * w`` is added to g first.  STORE writes g to ``memory[at]`` and
+    leaves the parameters: this is how `gradient` uses the weight sweep.
     """
     if rule == STORE:
         store(memory, at, 0, g)
+        return
+    w = load_like(params, at, g)
+    g = fma(like(g, decay), w, g)
+    if rule == SGD:
+        w = fma(like(g, -rate), g, w)
+    elif rule in (MOMENTUM, NESTEROV):
+        kept, v = like(g, hyper[MOMENTUM_KEPT]), load_like(memory, at, g)
+        step = like(g, -rate) * g
+        moved = fma(kept, v, step)
+        store(memory, at, 0, moved)
+        if rule == NESTEROV:
+            moved = fma(kept, moved, step)
+        w = w + moved
     else:
-        w = load_like(params, at, g)
-        store(params, at, 0, fma(like(g, -hyper[LEARNING_RATE]), g, w))
+        w = w - like(g, rate) * _scaled(rule, hyper, g, params, memory, at)
+    store(params, at, 0, w)
 
 
 @inner
-def update_block(rule, hyper, M, N, G, g, g_row, params, memory, at, row):
+def _scaled(rule, hyper, g, params, memory, at):
+    """Gradient, or with Adam its mean, over the root of what is remembered of its squares."""
+    one = like(g, 1)
+    place = at
+    if rule == ADAM:
+        mean = load_like(memory, at, g)
+        mean = fma(one - like(g, hyper[MOMENTUM_KEPT]), g - mean, mean)
+        store(memory, at, 0, mean)
+        place = at + params.size
+    square = load_like(memory, place, g)
+    if rule == ADAGRAD:
+        square = fma(g, g, square)
+    else:
+        square = fma(one - like(g, hyper[SQUARES_KEPT]), g * g - square, square)
+    store(memory, place, 0, square)
+    root = square_root(square) + like(g, hyper[EPSILON])
+    if rule == ADAM:
+        return mean / root
+    return g / root
+
+
+@inner
+def update_block(rule, hyper, rate, decay, M, N, G, g, g_row, params, memory, at, row):
     """`update` for M rows of N gradients (whole vectors)."""
     lanes = VECTOR_BYTES // G.itemsize
     for m in range(M):
         for n in range(0, N, lanes):
             tile = load(G, g + m * g_row + n, 0, 1, 1)
-            update(rule, hyper, tile, params, memory, at + m * row + n)
+            update(rule, hyper, rate, decay, tile, params, memory, at + m * row + n)

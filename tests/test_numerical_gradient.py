@@ -1,0 +1,178 @@
+"""Numerical gradients: the compiled differences against evaluating everything anew."""
+
+import threading
+
+import numba
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose
+from numpy_mlp import ACTIVATIONS, OUTPUTS_AND_LOSSES, bits, inputs, targets
+
+import fastnn
+from fastnn import finite_difference, runtime
+from fastnn.kernels.differences import CHANGES
+
+# Both round losses of about 1 and divide the difference by 2e-4.
+NOISE = 2e-10
+
+
+def problem(sizes=(7, 5, 4), activation="tanh", rows=6, nonzeros=0.6, seed=0, **options):
+    net = fastnn.MLP(sizes, activation, weight_init=0.5, bias_init=0.3, seed=seed,
+                     dtype="float64", **options)  # fmt: skip
+    rng = np.random.default_rng(seed)
+    return net, inputs(rng, rows, sizes[0], nonzeros), targets(rng, net, rows)
+
+
+def assert_same_as_brute_force(net, x, t, h=1e-4):
+    found = net.numerical_gradient(x, t, h)
+    expected = finite_difference.brute_force(net.params, net._loss, net._examples(x, t), h)
+    assert list(found) == list(expected)
+    for name, gradient in found.items():
+        assert gradient.shape == net.params[name].shape
+        assert_allclose(gradient, expected[name], rtol=0, atol=NOISE * 1e-4 / h)
+
+
+@pytest.mark.usefixtures("both_builds")
+@pytest.mark.parametrize(("output", "loss"), OUTPUTS_AND_LOSSES)
+@pytest.mark.parametrize("sizes", [(3, 4), (7, 5, 4), (5, 3, 9, 4), (4, 6, 2, 7, 3)])
+def test_every_loss_and_depth(sizes, output, loss):
+    assert_same_as_brute_force(*problem(sizes, output=output, loss=loss))
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_every_activation(activation):
+    assert_same_as_brute_force(*problem((6, 8, 5, 3), activation))
+
+
+@settings(max_examples=30)
+@given(data=st.data())
+def test_any_network(data):
+    sizes = data.draw(st.lists(st.integers(1, 20), min_size=2, max_size=5))
+    net, x, t = problem(
+        sizes,
+        data.draw(st.sampled_from(sorted(ACTIVATIONS))),
+        rows=data.draw(st.integers(1, 9)),
+        nonzeros=data.draw(st.sampled_from([0, 0.3, 1])),
+        seed=data.draw(st.integers(0, 99)),
+        output=data.draw(st.sampled_from(["softmax", "identity", "sigmoid"])),
+    )
+    assert_same_as_brute_force(net, x, t, data.draw(st.sampled_from([1e-4, 1e-3])))
+
+
+@pytest.mark.parametrize("hidden", [CHANGES - 1, CHANGES, CHANGES + 1, 2 * CHANGES + 1])
+def test_more_units_than_go_together(hidden):
+    assert_same_as_brute_force(*problem((3, hidden, 4, 2), rows=2, nonzeros=1))
+
+
+@pytest.mark.parametrize("rows", [1, 127, 128, 129, 300])
+def test_more_rows_than_are_kept(rows):
+    assert_same_as_brute_force(*problem((2, 3, 2), rows=rows, nonzeros=0.9))
+
+
+def test_pieces_and_threads_do_not_change_the_bits(monkeypatch):
+    net, x, t = problem((30, 20, 10, 3), rows=40)
+    found = []
+    for parallel, work in ((False, 1e12), (True, 1e12), (True, 1)):
+        monkeypatch.setattr(finite_difference.passes, "EVALUATION_WORK", work)
+        with runtime.forced(parallel):
+            found.append(bits(*net.numerical_gradient(x, t).values()))
+    assert found[0] == found[1] == found[2]
+
+
+def test_it_agrees_with_backpropagation_on_images():
+    (x, t), _ = fastnn.datasets.load_mnist()
+    net = fastnn.MLP([784, 50, 10], "relu", dtype="float64", seed=0)
+    numerical, exact = net.numerical_gradient(x[:3], t[:3]), net.gradient(x[:3], t[:3])
+    for name, gradient in exact.items():
+        assert np.abs(numerical[name] - gradient).mean() < 1e-8
+        assert np.abs(gradient).max() > 1e-3
+
+
+def test_one_hot_labels_and_numbers_are_the_same():
+    net, x, t = problem()
+    found = [net.numerical_gradient(x, wanted) for wanted in (t, np.eye(4)[t])]
+    assert bits(*found[0].values()) == bits(*found[1].values())
+
+
+def test_the_network_and_the_data_stay_as_they_are():
+    net, x, t = problem()
+    before = bits(*net.params.values(), x, t)
+    net.numerical_gradient(x, t)
+    assert bits(*net.params.values(), x, t) == before
+
+
+def test_not_a_number_comes_through():
+    net, x, t = problem()
+    net.params["W2"][0, 0] = np.nan
+    assert np.isnan(net.numerical_gradient(x, t)["W1"]).any()
+
+
+# ---- of a function
+
+
+def square(x):
+    return np.sum(x**2)
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (5,), (3, 4), (2, 0), (2, 3, 2)])
+@pytest.mark.parametrize("f", [square, numba.njit(square)])
+def test_gradients_of_a_function_have_the_shape_of_its_argument(f, shape):
+    if shape == () and f is not square:
+        f = numba.njit(lambda x: x[()] ** 2)
+    x = np.asarray(np.random.default_rng(0).normal(size=shape))
+    kept = x.copy()
+    found = fastnn.numerical_gradient(f, x)
+    assert found.shape == shape
+    assert_allclose(found, 2 * x, rtol=0, atol=1e-9)
+    assert (x == kept).all()
+
+
+@pytest.mark.parametrize("f", [square, numba.njit(square)])
+def test_rows_that_are_not_contiguous(f):
+    x = np.arange(12.0).reshape(4, 3)
+    for view in (x.T, x[::2], x[:, ::-1]):
+        assert_allclose(fastnn.numerical_gradient(f, view), 2 * view, rtol=0, atol=1e-6)
+
+
+def test_a_function_may_look_at_the_array_that_it_shares():
+    net = {"W": np.array([[1.0, 2.0], [3.0, 4.0]])}
+    found = fastnn.numerical_gradient(lambda _: square(net["W"]), net["W"])
+    assert_allclose(found, 2 * net["W"], rtol=0, atol=1e-7)
+
+
+def test_a_compiled_function_is_shared_between_threads(monkeypatch):
+    monkeypatch.setattr(runtime, "most_chunks", lambda work: 3)
+    x = np.random.default_rng(0).normal(size=1000)
+    f = numba.njit(square)
+    assert_allclose(fastnn.numerical_gradient(f, x), 2 * x, rtol=0, atol=1e-6)
+    assert threading.active_count() < 10
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_the_error_of_a_function_comes_through_and_its_argument_is_restored(compiled):
+    def f(x):
+        if x[2] > 3:
+            raise ArithmeticError("too large")
+        return x[0]
+
+    x = np.array([1.0, 2.0, 3.0])
+    with pytest.raises(ArithmeticError, match="too large"):
+        fastnn.numerical_gradient(numba.njit(f) if compiled else f, x)
+    assert (x == [1.0, 2.0, 3.0]).all()
+
+
+@pytest.mark.parametrize(
+    ("f", "x", "h", "error", "text"),
+    [
+        (3, np.ones(2), 1e-4, TypeError, "f must be callable"),
+        (square, [1.0, 2.0], 1e-4, TypeError, "x must be a NumPy array"),
+        (square, np.array([3, 4]), 1e-4, TypeError, "x must hold float64 or float32, got .*int"),
+        (square, np.ones(2), 0, ValueError, "h must be .* above 0"),
+        (square, np.broadcast_to(1.0, 3), 1e-4, ValueError, "x must be writable"),
+    ],
+)
+def test_bad_arguments_are_refused_by_name(f, x, h, error, text):
+    with pytest.raises(error, match=text):
+        fastnn.numerical_gradient(f, x, h)
