@@ -31,6 +31,7 @@ from numba.core import cgutils
 from numba.core.datamodel import models
 from numba.core.typing.templates import AbstractTemplate, infer_global, signature
 from numba.extending import intrinsic, lower_builtin, register_model
+from numba.np import arrayobj
 
 GROUP_BYTES = 64
 
@@ -171,6 +172,27 @@ def _grid(builder, tile, offset, stride, rows=None):
         row = _row(builder, offset, stride, r)
         for v in range(tile.vectors):
             yield builder.add(row, ir.Constant(row.type, v * tile.lanes))
+
+
+@intrinsic
+def flat(typingctx, array):
+    """The elements of a contiguous array as one dimension; nobody's, so never counted or freed."""
+    view_type = types.Array(array.dtype, 1, "C")
+
+    def emit(context, builder, sig, args):
+        source = context.make_array(sig.args[0])(context, builder, args[0])
+        view = context.make_array(view_type)(context, builder)
+        arrayobj.populate_array(
+            view,
+            data=source.data,
+            shape=cgutils.pack_array(builder, [source.nitems]),
+            strides=cgutils.pack_array(builder, [source.itemsize]),
+            itemsize=source.itemsize,
+            meminfo=cgutils.get_null_value(view.meminfo.type),
+        )
+        return view._getvalue()
+
+    return view_type(array), emit
 
 
 @intrinsic

@@ -13,7 +13,7 @@ from fastnn.kernels.activations import activate, activation_forward
 from fastnn.kernels.affine import ONE, ZERO, multiply
 from fastnn.kernels.losses import loss_forward
 from fastnn.kernels.sweeps import ACTIVATION, INPUTS, OUTPUTS, W_ROW, X_ROW, Y_ROW, B, W, X, Y
-from fastnn.lanes import VECTOR_BYTES, element, fma, like, load, store
+from fastnn.lanes import VECTOR_BYTES, element, flat, fma, like, load, store
 from fastnn.launch import Chunked, run_or_pack
 
 # Changes that go through the last layers together.
@@ -134,7 +134,7 @@ def differences_chunk(chunk, chunks, plan, block_plan, loss, params, h, x, label
     values, before, block = values[chunk], before[chunk], block[chunk]
     usual, label = usual[chunk], label[chunk]
     q, s = plan[plan.shape[0] - 1], block_plan[plan.shape[0] - 1]
-    O, T = q[OUTPUTS], targets.ravel()
+    O, T = q[OUTPUTS], flat(targets)
     _forward(plan, params, x, first, rows, values, before)
     for r in range(rows):
         label[r] = labels[first + r] if labels.size else 0

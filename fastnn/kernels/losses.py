@@ -60,7 +60,7 @@ def cross_entropy_backward(O, label, scale, Y, y, D, d):
     D[d + label] = (Y[y + label] - Y.dtype.type(1)) * scale
 
 
-@inner
+@inner(forceinline=True)
 def squared_error_forward(O, T, t, Y, y):
     """Half the sum of ``(y - t) ** 2`` over a row; y is z itself."""
     lanes = GROUP_BYTES // Y.itemsize
@@ -91,7 +91,7 @@ def binary_cross_entropy_forward(O, T, t, Y, y):
     return lane_sum(total)
 
 
-@inner
+@inner(forceinline=True)
 def error_backward(O, T, t, scale, Y, y, D, d):
     """``dz = (y - t) * scale``: squared error of z, or binary cross entropy of sigmoid(z)."""
     lanes = GROUP_BYTES // Y.itemsize
@@ -102,7 +102,7 @@ def error_backward(O, T, t, scale, Y, y, D, d):
         store(D, d + n, 0, keep_first(error, O - n, like(error, 0)))
 
 
-@inner
+@inner(forceinline=True)
 def loss_forward(loss, O, label, T, t, Y, y):
     """Replace a row of z by the outputs y and return the row's loss."""
     if loss == CROSS_ENTROPY:
@@ -116,7 +116,7 @@ def loss_forward(loss, O, label, T, t, Y, y):
     return half
 
 
-@inner
+@inner(forceinline=True)
 def loss_backward(loss, O, label, T, t, scale, Y, y, D, d):
     """Write ``dz`` of a row whose loss counts ``scale`` in the whole."""
     if loss == CROSS_ENTROPY:

@@ -13,6 +13,7 @@ from fastnn.lanes import (
     VECTOR_BYTES,
     broadcast_like,
     element,
+    flat,
     fma,
     lane_sum,
     like,
@@ -74,7 +75,7 @@ _backward_a, _backward_b, _backward_c, _backward_d = map(_make_backward, WIDTHS)
 
 
 @inner
-def panel_width(vectors):
+def _width(vectors):
     """The widest of WIDTHS that fits."""
     if vectors >= PANEL - 1:
         return min(vectors, PANEL)
@@ -108,7 +109,7 @@ def nonzeros_forward(batch, I, vectors, bounds, column, value, W, w, w_row, b, Y
     last = cursor[blocks, slot : slot + rows]
     v = 0
     while v < vectors:
-        width, at = panel_width(vectors - v), v * lanes
+        width, at = _width(vectors - v), v * lanes
         for n in range(at, at + width * lanes, lanes):
             bias = load(W, b + n, 0, 1, 1)
             for r in range(rows):
@@ -147,15 +148,15 @@ def nonzeros_backward(block, I, rows, vectors, column, value, D, d, d_row,
     height = min(COLUMN_BLOCK, I - low)
     v = 0
     while v < vectors:
-        width, at = panel_width(vectors - v), v * lanes
-        backward_block(width, rows, low, first, last, column, value, D, d + at, d_row, G, g)
+        width, at = _width(vectors - v), v * lanes
+        _backward_block(width, rows, low, first, last, column, value, D, d + at, d_row, G, g)
         update_block(rule, hyper, rate, decay, height, width * lanes, G, g, width * lanes,
                      params, memory, w + low * w_row + at, w_row)  # fmt: skip
         v += width
 
 
 @inner
-def backward_block(width, rows, low, first, last, column, value, D, d, d_row, G, g):
+def _backward_block(width, rows, low, first, last, column, value, D, d, d_row, G, g):
     if width == PANEL:
         _backward_a(rows, low, first, last, column, value, D, d, d_row, G, g)
     elif width == PANEL - 1:
@@ -198,7 +199,7 @@ def compress_chunk(chunk, chunks, x, bounds, column, value):
     ``bounds[r]`` become the first entry of row r and its end, which is -1 or -2
     for the reasons of `_compress_row`.
     """
-    (N, I), X = x.shape, x.ravel()
+    (N, I), X = x.shape, flat(x)
     e, most = value.size * chunk // chunks, value.size * (chunk + 1) // chunks
     for r in range(N * chunk // chunks, N * (chunk + 1) // chunks):
         end = _compress_row(X, r * I, I, e, most, column, value)

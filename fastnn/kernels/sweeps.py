@@ -18,7 +18,7 @@ from fastnn.kernels.affine import ONE, ZERO, column_sums, multiply, multiply_tra
 from fastnn.kernels.losses import loss_backward, loss_forward, outputs_forward
 from fastnn.kernels.nonzeros import column_blocks, nonzeros_backward, nonzeros_forward
 from fastnn.kernels.updates import WEIGHT_DECAY, update_block
-from fastnn.lanes import TILE_ROWS, VECTOR_BYTES
+from fastnn.lanes import TILE_ROWS, VECTOR_BYTES, flat
 from fastnn.launch import Chunked, run_or_pack
 from fastnn.team import assemble, barrier
 
@@ -76,7 +76,7 @@ def loss_rows(plan, loss, labels, targets, batch, slot, scale, values, deltas, r
               with_deltas):  # fmt: skip
     """Outputs, losses and, if asked for, deltas of rows that have come through."""
     p = plan[plan.shape[0] - 1]
-    O, T = p[OUTPUTS], targets.ravel()
+    O, T = p[OUTPUTS], flat(targets)
     for r in range(batch.size):
         label = labels[batch[r]] if labels.size else 0
         t, y = batch[r] * O, p[Y] + (slot + r) * p[Y_ROW]

@@ -20,7 +20,7 @@ EPSILON = 3
 HYPER_SIZE = 8
 
 
-@inner
+@inner(forceinline=True)
 def update(rule, hyper, rate, decay, g, params, memory, at):
     """Apply `rule` to ``params[at]`` and its memory, for a tile of one row of gradients.
 
