@@ -273,6 +273,17 @@ def test_the_best_weights_are_restored_at_the_end_of_a_fit_that_was_not_stopped(
     assert loss == history.test_loss.min() < history.test_loss[-1]
 
 
+def test_a_better_value_renews_the_patience():
+    stop, (net, *_), history = fastnn.EarlyStopping(patience=3), noise(), fastnn.History()
+    asked = []
+    for step, loss in enumerate([1.0, 0.9, 0.95, 0.97, 0.8, np.nan, 0.86, 0.81], start=1):
+        history.record_steps([loss])
+        history.record_evaluation(step, test_loss=loss)
+        asked.append(stop(net, history))
+    assert asked == [False] * 7 + [True]
+    assert (stop.best, stop.best_step) == (0.8, 5)
+
+
 def test_each_fit_starts_anew():
     stop, (net, x, t) = fastnn.EarlyStopping(patience=2), noise()
     for _ in range(2):
