@@ -1,4 +1,4 @@
-"""The command line: ``fastnn train mnist``, ``fastnn cache``.
+"""The command line: ``fastnn train mnist``, ``fastnn show step``, ``fastnn gradcheck``, ...
 
 A wrong value ends with one line on standard error and exit code 2, a run that
 fails with exit code 1, Ctrl-C with 130.
@@ -7,12 +7,47 @@ fails with exit code 1, Ctrl-C with 130.
 from __future__ import annotations
 
 import argparse
+import importlib
 import os
 import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from fastnn import __version__
+
+# Options that several commands share; a command gives the default. All go to its recipe as they
+# are, which checks them.
+OPTIONS: dict[str, dict[str, Any]] = {
+    "--hidden": {"type": int, "nargs": "+", "metavar": "N", "help": "hidden layers' widths"},
+    "--widths": {
+        "type": int,
+        "nargs": "+",
+        "metavar": "N",
+        "help": "widths of one hidden layer to compare",
+    },
+    "--activation": {"help": "of the hidden layers: relu, sigmoid, tanh, ..."},
+    "--optimizer": {
+        "help": "update rule: sgd, momentum, nesterov, adagrad, rmsprop, adam",
+    },
+    "--range": {
+        "type": float,
+        "nargs": 2,
+        "metavar": ("LOW", "HIGH"),
+        "help": "of the training inputs",
+    },
+    "--lr": {"type": float, "metavar": "X", "help": "learning rate; else the job's or the rule's"},
+    "--batch-size": {"type": int, "metavar": "N", "help": "rows per step"},
+    "--epochs": {"type": int, "metavar": "N", "help": "passes over the data"},
+    "--iterations": {"type": int, "metavar": "N", "help": "steps"},
+    "--every": {"type": int, "metavar": "N", "help": "epochs between two lines and two pictures"},
+    "--rows": {"type": int, "metavar": "N", "help": "images of the batch"},
+    "--h": {"type": float, "metavar": "X", "help": "half the distance of the two evaluations"},
+    "--dtype": {"metavar": "NAME", "help": "float32 or float64"},
+    "--seed": {"type": int, "metavar": "N", "help": "of the initial weights and the batches"},
+    "--threads": {"type": int, "metavar": "N", "help": "at most so many; all if not given"},
+    "--data": {"metavar": "PATH", "help": "folder with four MNIST files; else the package's data"},
+    "--out": {"metavar": "DIR", "help": "folder for pictures, history.csv and model.fastnn"},
+}
 
 
 class _Parser(argparse.ArgumentParser):
@@ -44,7 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     options = _parser().parse_args(arguments)
     try:
-        options.run(options)
+        return options.run(options) or 0
     except KeyboardInterrupt:
         print("fastnn: interrupted", file=sys.stderr)
         return 130
@@ -58,7 +93,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (FloatingPointError, MemoryError) as error:
         print(f"fastnn: {error}", file=sys.stderr)
         return 1
-    return 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -66,6 +100,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"fastnn {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     _add_train(commands)
+    _add_show(commands)
+    _add_gradcheck(commands)
     cache = commands.add_parser("cache", help="show or clear the compiled code kept on disk")
     cache.add_argument("action", choices=["info", "clear"])
     cache.set_defaults(run=_cache)
@@ -75,56 +111,127 @@ def _parser() -> argparse.ArgumentParser:
 def _add_train(commands: Any) -> None:
     train = commands.add_parser("train", help="run a training job of the source documents")
     jobs = train.add_subparsers(title="jobs", required=True, metavar="JOB")
-    mnist = jobs.add_parser(
-        "mnist",
-        help="784-50-10 on handwritten digits",
-        description="Train a network on MNIST, from data inside the package.",
-        formatter_class=_HelpFormatter,
+    _add_mnist(jobs)
+    quadratic = _recipe(
+        jobs, "quadratic", _train, "2-30-1 on 3 x0^2 + 2 x1, and beyond the training range"
     )
-    _add_training_options(mnist)
-    mnist.set_defaults(run=_train_mnist)
-
-
-def _add_training_options(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument
-    add("--hidden", type=int, nargs="+", default=[50], metavar="N", help="hidden layers' widths")
-    add("--activation", default="relu", help="of the hidden layers: relu, sigmoid, tanh, ...")
-    add("--optimizer", default="sgd", help="update rule: sgd")
-    add("--lr", type=float, default=0.1, help="learning rate")
-    add("--batch-size", type=int, default=100, metavar="N", help="rows per step")
-    length = parser.add_mutually_exclusive_group()
-    # No default here, so that --epochs alone is enough; the job's own is 10,000 steps.
-    length.add_argument("--epochs", type=int, metavar="N", help="passes over the data")
-    length.add_argument(
-        "--iterations", type=int, metavar="N", help="steps; 10000 if neither is given"
+    _add_options(
+        quadratic,
+        {
+            "--hidden": [30],
+            "--widths": [3, 10, 30, 100],
+            "--activation": "relu",
+            "--range": [0.0, 1.0],
+            "--lr": None,
+            "--iterations": 2000,
+            "--dtype": "float32",
+            "--seed": 0,
+            "--out": None,
+        },
     )
-    add("--dtype", default="float32", help="float32 or float64")
-    add("--seed", type=int, default=0, help="of the initial weights and the batches")
-    add("--threads", type=int, metavar="N", help="at most so many; all if not given")
-    add("--data", metavar="PATH", help="folder with four MNIST files; else the package's data")
-    add("--out", metavar="DIR", help="folder for curves.png, history.csv and model.fastnn")
-    add("--quiet", action="store_true", help="print nothing but errors")
-
-
-def _train_mnist(options: argparse.Namespace) -> None:
-    from fastnn.recipes import mnist
-
-    mnist.run(
-        hidden=options.hidden,
-        activation=options.activation,
-        optimizer=options.optimizer,
-        lr=options.lr,
-        batch_size=options.batch_size,
-        epochs=options.epochs,
-        iterations=options.iterations,
-        dtype=options.dtype,
-        seed=options.seed,
-        threads=options.threads,
-        data=options.data,
-        out=options.out,
-        progress=False if options.quiet else None,
-        report=(lambda line: None) if options.quiet else _report,
+    sine = _recipe(jobs, "sine", _train, "1-3-1 on one period of a sine, with pictures on the way")
+    _add_options(
+        sine,
+        {
+            "--hidden": [3],
+            "--activation": "sigmoid",
+            "--lr": 0.1,
+            "--epochs": 2001,
+            "--every": 200,
+            "--dtype": "float32",
+            "--seed": 0,
+            "--out": None,
+        },
     )
+
+
+def _add_mnist(jobs: Any) -> None:
+    mnist = _recipe(jobs, "mnist", _train, "784-50-10 on handwritten digits")
+    _add_options(
+        mnist,
+        {
+            "--hidden": [50],
+            "--activation": "relu",
+            "--optimizer": "sgd",
+            "--lr": None,
+            "--batch-size": 100,
+            "--dtype": "float32",
+            "--seed": 0,
+            "--threads": None,
+            "--data": None,
+            "--out": None,
+        },
+    )
+    # No defaults here: each rule has its own rate, and --epochs alone is enough.
+    length = mnist.add_mutually_exclusive_group()
+    length.add_argument("--epochs", **OPTIONS["--epochs"])
+    steps = {**OPTIONS["--iterations"], "help": "steps; 10000 if neither is given"}
+    length.add_argument("--iterations", **steps)
+
+
+def _add_show(commands: Any) -> None:
+    show = commands.add_parser("show", help="work out an example of the source documents")
+    examples = show.add_subparsers(title="examples", required=True, metavar="EXAMPLE")
+    step = _recipe(examples, "step", _show, "one step of backpropagation with its numbers")
+    _add_options(step, {"--lr": 0.01, "--dtype": "float64"})
+    chain = _recipe(examples, "chain", _show, "the factors of a gradient by the chain rule")
+    _add_options(chain, {"--dtype": "float64"})
+
+
+def _add_gradcheck(commands: Any) -> None:
+    gradcheck = _recipe(
+        commands, "gradcheck", _gradcheck, "compare backpropagation with numerical gradients"
+    )
+    _add_options(
+        gradcheck,
+        {
+            "--hidden": [50],
+            "--activation": "relu",
+            "--rows": 3,
+            "--h": 1e-4,
+            "--dtype": "float64",
+            "--seed": 0,
+            "--threads": None,
+            "--data": None,
+        },
+    )
+
+
+def _recipe(commands: Any, name: str, run: Any, text: str) -> argparse.ArgumentParser:
+    """A parser for the recipe of this name."""
+    parser = commands.add_parser(
+        name, help=text, description=f"{text[0].upper()}{text[1:]}.", formatter_class=_HelpFormatter
+    )
+    parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
+    parser.set_defaults(run=run, recipe=name)
+    return parser
+
+
+def _add_options(parser: argparse.ArgumentParser, defaults: dict[str, Any]) -> None:
+    for name, default in defaults.items():
+        parser.add_argument(name, default=default, **OPTIONS[name])
+
+
+def _train(options: argparse.Namespace) -> None:
+    _run_recipe(options, progress=False if options.quiet else None)
+
+
+def _show(options: argparse.Namespace) -> None:
+    _run_recipe(options)
+
+
+def _gradcheck(options: argparse.Namespace) -> int:
+    from fastnn.recipes import gradcheck
+
+    return 1 if gradcheck.too_large(_run_recipe(options), options.dtype) else 0
+
+
+def _run_recipe(options: argparse.Namespace, **more: Any) -> Any:
+    recipe = importlib.import_module(f"fastnn.recipes.{options.recipe}")
+    own = {"run", "recipe", "quiet"}
+    arguments = {name: value for name, value in vars(options).items() if name not in own}
+    report = (lambda line: None) if options.quiet else _report
+    return recipe.run(**arguments, **more, report=report)
 
 
 def _report(line: str) -> None:

@@ -148,7 +148,7 @@ def test_help_and_version(capsys):
     assert capsys.readouterr().out == f"fastnn {fastnn.__version__}\n"
     assert run(*TRAIN, "--help") == 0
     text = " ".join(capsys.readouterr().out.split())
-    assert "--lr LR learning rate (default: 0.1)" in text
+    assert "--batch-size N rows per step (default: 100)" in text
     assert "default: None" not in text
 
 
@@ -173,10 +173,11 @@ def test_files_of_a_run(capsys, digits, tmp_path):
     folder = tmp_path / "new" / "folder"
     assert run(*TRAIN, "--data", digits, "--epochs", "3", "--out", str(folder)) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert f"wrote curves.png, history.csv and model.fastnn in {folder}" in lines
-    assert sorted(os.listdir(folder)) == ["curves.png", "history.csv", "model.fastnn"]
-
-    assert (folder / "curves.png").read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
+    pictures = ["confusion.png", "misread.png", "weights.png", "curves.png"]
+    assert f"wrote {', '.join(pictures)}, history.csv and model.fastnn in {folder}" in lines
+    assert sorted(os.listdir(folder)) == sorted([*pictures, "history.csv", "model.fastnn"])
+    for picture in pictures:
+        assert (folder / picture).read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
 
     with (folder / "history.csv").open(newline="") as file:
         header, *rows = csv.reader(file)
@@ -191,6 +192,29 @@ def test_files_of_a_run(capsys, digits, tmp_path):
     (x, t), (x_test, t_test) = datasets.load_mnist(path=digits)
     assert f"{net.accuracy(x, t):.4f}" == reported[-1][3]
     assert f"{net.accuracy(x_test, t_test):.4f}" == reported[-1][4]
+
+
+def test_pictures_of_digits_show_the_test_images(monkeypatch, digits, tmp_path):
+    drawn = {}
+    for name in ("confusion", "misread", "hidden_weights"):
+        real = getattr(plots, name)
+        monkeypatch.setattr(
+            plots, name, lambda *given, real=real, name=name: real(*drawn.setdefault(name, given))
+        )
+    quietly = {"report": lambda line: None, "out": tmp_path}
+    net, _ = mnist.run(data=digits, iterations=2, **quietly)
+    x, t = datasets.load_mnist(path=digits)[1]
+    y = net.predict(x)
+    expected = {
+        "confusion": (t, y.argmax(axis=1)),
+        "misread": (x, t, y),
+        "hidden_weights": (net.params["W1"],),
+    }
+    for name, arrays in expected.items():
+        *given, ax = drawn[name]
+        for found, wanted in zip(given, arrays, strict=True):
+            np.testing.assert_array_equal(found, wanted)
+        assert ax.get_title()
 
 
 def test_files_are_written_over(digits, tmp_path):
@@ -219,7 +243,10 @@ WRONG = {
     "empty layer": (("--hidden", "20", "0"), "hidden must be a positive integer, got 0"),
     "no width": (("--hidden",), "--hidden: expected at least one argument"),
     "unknown dtype": (("--dtype", "int8"), "dtype must be one of 'float32', 'float64', got 'int8'"),
-    "unknown optimizer": (("--optimizer", "sdg"), "optimizer must be one of sgd, got 'sdg'"),
+    "unknown optimizer": (
+        ("--optimizer", "sdg"),
+        "optimizer must be one of sgd, momentum, nesterov, adagrad, rmsprop, adam, got 'sdg'",
+    ),
     "negative seed": (("--seed", "-1"), "seed must be a non-negative integer"),
     "no threads": (("--threads", "0"), "threads must be a positive integer, got 0"),
     "no data": (("--data", "nowhere"), "nowhere: does not exist; expected a folder with"),
@@ -243,7 +270,18 @@ def test_wrong_value_is_one_line_and_exit_code_2(capsys, digits, options, text):
 
 
 @pytest.mark.parametrize(
-    "arguments", [(), ("train",), ("train", "mnits"), ("test",), ("cache",), ("cache", "empty")]
+    "arguments",
+    [
+        (),
+        ("train",),
+        ("train", "mnits"),
+        ("show",),
+        ("show", "chains"),
+        ("gradcheck", "mnist"),
+        ("test",),
+        ("cache",),
+        ("cache", "empty"),
+    ],
 )
 def test_wrong_command_is_one_line_and_exit_code_2(capsys, arguments):
     assert run(*arguments) == 2
@@ -276,6 +314,117 @@ def test_divergence_is_one_line_and_exit_code_1(capsys, digits):
     printed = capsys.readouterr()
     assert re.fullmatch(r"fastnn: the loss became (nan|inf) at step \d+; .+\n", printed.err)
     assert "epoch" not in printed.out
+
+
+# The other recipes ---------------------------------------------------------------
+
+SHORT = {
+    "quadratic": ("train", "quadratic", "--iterations", "20", "--widths", "2", "3"),
+    "sine": ("train", "sine", "--epochs", "3", "--every", "2"),
+}
+EXAMPLES = {"step": ("show", "step"), "chain": ("show", "chain")}
+SMALL_CHECK = ("gradcheck", "--hidden", "2", "--rows", "1")
+every_job = pytest.mark.parametrize("job", SHORT)
+
+
+@every_job
+@pytest.mark.parametrize(
+    ("options", "shown"),
+    [
+        (("--hidden", "4", "2"), ", 4, 2, 1], activation="),
+        (("--activation", "tanh"), "activation='tanh'"),
+        (("--dtype", "float64"), "dtype='float64'"),
+        (("--lr", "0.0123"), "lr 0.0123"),
+    ],
+)
+def test_options_reach_the_networks_of_other_jobs(capsys, job, options, shown):
+    assert run(*SHORT[job], *options) == 0
+    assert shown in capsys.readouterr().out.splitlines()[0]
+
+
+@every_job
+def test_seed_changes_other_jobs(capsys, job):
+    def printed(*options):
+        assert run(*SHORT[job], *options) == 0
+        return without_times(capsys.readouterr().out)
+
+    usual = printed()
+    assert printed("--seed", "0") == usual
+    assert printed("--seed", "1") != usual
+
+
+@every_job
+def test_other_jobs_are_quiet_and_write_their_files(capfd, job, tmp_path):
+    plots.require_matplotlib()
+    assert run(*SHORT[job], "--quiet", "--out", str(tmp_path)) == 0
+    assert capfd.readouterr() == ("", "")
+    names = os.listdir(tmp_path)
+    assert {"curves.png", "history.csv", "model.fastnn"} < set(names)
+    assert len([name for name in names if name.endswith(".png")]) >= 3
+    assert fastnn.load(tmp_path / "model.fastnn").layer_sizes[-1] == 1
+
+
+@every_job
+def test_other_jobs_without_matplotlib(capsys, monkeypatch, job, tmp_path):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    assert run(*SHORT[job], "--out", str(tmp_path / "out")) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err == 'fastnn: plots need matplotlib: pip install "fastnn[plots]"\n'
+    assert run(*SHORT[job]) == 0
+
+
+@every_job
+def test_divergence_of_other_jobs(capsys, job):
+    assert run(*SHORT[job], "--lr", "1e30") == 1
+    assert re.fullmatch(r"fastnn: the .+ step \d+; .+\n", capsys.readouterr().err)
+
+
+WRONG_ELSEWHERE = {
+    "one bound": (("train", "quadratic", "--range", "1"), "--range: expected 2 arguments"),
+    "empty range": (("train", "quadratic", "--range", "1", "1"), "range must be two numbers from"),
+    "no width": (("train", "quadratic", "--widths", "0"), "widths must be a positive integer"),
+    "quadratic has no epochs": (("train", "quadratic", "--epochs", "3"), "unrecognized arguments"),
+    "no epochs": (("train", "sine", "--epochs", "0"), "epochs must be a positive integer, got 0"),
+    "never": (("train", "sine", "--every", "0"), "every must be a positive integer, got 0"),
+    "no rate": (("train", "sine", "--lr", "0"), "lr must be a finite number above 0, got 0.0"),
+    "no layer": (("train", "sine", "--hidden", "0"), "hidden must be a positive integer, got 0"),
+    "not a type": (("train", "sine", "--dtype", "int8"), "dtype must be one of"),
+    "not a seed": (("train", "sine", "--seed", "-1"), "seed must be a non-negative integer"),
+    "a file": (("train", "sine", "--out", __file__), "out must be a folder, but"),
+    "step, no rate": (("show", "step", "--lr", "-1"), "lr must be a finite number above 0"),
+    "step, not a type": (("show", "step", "--dtype", "half"), "dtype must be one of"),
+    "chain, not a type": (("show", "chain", "--dtype", "half"), "dtype must be one of"),
+}
+
+
+@pytest.mark.parametrize(("arguments", "text"), WRONG_ELSEWHERE.values(), ids=WRONG_ELSEWHERE)
+def test_wrong_value_elsewhere_is_one_line_and_exit_code_2(capsys, arguments, text):
+    assert run(*arguments) == 2
+    printed = capsys.readouterr()
+    assert text in printed.err
+    assert printed.err.startswith("fastnn")
+    assert printed.err.count("\n") == 1
+    assert printed.out == ""
+
+
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_examples(capsys, example):
+    assert run(*EXAMPLES[example]) == 0
+    usual = capsys.readouterr()
+    assert len(usual.out.splitlines()) > 8
+    assert usual.err == ""
+    assert run(*EXAMPLES[example], "--quiet") == 0
+    assert capsys.readouterr() == ("", "")
+    assert run(*EXAMPLES[example], "--dtype", "float32") == 0
+
+
+def test_gradient_check(capsys):
+    assert run(*SMALL_CHECK, "--threads", "1", "--activation", "sigmoid", "--seed", "3") == 0
+    printed = capsys.readouterr()
+    assert printed.err == ""
+    assert "MLP([784, 2, 10], activation='sigmoid'" in printed.out
+    assert fastnn.threading_info()["limits"]["user"] == 1
 
 
 # In a process of its own ---------------------------------------------------------

@@ -23,6 +23,7 @@ import fastnn
 from fastnn import history as history_module
 from fastnn import plots
 from fastnn.history import History
+from fastnn.plots import curves
 
 mpl.use("agg")
 
@@ -382,12 +383,12 @@ def drawn(ax):
 
 
 def test_the_averages_are_those_of_equal_parts():
-    middles, averages = plots._averaged(np.arange(1000.0))
+    middles, averages = curves._averaged(np.arange(1000.0))
     np.testing.assert_allclose(middles, np.arange(5.5, 1000, 10))
     np.testing.assert_allclose(averages, np.arange(4.5, 1000, 10))
     loss = np.full(1000, np.nan)
     loss[995] = 7.0
-    averages = plots._averaged(loss)[1]
+    averages = curves._averaged(loss)[1]
     assert averages[-1] == 7.0
     assert np.isnan(averages[:-1]).all()
 
@@ -397,7 +398,7 @@ def test_many_steps_are_thinned_to_their_extremes(steps):
     loss = np.random.default_rng(0).normal(size=steps)
     loss[steps // 2] = np.nan
     loss[7], loss[-3] = 50.0, -50.0
-    iterations, values = plots._thinned(loss)
+    iterations, values = curves._thinned(loss)
     assert iterations.size == values.size <= 4000
     assert (np.diff(iterations) >= 0).all()
     assert iterations[0] == 1
@@ -524,7 +525,7 @@ def test_matplotlib_is_imported_only_for_a_picture():
     assert done.returncode == 0
 
 
-@pytest.mark.parametrize("module", [history_module, plots])
+@pytest.mark.parametrize("module", [history_module, curves])
 def test_the_examples_in_the_docstrings_are_right(module):
     with warnings.catch_warnings():
         warnings.simplefilter("error")

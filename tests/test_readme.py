@@ -94,10 +94,23 @@ def test_ci_runs_the_second_line():
 # What it says of the package -----------------------------------------------------
 
 
-def options_of_train_mnist():
+# The part of the README with the options of each command.
+RECIPES = {
+    re.search(r"^fastnn (.*?)(?: --.*)?$", part, re.M)[1]: part
+    for part in re.split(r"^### ", SECTIONS["Recipes"], flags=re.M)[1:]
+}
+OPTIONS_OF = {"train mnist": SECTIONS["Command line"], **RECIPES}
+
+
+def commands_of(parser):
+    """Names and parsers of the commands below a parser."""
+    return parser._subparsers._group_actions[0].choices if parser._subparsers else {}
+
+
+def options_of(command):
     parser = cli._parser()
-    for name in ("train", "mnist"):
-        parser = parser._subparsers._group_actions[0].choices[name]
+    for name in command.split():
+        parser = commands_of(parser)[name]
     return {
         action.option_strings[-1]: action.default
         for action in parser._actions
@@ -105,23 +118,44 @@ def options_of_train_mnist():
     }
 
 
-def test_options_and_defaults_are_those_of_the_parser():
-    table = re.findall(r"^\| `(--[\w-]+).*\|(.*)\|$", SECTIONS["Command line"], re.M)
+@pytest.mark.parametrize("command", OPTIONS_OF)
+def test_options_and_defaults_are_those_of_the_parser(command):
+    table = re.findall(r"^\| `(--[\w-]+).*\|(.*)\|$", OPTIONS_OF[command], re.M)
     shown = {name: default.strip() for name, default in table}
     assert len(table) == len(shown)
     expected = {
         name: " ".join(map(str, default)) if isinstance(default, list) else str(default)
-        for name, default in options_of_train_mnist().items()
+        for name, default in options_of(command).items()
     }
     assert shown == {n: "" if d in ("None", "False") else d for n, d in expected.items()}
 
 
 def test_commands_are_those_of_the_parser():
+    commands = commands_of(cli._parser())
     text = SECTIONS["Command line"]
-    commands = cli._parser()._subparsers._group_actions[0].choices
     assert set(re.findall(r"`fastnn (\w+)", text)) == set(commands)
-    jobs = commands["train"]._subparsers._group_actions[0].choices
-    assert set(re.findall(r"`fastnn train (\w+)", README)) == set(jobs)
+    for name in ("train", "show"):
+        assert set(re.findall(rf"`fastnn {name} (\w+)", README)) == set(commands_of(commands[name]))
+    every = {
+        f"{name} {below}" for name in ("train", "show") for below in commands_of(commands[name])
+    }
+    assert set(OPTIONS_OF) == every | {"gradcheck"}
+
+
+@pytest.mark.usefixtures("empty_folder")
+@pytest.mark.parametrize("command", RECIPES)
+def test_each_recipe_prints_what_it_shows(command, capsys):
+    [(code, shown)] = blocks_of(RECIPES[command], "console")
+    [line] = code.splitlines()
+    program, *arguments = line.split()
+    assert program == "fastnn"
+    assert cli.main(arguments) == 0
+    assert without_noise(capsys.readouterr().out) == without_noise(shown)
+
+
+def without_noise(text):
+    """Without times, and without differences that are only rounding."""
+    return re.sub(r" *\d\.\de-1\d", " ~0", re.sub(r"\d+\.\d+ s\b", "- s", text))
 
 
 def test_work_that_is_done_serially():

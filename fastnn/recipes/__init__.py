@@ -1,1 +1,1 @@
-"""The training jobs of the source documents, one a module; importable, and run by `fastnn.cli`."""
+"""Jobs and examples of the source documents, one a module: to import, and run by `fastnn.cli`."""

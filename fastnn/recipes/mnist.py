@@ -8,12 +8,16 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from fastnn import datasets, gate, plots, runtime
 from fastnn.history import History
 from fastnn.network import MLP
-from fastnn.optimizers import SGD
+from fastnn.optimizers import OPTIMIZERS
+from fastnn.recipes import folder as folders
 
-OPTIMIZERS = {"sgd": SGD}
+# Width and height of each picture in inches.
+SIZES = {"confusion.png": (5.6, 5.6), "misread.png": (8.4, 7.0), "weights.png": (9.6, 6.4)}
 
 
 def run(
@@ -21,7 +25,7 @@ def run(
     hidden: Sequence[int] = (50,),
     activation: str = "relu",
     optimizer: str = "sgd",
-    lr: float = 0.1,
+    lr: float | None = None,
     batch_size: int = 100,
     epochs: int | None = None,
     iterations: int | None = None,
@@ -39,10 +43,12 @@ def run(
     ----------
     hidden : sequence of int, default (50,)
         Widths of the hidden layers.
-    activation, lr, batch_size, epochs, dtype, seed, progress
+    activation, batch_size, epochs, dtype, seed, progress
         As in `fastnn.MLP` and its `fit`.
-    optimizer : {"sgd"}, default "sgd"
-        Update rule.
+    optimizer : str, default "sgd"
+        Update rule: a name in `fastnn.optimizers.OPTIMIZERS`.
+    lr : float, optional
+        Learning rate; default that of the rule: 0.1, as in the book, for SGD.
     iterations : int, optional
         Steps; 10,000 if `epochs` is not given either.
     threads : int, optional
@@ -50,7 +56,8 @@ def run(
     data : path, optional
         Folder with the four MNIST files; default the data inside the package.
     out : path, optional
-        Folder for ``curves.png``, ``history.csv`` and ``model.fastnn``.
+        Folder for ``confusion.png``, ``misread.png`` and ``weights.png`` (of the test
+        images and the first layer), ``curves.png``, ``history.csv`` and ``model.fastnn``.
     report : callable, default print
         Takes one line of text at a time.
 
@@ -84,12 +91,12 @@ def run(
         iterations = 10_000
     if optimizer not in OPTIMIZERS:
         raise ValueError(f"optimizer must be one of {', '.join(OPTIMIZERS)}, got {optimizer!r}")
-    rule = OPTIMIZERS[optimizer](lr=lr)
+    rule = OPTIMIZERS[optimizer]() if lr is None else OPTIMIZERS[optimizer](lr=lr)
     widths = [gate.positive_integer(width, "hidden") for width in hidden]
     net = MLP([784, *widths, 10], activation, dtype=dtype, seed=seed)
     if threads is not None:
         runtime.set_num_threads(gate.positive_integer(threads, "threads"))
-    folder = None if out is None else _prepared(out)
+    folder = folders.prepared(out)
     (x, t), (x_test, t_test) = datasets.load_mnist(path=data)
     report(f"{net}: {len(x)} images to train on, {len(x_test)} to test")
 
@@ -114,8 +121,9 @@ def run(
         callbacks=[report_epoch],
     )
     if folder is not None:
-        _write(folder, net, history)
-        report(f"wrote curves.png, history.csv and model.fastnn in {folder}")
+        pictures = _draw_digits(folder, net, x_test, t_test)
+        folders.write(folder, net, history)
+        report(folders.written(folder, pictures))
     report(
         f"{history.steps} steps in {history.seconds:.2f} s, evaluations included; "
         f"{time.perf_counter() - began:.2f} s in all"
@@ -123,22 +131,14 @@ def run(
     return net, history
 
 
-def _prepared(out: str | os.PathLike[str]) -> Path:
-    """The output folder; what would fail after training fails before."""
-    plots.require_matplotlib()
-    folder = Path(out)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError):
-        raise NotADirectoryError(
-            f"out must be a folder, but {folder} is or lies in a file"
-        ) from None
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise PermissionError(f"out must be a folder that can be written, not {folder}")
-    return folder
-
-
-def _write(folder: Path, net: MLP, history: History) -> None:
-    plots.save_history(history, folder / "curves.png")
-    history.to_csv(folder / "history.csv")
-    net.save(folder / "model.fastnn")
+def _draw_digits(folder: Path, net: MLP, x: np.ndarray, t: np.ndarray) -> list[str]:
+    """Pictures of what the network confuses, misreads and looks for; their names."""
+    y, W = net.predict(x), net.params["W1"]
+    pictures: dict[str, Callable[[Any], Any]] = {
+        "confusion.png": lambda ax: plots.confusion(t, y.argmax(axis=1), ax),
+        "misread.png": lambda ax: plots.misread(x, t, y, ax),
+        "weights.png": lambda ax: plots.hidden_weights(W, ax),
+    }
+    for name, draw in pictures.items():
+        plots.save(folder / name, [draw], size=SIZES[name], cut=True)
+    return list(pictures)

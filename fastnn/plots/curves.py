@@ -1,14 +1,11 @@
-"""Pictures of training, drawn with matplotlib, which is imported only when one is asked for.
-
-Every function that is given axes draws on them and nowhere else: pyplot's current figure and
-axes stay as they are, and nothing is shown. Without axes a figure is made with pyplot, because
-that is what a notebook shows at the end of a cell and what ``plt.show()`` shows in a script.
-"""
+"""The curves of training: the loss of each step, and the accuracies."""
 
 import os
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from fastnn.plots import figures
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -73,7 +70,7 @@ def history(history: "History", ax: "Axes | None" = None) -> "Axes":
     'loss'
     """
     if ax is None:
-        ax = _new_axes()
+        ax = figures.new_axes()
     if _has_accuracy(history):
         lines = _draw_loss(ax, history, with_evaluations=False)
         lines += _draw_accuracy(ax.twinx(), history)
@@ -120,13 +117,8 @@ def save_history(
     ...     path.read_bytes()[1:4]
     b'PNG'
     """
-    require_matplotlib()
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     panels = 2 if _has_accuracy(history) else 1
-    figure = Figure(figsize=(1.0 + 4.5 * panels, 4.2), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = figures.new_figure(1.0 + 4.5 * panels, 4.2)
     axes = figure.subplots(1, panels, squeeze=False)[0]
     _put_legend_above(axes[0], _draw_loss(axes[0], history, with_evaluations=True))
     if panels == 2:
@@ -134,21 +126,7 @@ def save_history(
         _put_legend_above(axes[1], _draw_accuracy(axes[1], history))
     if title is not None:
         figure.suptitle(title)
-    figure.savefig(os.fsdecode(path), format="png", dpi=120)
-
-
-def require_matplotlib() -> None:
-    try:
-        import matplotlib  # noqa: F401
-    except ImportError as error:
-        raise ImportError('plots need matplotlib: pip install "fastnn[plots]"') from error
-
-
-def _new_axes() -> "Axes":
-    require_matplotlib()
-    from matplotlib import pyplot
-
-    return pyplot.subplots()[1]
+    figures.write(figure, path)
 
 
 def _has_accuracy(history: "History") -> bool:

@@ -1,0 +1,296 @@
+"""Calls of the kernels for whoever has arrays that they take; None or False where they do not.
+
+They take contiguous float64 arrays that are large enough to be worth a call, about 4 us.  An
+affine layer is for them if its x, float64 or float32, is mostly zeros, as images of digits are; on
+other x OpenBLAS is as fast.  Everything else is left to NumPy, too: other dtypes, strides and
+subclasses, and read-only arrays.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from fastnn import runtime
+from fastnn.kernels import layers
+from fastnn.lanes import GROUP_BYTES, TILE_VECTORS, VECTOR_BYTES
+from fastnn.parameters import aligned_zeros
+
+DOUBLE, SINGLE = np.dtype(np.float64), np.dtype(np.float32)
+LANES = VECTOR_BYTES // DOUBLE.itemsize
+GROUP = GROUP_BYTES // DOUBLE.itemsize
+
+# Where a call begins to pay: multiply-adds of a product, elements of other arrays.
+PRODUCT_FROM, ELEMENTS_FROM = 8_000, 256
+# Where scratch costs more than the kernel gains.
+WEIGHTS_UP_TO, INPUTS_UP_TO, GRADIENT_ROWS_UP_TO = 1 << 18, 4096, 4096
+# Below this share of nonzeros in a few rows the kernels win; narrow x does not pay for looking.
+SPARSE_BELOW, SPARSE_WIDTH, SAMPLED_ROWS = 0.35, 32, 4
+# What an element costs beside a multiply-add; runtime compares with multiply-adds.
+COSTS = {"map": 2, "softmax": 20, "sgd": 2, "momentum": 3, "nesterov": 3, "adagrad": 12,
+         "rmsprop": 12, "adam": 16}  # fmt: skip
+RULES = {"sgd": layers.SGD, "momentum": layers.MOMENTUM, "nesterov": layers.NESTEROV,
+         "adagrad": layers.ADAGRAD, "rmsprop": layers.RMSPROP, "adam": layers.ADAM}  # fmt: skip
+
+NO_VECTOR, NO_MATRIX = np.empty(0), np.empty((0, 1))
+NO_LABELS, NO_MASK = np.empty(0, np.int64), np.empty(0, np.bool_)
+
+
+class _Job:
+    """Calls of one kernel on one shape: in parallel, or serial while others need the cores."""
+
+    WINDOW = 0.05  # seconds of calls that `runtime.Pace` judges together
+
+    def __init__(self) -> None:
+        self._pace = runtime.Pace()
+        self._work = self._seconds = 0.0
+
+    def run(self, kernel: Any, work: float, *args: Any) -> None:
+        """`runtime.run`, but with no work to share while serial calls are faster."""
+        if work < runtime.PARALLEL_WORK:
+            runtime.run(kernel, work, *args)
+            return
+        began = time.perf_counter()
+        runtime.run(kernel, work if self._pace.parallel else 0, *args)
+        self._seconds += time.perf_counter() - began
+        self._work += work
+        if self._seconds > self.WINDOW:
+            self._pace.record(self._work / self._seconds)
+            self._work = self._seconds = 0.0
+
+
+class _Scratch(threading.local):
+    """Scratch arrays of a thread, by what they are for; what is in them means nothing.
+
+    With them goes the job that they are used in.
+    """
+
+    MOST = 32
+
+    def __init__(self) -> None:
+        self._kept: dict[Any, tuple[_Job, tuple[Any, ...]]] = {}
+
+    def get(self, make: Callable[..., tuple[Any, ...]], *sizes: int) -> Any:
+        """The job, and what ``make(*sizes)`` returned once."""
+        found = self._kept.get((make, sizes))
+        if found is None:
+            if len(self._kept) >= self.MOST:
+                self._kept.clear()
+            found = self._kept[make, sizes] = _Job(), make(*sizes)
+        return found
+
+
+_scratch = _Scratch()
+
+
+def _takes(array: Any, ndim: int) -> bool:
+    """Whether it is a float64 array as the kernels know them (``carray``: C, aligned, writable)."""
+    return (
+        type(array) is np.ndarray
+        and array.ndim == ndim
+        and array.dtype == DOUBLE
+        and array.flags.carray
+    )
+
+
+def _takes_inputs(x: Any, W: Any) -> bool:
+    """Whether ``x @ W`` is for the kernels."""
+    if not (type(x) is np.ndarray and x.ndim == 2 and _takes(W, 2) and x.flags.carray):
+        return False
+    (N, I), size = x.shape, W.size
+    return (
+        (x.dtype == DOUBLE or x.dtype == SINGLE)
+        and len(W) == I
+        and SPARSE_WIDTH <= I <= INPUTS_UP_TO
+        and N * size >= PRODUCT_FROM
+        and 0 < size <= WEIGHTS_UP_TO
+        and _mostly_zeros(x)
+    )
+
+
+def _mostly_zeros(x: np.ndarray) -> bool:
+    some = x[:: max(1, len(x) // SAMPLED_ROWS)]
+    return np.count_nonzero(some) < SPARSE_BELOW * some.size
+
+
+def _row(O: int) -> tuple[int, int]:
+    """Elements of a padded row of O outputs, and its vectors in a pass."""
+    vectors = -(-O // LANES)
+    passes = -(-vectors // max(layers.WIDTHS))
+    width = min(width for width in layers.WIDTHS if width * passes >= vectors)
+    return passes * width * LANES, width
+
+
+def _no_scratch(*sizes: int) -> tuple[Any, ...]:
+    return ()
+
+
+def _matrices(chunks: int, columns: int) -> np.ndarray:
+    return aligned_zeros(chunks * _up(columns, GROUP), DOUBLE).reshape(chunks, -1)
+
+
+def _up(count: int, unit: int) -> int:
+    return -(-count // unit) * unit
+
+
+def _affine_scratch(chunks: int, I: int, O: int) -> tuple[Any, ...]:
+    (row, width), rows = _row(O), layers.ROW_BLOCK
+    return (
+        row,
+        width,
+        _matrices(chunks, rows * row),
+        _matrices(chunks, rows * I),
+        _matrices(chunks, int(layers.BLOCK) * row),
+        np.zeros((chunks, rows * I), np.int32),
+        np.zeros((chunks, 4, rows), np.int64),
+    )
+
+
+def affine(x: Any, W: Any, b: Any) -> np.ndarray | None:
+    """``x @ W + b``."""
+    if not (_takes_inputs(x, W) and _takes(b, 1)):
+        return None
+    (N, I), O = x.shape, W.shape[1]
+    if b.size != O:
+        return None
+    work = N * I * O
+    out = np.empty((N, O))
+    job, scratch = _scratch.get(_affine_scratch, runtime.most_chunks(work), I, O)
+    job.run(layers.affine, work, x, W, b, out, *scratch)
+    return out
+
+
+def _gradients_scratch(chunks: int, N: int, I: int, O: int) -> tuple[Any, ...]:
+    (row, width), block, panel = _row(O), int(layers.BLOCK), TILE_VECTORS * LANES
+    return (
+        row,
+        width,
+        _matrices(chunks, N * row),
+        _matrices(chunks, N * block),
+        _matrices(chunks, block * row),
+        _matrices(chunks, panel * (1 + O) + layers.ROW_BLOCK * _up(I, LANES)),
+        np.zeros((chunks, N * block), np.int32),
+        np.zeros((chunks, 2, N), np.int64),
+    )
+
+
+def affine_gradients(
+    x: Any, W: Any, dout: Any, with_inputs: bool = True
+) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+    """``dx, dW, db`` of ``x @ W + b``; dx is empty if it is not asked for."""
+    if not (_takes_inputs(x, W) and _takes(dout, 2)):
+        return None
+    (N, I), O = x.shape, W.shape[1]
+    if dout.shape != (N, O) or N > GRADIENT_ROWS_UP_TO:
+        return None
+    work = N * I * O * (2 if with_inputs else 1)
+    dx = np.empty((N, I)) if with_inputs else NO_MATRIX
+    dW, db = np.empty((I, O)), np.empty(O)
+    job, scratch = _scratch.get(_gradients_scratch, runtime.most_chunks(work), N, I, O)
+    job.run(layers.affine_gradients, work, x, W, dout, dW, db, dx, *scratch)
+    return dx, dW, db
+
+
+def sigmoid(x: Any) -> np.ndarray | None:
+    """``1 / (1 + exp(-x))``."""
+    if not (type(x) is np.ndarray and x.size >= ELEMENTS_FROM and _takes(x, x.ndim)):
+        return None
+    out = np.empty(x.shape)
+    work = x.size * COSTS["softmax"]
+    runtime.run(layers.map_elements, work, layers.SIGMOID, x.reshape(-1), out.reshape(-1), NO_MASK)
+    return out
+
+
+def relu(x: Any) -> tuple[np.ndarray, np.ndarray] | None:
+    """The larger of 0 and x, and where x is 0 or less."""
+    if not (type(x) is np.ndarray and x.size >= ELEMENTS_FROM and _takes(x, x.ndim)):
+        return None
+    out, mask = np.empty(x.shape), np.empty(x.shape, np.bool_)
+    flat = x.reshape(-1), out.reshape(-1), mask.reshape(-1)
+    runtime.run(layers.map_elements, x.size * COSTS["map"], layers.RELU, *flat)
+    return out, mask
+
+
+def clear(dout: Any, mask: Any) -> bool:
+    """Set `dout` to 0 where the mask is; False if that is left to NumPy."""
+    if not (
+        type(dout) is np.ndarray
+        and dout.size >= ELEMENTS_FROM
+        and _takes(dout, dout.ndim)
+        and type(mask) is np.ndarray
+        and mask.dtype == np.bool_
+        and mask.shape == dout.shape
+        and mask.flags.carray
+    ):
+        return False
+    flat = dout.reshape(-1)
+    work = dout.size * COSTS["map"]
+    runtime.run(layers.map_elements, work, layers.CLEAR, flat, flat, mask.reshape(-1))
+    return True
+
+
+def _softmax_scratch(chunks: int, O: int) -> tuple[Any, ...]:
+    return (_matrices(chunks, O),)
+
+
+def _softmax(x: Any, labels: np.ndarray, hot: np.ndarray, losses: np.ndarray) -> np.ndarray:
+    work = x.size * COSTS["softmax"]
+    y = np.empty(x.shape)
+    job, scratch = _scratch.get(_softmax_scratch, runtime.most_chunks(work), x.shape[1])
+    job.run(layers.softmax, work, x, labels, hot, y, losses, *scratch)
+    return y
+
+
+def softmax(x: Any) -> np.ndarray | None:
+    """Softmax of the rows of a matrix."""
+    if not (_takes(x, 2) and x.size >= ELEMENTS_FROM):
+        return None
+    return _softmax(x, NO_LABELS, NO_MATRIX, NO_VECTOR)
+
+
+def softmax_with_loss(x: Any, t: Any) -> tuple[np.ndarray, Any] | None:
+    """Softmax of the rows of a matrix, and the mean cross entropy of its outputs."""
+    if not (_takes(x, 2) and x.size >= ELEMENTS_FROM and type(t) is np.ndarray):
+        return None
+    rows = len(x)
+    labels, hot = NO_LABELS, NO_MATRIX
+    if t.shape == x.shape and t.size != rows and _takes(t, 2):
+        hot = t
+    elif t.shape == (rows,) and t.size != x.size and t.dtype.kind in "iu":
+        labels = t.astype(np.int64)
+    else:
+        return None
+    losses = np.empty(rows)
+    y = _softmax(x, labels, hot, losses)
+    total = losses.sum()
+    if total == layers.NO_LOSS:  # NumPy knows what a label such as -1 means, or refuses it
+        return None
+    return y, total / rows
+
+
+def update(
+    rule: str, params: Any, grads: Any, memory: tuple[Any, ...], rates: tuple[Any, ...]
+) -> bool:
+    """One step of an optimiser on an array; False if that is left to NumPy.
+
+    ``memory`` is what the rule remembers of the array; ``rates`` are the learning rate and the
+    shares of the memory that a step keeps.
+    """
+    if not (type(params) is np.ndarray and params.size >= ELEMENTS_FROM):
+        return False
+    for array in (params, grads, *memory):
+        if not (_takes(array, params.ndim) and array.shape == params.shape):
+            return False
+    for rate in rates:
+        if not isinstance(rate, float):  # np.float64 is one
+            return False
+    flat = [array.reshape(-1) for array in (params, grads, *memory)]
+    flat += [NO_VECTOR] * (4 - len(flat))
+    numbers = [float(rate) for rate in rates] + [0.0] * (3 - len(rates))
+    job, _ = _scratch.get(_no_scratch, RULES[rule], params.size)
+    job.run(layers.update, params.size * COSTS[rule], RULES[rule], *flat, *numbers)
+    return True

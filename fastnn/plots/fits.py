@@ -1,0 +1,88 @@
+"""What a network of one input and one output has learned, against the truth."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from fastnn.plots import figures
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+# Colours that differ for colour-blind readers and in grey print.
+TRUTH: dict[str, Any] = {"color": "#202020", "linestyle": "--", "linewidth": 1.4, "zorder": 3}
+NETWORK: dict[str, Any] = {"color": "#d55e00"}
+TRAINED: dict[str, Any] = {"color": "#e3ecf3", "zorder": 0}
+
+# More outputs than this are drawn as a line.
+MOST_POINTS = 100
+
+
+def fit(
+    x: ArrayLike,
+    t: ArrayLike,
+    y: ArrayLike,
+    ax: Axes | None = None,
+    *,
+    trained: tuple[float, float] | None = None,
+    legend: bool = True,
+) -> Axes:
+    """Draw the outputs of a network over the truth.
+
+    Up to 100 outputs are drawn as points, more as a line. The legend is above the axes, where
+    it covers no curve.
+
+    Parameters
+    ----------
+    x : array_like, shape (N,)
+        Inputs, in any order.
+    t : array_like, shape (N,)
+        The truth.
+    y : array_like, shape (N,)
+        The outputs of the network.
+    ax : matplotlib.axes.Axes, optional
+        Where to draw. Without it a new figure is made with pyplot.
+    trained : tuple of float, optional
+        Least and greatest input of the training data; the range is shaded.
+    legend : bool, default True
+        Say which curve is which.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        The axes.
+
+    Raises
+    ------
+    ImportError
+        If matplotlib is not installed.
+
+    Examples
+    --------
+    >>> from matplotlib.figure import Figure
+    >>> from fastnn import plots
+    >>> ax = plots.fit([0, 1, 2], [0, 1, 4], [0.1, 1.0, 3.0], Figure().add_subplot())
+    >>> ax.get_legend_handles_labels()[1]
+    ['truth', 'network']
+    """
+    if ax is None:
+        ax = figures.new_axes()
+    order = np.argsort(np.asarray(x), kind="stable")
+    x, t, y = (np.asarray(values)[order] for values in (x, t, y))
+    if trained is not None:
+        ax.axvspan(*trained, label="training range", **TRAINED)
+    ax.plot(x, t, label="truth", **TRUTH)
+    if len(x) > MOST_POINTS:
+        ax.plot(x, y, label="network", linewidth=2.4, **NETWORK)
+    else:
+        ax.plot(x, y, "o", label="network", markersize=4, **NETWORK)
+    ax.set_xlabel("x")
+    ax.set_ylabel("y")
+    if legend:
+        ax.legend(
+            loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, frameon=False, fontsize="small"
+        )
+    return ax
