@@ -77,8 +77,9 @@ def fit(
     )
     every, validation = _evaluation(net, evaluate_every, validation_data, schedule)
     state = continued(net.optimizer_state, optimizer, net.params.block)
-    rates = optimizer.rates(state.steps, schedule.iterations, net.dtype)
-    run = _Run(net, examples, validation, state, rates, schedule, callbacks)
+    # What a schedule gives is seen before anything changes, but for very long fits.
+    optimizer.rates(state.steps, min(schedule.iterations, INDEX_BLOCK), net.dtype)
+    run = _Run(net, examples, validation, state, schedule, callbacks)
     with _bar(progress, schedule.iterations) as bar:
         return run.train(every, bar)
 
@@ -104,10 +105,9 @@ def continued(
 class _Run:
     """One fit under way."""
 
-    def __init__(self, net, examples, validation, state, rates, schedule, callbacks):
+    def __init__(self, net, examples, validation, state, schedule, callbacks):
         self.net, self.examples, self.validation = net, examples, validation
-        self.state, self.rates = state, rates
-        self.schedule, self.callbacks = schedule, callbacks
+        self.state, self.schedule, self.callbacks = state, schedule, callbacks
         self.history = History(steps_per_epoch=schedule.per_epoch)
         self.steps = passes.Steps(
             net.params, net._loss, examples, schedule.batch_size, state.optimizer.rule(net.dtype),
@@ -157,14 +157,14 @@ class _Run:
                 s = end
 
     def _run_piece(self, index: np.ndarray, begin: np.ndarray) -> None:
-        first = self.history.steps
-        rates = self.rates[first : first + begin.size - 1]
-        piece = _Piece(self.net.params.block.copy(), self.state.memory.copy(), index, begin, rates)
+        state = self.state
+        rates = state.optimizer.rates(state.steps, begin.size - 1, self.net.dtype)
+        piece = _Piece(self.net.params.block.copy(), state.memory.copy(), index, begin, rates)
         started = time.perf_counter()
         done, loss = self.steps.run(index, begin, rates)
         elapsed = time.perf_counter() - started
         self.history.record_steps(loss)
-        self.state.steps += done
+        state.steps += done
         if done < piece.steps:
             self._diverged(piece, done)
         # At most twice the steps of the piece before: the first call may have compiled.
