@@ -38,7 +38,7 @@ class EarlyStopping:
     Attributes
     ----------
     best : float
-        The best value seen; not a number before there is one.
+        The best value seen in the latest fit; not a number before there is one.
     best_step : int
         Steps of that fit made when it was seen.
 
@@ -49,7 +49,8 @@ class EarlyStopping:
 
     Notes
     -----
-    Each `fit` starts anew.
+    Each `fit` starts anew.  What the optimiser remembers stays as it was at the
+    last step, also when the weights go back to the best.
 
     Examples
     --------
@@ -77,27 +78,42 @@ class EarlyStopping:
         self.patience = gate.positive_integer(patience, "patience")
         self.min_delta = gate.real_number(min_delta, "min_delta", 0)
         self.monitor = gate.choice(monitor, MONITORS, "monitor")
+        if not isinstance(restore_best, bool | np.bool_):
+            raise TypeError(f"restore_best must be True or False, got {restore_best!r}")
         self.restore_best = bool(restore_best)
-        self._start()
-
-    def _start(self) -> None:
         self.best, self.best_step = float("nan"), 0
         self._waited = 0
         self._weights: np.ndarray | None = None
-        self._history: History | None = None
 
-    def __call__(self, net: Any, history: History) -> bool:
-        """Note the latest evaluation; true when it is time to end."""
-        if history is not self._history:
-            self._start()
-            self._history = history
-        values = getattr(history, self.monitor)
-        if len(values) == 0:
+    def start(self, net: Any, measures: list[str]) -> None:
+        """Begin anew; `fit` calls this before anything else.
+
+        Parameters
+        ----------
+        net : MLP
+            The network to be trained.
+        measures : list of str
+            What the evaluations of the `fit` will measure.
+
+        Raises
+        ------
+        ValueError
+            If `monitor` is not among them.
+
+        Examples
+        --------
+        See `EarlyStopping`.
+        """
+        if self.monitor not in measures:
             raise ValueError(
                 f"EarlyStopping looks at {self.monitor!r}, which this fit does not measure: "
                 "give validation_data, and for an accuracy an output of classes"
             )
-        value, sign = float(values[-1]), MONITORS[self.monitor]
+        self.best, self.best_step, self._waited, self._weights = float("nan"), 0, 0, None
+
+    def __call__(self, net: Any, history: History) -> bool:
+        """Note the latest evaluation; true when it is time to end."""
+        value, sign = float(getattr(history, self.monitor)[-1]), MONITORS[self.monitor]
         if np.isnan(self.best) or sign * value > sign * self.best + self.min_delta:
             self.best, self.best_step, self._waited = value, history.steps, 0
             if self.restore_best:
@@ -120,6 +136,6 @@ class EarlyStopping:
         --------
         See `EarlyStopping`.
         """
-        if self._weights is not None and history is self._history:
+        if self._weights is not None:
             net.params.block[:] = self._weights
-        self._weights = self._history = None
+        self._weights = None

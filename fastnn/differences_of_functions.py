@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
@@ -32,7 +33,7 @@ def numerical_gradient(f: Callable[[np.ndarray], Any], x: np.ndarray, h: float =
     f : callable
         Takes an array of the shape of `x` and returns a number.
     x : ndarray of float64 or float32
-        Where to take the gradient; unchanged afterwards, also when `f` raises.
+        Where to take the gradient.  Each element is restored, also when `f` raises.
         In float32 the differences keep two or three digits.
     h : float, default 1e-4
         Half the distance of the two evaluations, as in the book.
@@ -45,8 +46,8 @@ def numerical_gradient(f: Callable[[np.ndarray], Any], x: np.ndarray, h: float =
     Raises
     ------
     TypeError, ValueError
-        If `f` cannot be called, `x` is no writable array of floats, or `h` is
-        not above 0.  What `f` raises is handed on.
+        If `f` cannot be called or does not return a number, `x` is no writable
+        array of floats, or `h` is not above 0.  What `f` raises is handed on.
 
     Notes
     -----
@@ -70,7 +71,8 @@ def numerical_gradient(f: Callable[[np.ndarray], Any], x: np.ndarray, h: float =
         raise ValueError("x must be writable: its elements are changed and restored")
     gate.real_number(h, "h", 0, above=True)
     if isinstance(f, numba.core.dispatcher.Dispatcher):
-        return _compiled(f, np.array(x, order="C"), float(h)).reshape(x.shape)
+        with contextlib.suppress(numba.core.errors.NumbaError):  # f is for Python, then
+            return _compiled(f, np.array(x, order="C"), float(h)).reshape(x.shape)
     return plain(f, x, h)
 
 
@@ -81,12 +83,18 @@ def plain(f: Callable, x: np.ndarray, h: float) -> np.ndarray:
         kept = x[at]
         try:
             x[at] = kept + h
-            above = f(x)
+            above = _number(f(x))
             x[at] = kept - h
-            found[at] = (above - f(x)) / (2 * h)
+            found[at] = (above - _number(f(x))) / (2 * h)
         finally:
             x[at] = kept
     return found
+
+
+def _number(value: Any) -> Any:
+    if np.size(value) == 1 and np.asarray(value).dtype.kind in "biuf":
+        return np.asarray(value).reshape(())[()]
+    raise TypeError(f"f must return a number, got {value!r}")
 
 
 def _compiled(f: Any, x: np.ndarray, h: float) -> np.ndarray:

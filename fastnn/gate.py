@@ -7,6 +7,7 @@ what it was and what is allowed.
 from __future__ import annotations
 
 import ctypes
+import math
 import operator
 from typing import Any
 
@@ -212,7 +213,10 @@ def real_number(value: Any, name: str, low: float, above: bool = False) -> float
     """A finite number of at least (or above) `low`."""
     if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
         raise TypeError(f"{name} must be a number, got {value!r}")
-    number = float(value)
+    try:
+        number = float(value)
+    except OverflowError:  # of an integer of hundreds of digits
+        number = math.inf
     if not np.isfinite(number) or number < low or (above and number == low):
         bound = "above" if above else "at least"
         raise ValueError(f"{name} must be a finite number {bound} {low:g}, got {value!r}")

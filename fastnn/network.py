@@ -382,6 +382,9 @@ class MLP:
 
         Notes
         -----
+        Batches are drawn ahead: going on after a fit that a callback or Ctrl-C
+        ended gives other batches than a fit that was not ended.
+
         Ctrl-C is noticed between steps, within about 50 ms; a single step of
         seconds (tens of thousands of rows on a wide network) is not cut.
 
@@ -465,7 +468,8 @@ class MLP:
 
     def __getstate__(self) -> dict[str, Any]:
         arrays = {name: view.copy() for name, view in self.params.items()}
-        return {**self.__dict__, "params": arrays, "_random": copy.deepcopy(self._random)}
+        own = {name: copy.deepcopy(self.__dict__[name]) for name in ("_random", "optimizer_state")}
+        return {**self.__dict__, "params": arrays, **own}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)

@@ -93,7 +93,9 @@ class Optimizer:
         for place, number in self._numbers().items():
             hyper[place] = number
         if updates.EPSILON in self._numbers() and hyper[updates.EPSILON] == 0:
-            raise ValueError(f"epsilon must not vanish in {dtype}, got {self._numbers()}")
+            raise ValueError(
+                f"epsilon must not vanish in {dtype}, got {self._numbers()[updates.EPSILON]}"
+            )
         return self._code, hyper
 
     def rates(self, first: int, count: int, dtype: np.dtype) -> np.ndarray:
@@ -126,11 +128,19 @@ class Optimizer:
         """
         if not callable(self.lr):
             return np.full(count, _cast(self.lr, dtype, "lr"), dtype)
-        rates = np.empty(count, dtype)
-        for i in range(count):
-            name = f"lr({first + i})"
-            rates[i] = _cast(gate.real_number(self.lr(first + i), name, 0), dtype, name)
-        return rates
+        if hasattr(self.lr, "rates"):  # a class of fastnn.schedules: all at once
+            found = self.lr.rates(np.arange(first, first + count))
+        else:
+            found = np.empty(count)
+            for i in range(count):
+                found[i] = gate.real_number(self.lr(first + i), f"lr({first + i})", 0)
+        good = (found >= 0) & (found <= float(np.finfo(dtype).max))
+        if not good.all():
+            at = int(np.argmin(good))
+            raise ValueError(
+                f"lr({first + at}) must be at least 0 and fit {dtype}, got {found[at]}"
+            )
+        return found.astype(dtype)
 
 
 def _cast(number: float, dtype: np.dtype, name: str) -> float:
@@ -334,7 +344,7 @@ class RMSprop(Optimizer):
         gate.real_number(self.epsilon, "epsilon", 0, above=True)
 
     def _numbers(self) -> dict[int, float]:
-        return {updates.SQUARES_KEPT: self.decay_rate, updates.EPSILON: self.epsilon}
+        return {updates.SQUARES_NEW: 1 - self.decay_rate, updates.EPSILON: self.epsilon}
 
 
 @dataclass(frozen=True)
@@ -389,8 +399,8 @@ class Adam(Optimizer):
 
     def _numbers(self) -> dict[int, float]:
         return {
-            updates.MOMENTUM_KEPT: self.beta1,
-            updates.SQUARES_KEPT: self.beta2,
+            updates.MEAN_NEW: 1 - self.beta1,
+            updates.SQUARES_NEW: 1 - self.beta2,
             updates.EPSILON: self.epsilon,
         }
 

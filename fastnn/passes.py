@@ -83,6 +83,7 @@ class Steps:
         chunks = runtime.most_chunks(self._work / runtime.STEP_SHARE)
         self._pace = runtime.Pace() if chunks > 1 else None
         self._row_loss = np.empty(batch_size)
+        self.done = np.zeros(1, np.int64)  # updates of the latest call, also of one interrupted
         plain = rule[0] == updates.SGD and rule[1][updates.WEIGHT_DECAY] == 0
         self._one_by_one = batch_size == 1 and (plain or not rows.sparse)
         self._network = plan.table, loss, *rule, params.block, memory
@@ -103,7 +104,8 @@ class Steps:
         Returns the number of updates made, and the losses of the batches seen:
         one more than updates if the last loss is not finite.
         """
-        step_loss, done = np.empty(begin.size - 1), np.zeros(1, np.int64)
+        step_loss, done = np.empty(begin.size - 1), self.done
+        done[0] = 0
         if self._one_by_one:
             values, deltas = self._scratch[:2]
             runtime.run(

@@ -6,8 +6,9 @@ do; the classes here are the usual ones.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
+
+import numpy as np
 
 from fastnn import gate
 
@@ -53,7 +54,26 @@ class StepDecay:
 
     def __call__(self, step: int) -> float:
         """Give the rate after so many steps."""
-        return self.lr * self.factor ** (step // self.every)
+        return float(self.rates(np.array([step]))[0])
+
+    def rates(self, steps: np.ndarray) -> np.ndarray:
+        """Give the rates after so many steps each, with the array's shape.
+
+        Parameters
+        ----------
+        steps : ndarray of int
+            Counts of steps.
+
+        Returns
+        -------
+        ndarray of float64
+
+        Examples
+        --------
+        See `StepDecay`.
+        """
+        with np.errstate(over="ignore"):
+            return self.lr * float(self.factor) ** (steps // self.every)
 
 
 @dataclass(frozen=True)
@@ -89,7 +109,26 @@ class InverseScaling:
 
     def __call__(self, step: int) -> float:
         """Give the rate after so many steps."""
-        return self.lr / (step + 1) ** self.power
+        return float(self.rates(np.array([step]))[0])
+
+    def rates(self, steps: np.ndarray) -> np.ndarray:
+        """Give the rates after so many steps each, with the array's shape.
+
+        Parameters
+        ----------
+        steps : ndarray of int
+            Counts of steps.
+
+        Returns
+        -------
+        ndarray of float64
+
+        Examples
+        --------
+        See `InverseScaling`.
+        """
+        with np.errstate(under="ignore"):
+            return self.lr * (steps + 1.0) ** -float(self.power)
 
 
 @dataclass(frozen=True)
@@ -133,5 +172,23 @@ class Cosine:
 
     def __call__(self, step: int) -> float:
         """Give the rate after so many steps."""
-        share = min(step / self.steps, 1.0)
-        return self.end + (self.lr - self.end) * (1 + math.cos(math.pi * share)) / 2
+        return float(self.rates(np.array([step]))[0])
+
+    def rates(self, steps: np.ndarray) -> np.ndarray:
+        """Give the rates after so many steps each, with the array's shape.
+
+        Parameters
+        ----------
+        steps : ndarray of int
+            Counts of steps.
+
+        Returns
+        -------
+        ndarray of float64
+
+        Examples
+        --------
+        See `Cosine`.
+        """
+        share = np.minimum(steps / self.steps, 1.0)
+        return self.end + (self.lr - self.end) * (1 + np.cos(np.pi * share)) / 2

@@ -77,9 +77,11 @@ def fit(
     )
     every, validation = _evaluation(net, evaluate_every, validation_data, schedule)
     state = continued(net.optimizer_state, optimizer, net.params.block)
-    # What a schedule gives is seen before anything changes, but for very long fits.
-    optimizer.rates(state.steps, min(schedule.iterations, INDEX_BLOCK), net.dtype)
-    run = _Run(net, examples, validation, state, schedule, callbacks)
+    rates = _Rates(state, schedule.iterations, net.dtype)
+    for callback in callbacks:
+        if hasattr(callback, "start"):
+            callback.start(net, _measures(net, validation))
+    run = _Run(net, examples, validation, state, rates, schedule, callbacks)
     with _bar(progress, schedule.iterations) as bar:
         return run.train(every, bar)
 
@@ -102,12 +104,35 @@ def continued(
     return OptimizerState(optimizer, aligned_zeros(optimizer.memories * block.size, block.dtype))
 
 
+class _Rates:
+    """Learning rates of a fit: each asked for once, the first before anything changes."""
+
+    def __init__(self, state: OptimizerState, steps: int, dtype: np.dtype):
+        self._optimizer, self._next, self._end = state.optimizer, state.steps, state.steps + steps
+        self._ahead = np.empty(0, dtype)
+        self._fill()
+
+    def _fill(self) -> None:
+        count = min(INDEX_BLOCK, self._end - self._next)
+        more = self._optimizer.rates(self._next, count, self._ahead.dtype)
+        self._ahead = np.concatenate([self._ahead, more])
+        self._next += count
+
+    def take(self, count: int) -> np.ndarray:
+        """Those of the next so many steps."""
+        while self._ahead.size < count:
+            self._fill()
+        taken, self._ahead = self._ahead[:count], self._ahead[count:]
+        return taken
+
+
 class _Run:
     """One fit under way."""
 
-    def __init__(self, net, examples, validation, state, schedule, callbacks):
+    def __init__(self, net, examples, validation, state, rates, schedule, callbacks):
         self.net, self.examples, self.validation = net, examples, validation
-        self.state, self.schedule, self.callbacks = state, schedule, callbacks
+        self.state, self.rates = state, rates
+        self.schedule, self.callbacks = schedule, callbacks
         self.history = History(steps_per_epoch=schedule.per_epoch)
         self.steps = passes.Steps(
             net.params, net._loss, examples, schedule.batch_size, state.optimizer.rule(net.dtype),
@@ -141,9 +166,10 @@ class _Run:
             raise
         finally:
             history.seconds += time.perf_counter() - began
-            for callback in self.callbacks:
-                if hasattr(callback, "finish"):
-                    callback.finish(self.net, history)
+            with contextlib.ExitStack() as stack:  # all of them, whatever one raises
+                for callback in reversed(self.callbacks):
+                    if hasattr(callback, "finish"):
+                        stack.callback(callback.finish, self.net, history)
         return history
 
     def _until_each(self, every: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -157,14 +183,16 @@ class _Run:
                 s = end
 
     def _run_piece(self, index: np.ndarray, begin: np.ndarray) -> None:
-        state = self.state
-        rates = state.optimizer.rates(state.steps, begin.size - 1, self.net.dtype)
+        state, rates = self.state, self.rates.take(begin.size - 1)
         piece = _Piece(self.net.params.block.copy(), state.memory.copy(), index, begin, rates)
+        first, self.steps.done[0] = state.steps, 0
         started = time.perf_counter()
-        done, loss = self.steps.run(index, begin, rates)
+        try:
+            done, loss = self.steps.run(index, begin, rates)
+        finally:  # Ctrl-C during compiled steps is raised when they have been made
+            state.steps = first + int(self.steps.done[0])
         elapsed = time.perf_counter() - started
         self.history.record_steps(loss)
-        state.steps += done
         if done < piece.steps:
             self._diverged(piece, done)
         # At most twice the steps of the piece before: the first call may have compiled.
@@ -299,7 +327,17 @@ def _checked_callbacks(callbacks: Any) -> list[Callable]:
     for i, callback in enumerate(found):
         if not callable(callback):
             raise TypeError(f"callbacks[{i}] must be callable, got {callback!r}")
+        if isinstance(callback, type):
+            raise TypeError(f"callbacks[{i}] must be an object, not the class {callback.__name__}")
     return found
+
+
+def _measures(net: Any, validation: Any) -> list[str]:
+    """Names of what the fit's evaluations will measure."""
+    if validation is None:
+        return []
+    kinds = ["loss"] if net.output == "identity" else ["loss", "accuracy"]
+    return [f"{data}_{kind}" for kind in kinds for data in ("train", "test")]
 
 
 def _bar(progress: bool | None, iterations: int) -> Any:

@@ -21,12 +21,13 @@ from fastnn.kernels.losses import BINARY_CROSS_ENTROPY, CROSS_ENTROPY, MEAN_SQUA
 from fastnn.kernels.updates import (
     ADAGRAD,
     EPSILON,
+    MEAN_NEW,
     MOMENTUM,
     MOMENTUM_KEPT,
     NESTEROV,
     RMSPROP,
     SGD,
-    SQUARES_KEPT,
+    SQUARES_NEW,
     STORE,
 )
 
@@ -277,7 +278,7 @@ def update_block(rule, rate, G, params, memory, decay=0, numbers=None):
     if rule == SGD:
         return fma(-rate, fma(G.dtype.type(decay), params, G), params), memory
     numbers, g = numbers or {}, G + decay * params
-    kept, squares_kept = numbers.get(MOMENTUM_KEPT), numbers.get(SQUARES_KEPT)
+    kept, new = numbers.get(MOMENTUM_KEPT), numbers.get(SQUARES_NEW)
     if rule == MOMENTUM:
         v = kept * memory - rate * g
         return params + v, v
@@ -288,10 +289,10 @@ def update_block(rule, rate, G, params, memory, decay=0, numbers=None):
         h = memory + g * g
         return params - rate * g / (np.sqrt(h) + numbers[EPSILON]), h
     if rule == RMSPROP:
-        h = squares_kept * memory + (1 - squares_kept) * g * g
+        h = (1 - new) * memory + new * g * g
         return params - rate * g / (np.sqrt(h) + numbers[EPSILON]), h
-    m = memory[0] + (1 - kept) * (g - memory[0])
-    v = memory[1] + (1 - squares_kept) * (g**2 - memory[1])
+    m = memory[0] + numbers[MEAN_NEW] * (g - memory[0])
+    v = memory[1] + new * (g**2 - memory[1])
     return params - rate * m / (np.sqrt(v) + numbers[EPSILON]), np.array([m, v])
 
 

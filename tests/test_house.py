@@ -7,13 +7,13 @@ import importlib
 import inspect
 import pkgutil
 import re
-import types
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 import fastnn
+import fastnn.book
 
 PACKAGE = Path(fastnn.__file__).parent
 REPOSITORY = PACKAGE.parent
@@ -31,7 +31,7 @@ FLOORS = [
 KERNEL_FLOORS = [
     ["activations", "affine"],
     ["losses", "updates", "nonzeros"],
-    ["sweeps"],
+    ["sweeps", "layers"],
     ["samples", "differences"],
 ]
 # Who may import what others may not.
@@ -41,7 +41,7 @@ RESERVED = {
     "matplotlib": ["plots"],
     "tqdm": ["cli", "trainer"],
 }
-TALKERS = ["cli", "recipes"]
+TALKERS = ["cli", "recipes", "book"]
 
 FILES = sorted(PACKAGE.rglob("*.py"))
 
@@ -168,11 +168,12 @@ def test_nothing_is_left_to_do():
 
 def documented_things() -> Iterator[tuple[str, object]]:
     """Everything that a user may call, by name: of fastnn, and of its public modules."""
-    for module_name in ["fastnn", "fastnn.datasets", "fastnn.plots", "fastnn.files"]:
+    books = [f"fastnn.book.{name}" for name in fastnn.book.__all__]
+    for module_name in ["fastnn", "fastnn.datasets", "fastnn.plots", "fastnn.files", *books]:
         module = importlib.import_module(module_name)
         for name in module.__all__:
             thing = getattr(module, name)
-            if not isinstance(thing, types.ModuleType):
+            if callable(thing):
                 yield f"{module_name}.{name}", thing
             if inspect.isclass(thing):
                 yield from methods(f"{module_name}.{name}", thing)

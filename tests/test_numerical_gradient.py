@@ -171,8 +171,17 @@ def test_the_error_of_a_function_comes_through_and_its_argument_is_restored(comp
         (square, np.array([3, 4]), 1e-4, TypeError, "x must hold float64 or float32, got .*int"),
         (square, np.ones(2), 0, ValueError, "h must be .* above 0"),
         (square, np.broadcast_to(1.0, 3), 1e-4, ValueError, "x must be writable"),
+        (lambda x: None, np.ones(2), 1e-4, TypeError, "f must return a number, got None"),
+        (lambda x: x, np.ones(2), 1e-4, TypeError, "f must return a number, got array"),
+        (numba.njit(lambda x: x), np.ones(2), 1e-4, TypeError, "f must return a number, got"),
     ],
 )
 def test_bad_arguments_are_refused_by_name(f, x, h, error, text):
     with pytest.raises(error, match=text):
         fastnn.numerical_gradient(f, x, h)
+
+
+def test_a_function_that_numba_leaves_to_python_is_one_of_python():
+    f = numba.jit(forceobj=True)(square)
+    x = np.array([3.0, 4.0])
+    assert_allclose(fastnn.numerical_gradient(f, x), [6, 8], rtol=0, atol=1e-6)

@@ -10,7 +10,7 @@ from numpy.testing import assert_allclose
 from numpy_mlp import NumpyMLP, bits, bits_of, inputs, targets
 
 import fastnn
-from fastnn import runtime
+from fastnn import passes, runtime
 from fastnn.optimizers import OPTIMIZERS
 
 FAST = {  # a rate for each with which 100 steps change the weights by about their size
@@ -166,6 +166,53 @@ def test_every_optimizer_of_the_command_line_learns():
         assert net.loss(x, t) < before
 
 
+def test_after_ctrl_c_the_count_of_steps_is_that_of_the_weights(monkeypatch):
+    """An interrupt between the compiled steps and the next line of Python."""
+    net, x, t = problem()
+    table_of_40, run = table(40, 10), passes.Steps.run
+
+    def in_time(self, *args):
+        found = run(self, *args)
+        if net.optimizer_state.steps >= 10:
+            raise KeyboardInterrupt
+        return found
+
+    monkeypatch.setattr(passes.Steps, "run", in_time)
+    with pytest.raises(KeyboardInterrupt):
+        net.fit(x, t, batches=table_of_40, optimizer=FAST["adam"])
+    monkeypatch.undo()
+    made = net.optimizer_state.steps
+    assert 10 < made <= 40
+    other, *_ = problem()
+    other.fit(x, t, batches=table_of_40[:made], optimizer=FAST["adam"])
+    for network in (net, other):
+        network.fit(x, t, batches=table_of_40, optimizer=FAST["adam"])
+    assert bits_of(net) == bits_of(other)
+
+
+@pytest.mark.parametrize(
+    "optimizer",
+    [fastnn.Adam(0.01, beta2=1 - 1e-9), fastnn.Adam(0.01, beta1=1 - 1e-8),
+     fastnn.RMSprop(1e-6, decay_rate=1 - 1e-8)],
+)  # fmt: skip
+def test_shares_that_float32_would_round_to_one(optimizer):
+    (single, x, t), (double, *_) = problem(dtype="float32"), problem()
+    for net in (single, double):
+        net.fit(x, t, batches=table(20, 10), optimizer=optimizer)
+    for key, view in single.params.items():
+        assert_allclose(view, double.params[key], rtol=0, atol=2e-4)
+
+
+def test_a_shallow_copy_shares_nothing():
+    net, x, t = problem()
+    net.fit(x, t, batches=table(5, 20), optimizer=FAST["adam"])
+    twin, shallow = copy.deepcopy(net), copy.copy(net)
+    shallow.fit(x, t, batches=table(5, 20), optimizer=FAST["adam"])
+    for network in (net, twin):
+        network.fit(x, t, batches=table(3, 20), optimizer=FAST["adam"])
+    assert bits_of(net) == bits_of(twin)
+
+
 # ---- schedules
 
 SCHEDULES = [
@@ -198,6 +245,7 @@ def test_schedules_count_the_steps_over_all_calls(lr, kind, calls):
         (lambda step: -1.0, ValueError, r"lr\(0\) must be .* at least 0, got -1"),
         (lambda step: float("nan") if step == 2 else 0.1, ValueError, r"lr\(2\)"),
         (lambda step: "0.1", TypeError, r"lr\(0\) must be a number"),
+        (fastnn.schedules.StepDecay(0.1, 1, 1e300), ValueError, r"lr\(2\) must be"),
     ],
 )
 def test_a_schedule_that_gives_no_rate_is_refused_before_anything_has_changed(lr, error, text):
@@ -222,6 +270,7 @@ def test_a_schedule_that_gives_no_rate_is_refused_before_anything_has_changed(lr
         (lambda: fastnn.Adam(beta2=2), "beta2 must be below 1"),
         (lambda: fastnn.Adam(epsilon=0), "epsilon must be .* above 0"),
         (lambda: fastnn.AdaGrad(lr=0), "lr must be .* above 0"),
+        (lambda: fastnn.SGD(10**400), "lr must be a finite number"),
         (lambda: fastnn.SGD(weight_decay=-1), "weight_decay must be .* at least 0"),
         (lambda: fastnn.schedules.StepDecay(0.1, every=0), "every must be"),
         (lambda: fastnn.schedules.InverseScaling(0.1, power=-1), "power must be"),
@@ -304,10 +353,38 @@ def test_an_accuracy_is_better_if_it_is_greater():
     assert stop.best == history.train_accuracy.max()
 
 
-def test_a_value_that_is_not_measured_is_an_error_that_names_it():
+@pytest.mark.parametrize("monitor", ["test_loss", "test_accuracy"])
+def test_a_value_that_is_not_measured_is_refused_before_anything_has_changed(monitor):
     net, x, t = noise()
-    with pytest.raises(ValueError, match="'test_loss', which this fit does not measure"):
-        net.fit(x, t, epochs=2, batch_size=10, callbacks=[fastnn.EarlyStopping()])
+    before, stop = bits_of(net), fastnn.EarlyStopping(monitor=monitor)
+    with pytest.raises(ValueError, match=f"'{monitor}', which this fit does not measure"):
+        net.fit(x, t, epochs=2, batch_size=10, callbacks=[stop])
+    regression = fastnn.MLP([5, 1], output="identity", seed=0)
+    if monitor == "test_accuracy":
+        with pytest.raises(ValueError, match="an output of classes"):
+            regression.fit(x, t, batch_size=10, callbacks=[stop], validation_data=(x, t))
+    assert bits_of(net) == before
+
+
+def test_the_class_itself_is_no_callback():
+    net, x, t = noise()
+    with pytest.raises(TypeError, match=r"callbacks\[0\] must be an object, not the class Early"):
+        net.fit(x, t, batch_size=10, callbacks=[fastnn.EarlyStopping])
+
+
+def test_each_callback_finishes_whatever_another_raises():
+    class Bad:
+        def __call__(self, net, history):
+            pass
+
+        def finish(self, net, history):
+            raise ArithmeticError("of the other")
+
+    stop, (net, x, t) = fastnn.EarlyStopping(patience=10_000), noise()
+    with pytest.raises(ArithmeticError, match="of the other"):
+        net.fit(x[:30], t[:30], epochs=200, batch_size=10, callbacks=[Bad(), stop],
+                validation_data=(x[30:], t[30:]))  # fmt: skip
+    assert net.loss(x[30:], t[30:]) == stop.best
 
 
 @pytest.mark.parametrize(

@@ -11,12 +11,13 @@ from fastnn.kernels.updates import (
     ADAGRAD,
     ADAM,
     EPSILON,
+    MEAN_NEW,
     MOMENTUM,
     MOMENTUM_KEPT,
     NESTEROV,
     RMSPROP,
     SGD,
-    SQUARES_KEPT,
+    SQUARES_NEW,
     STORE,
 )
 
@@ -53,7 +54,7 @@ def test_descent_is_one_fused_step_and_needs_no_memory(layout, dtype, rng):
         assert np.isnan(memory).all()
 
 
-NUMBERS = {MOMENTUM_KEPT: 0.875, SQUARES_KEPT: 0.75, EPSILON: 1e-3}
+NUMBERS = {MOMENTUM_KEPT: 0.875, MEAN_NEW: 0.125, SQUARES_NEW: 0.25, EPSILON: 1e-3}
 each_memory = pytest.mark.parametrize("rule", [MOMENTUM, NESTEROV, ADAGRAD, RMSPROP, ADAM])
 
 

@@ -28,8 +28,8 @@ GROUP = GROUP_BYTES // DOUBLE.itemsize
 PRODUCT_FROM, ELEMENTS_FROM = 8_000, 256
 # Where scratch costs more than the kernel gains.
 WEIGHTS_UP_TO, INPUTS_UP_TO, GRADIENT_ROWS_UP_TO = 1 << 18, 4096, 4096
-# Below this share of nonzeros in a few rows the kernels win; narrow x does not pay for looking.
-SPARSE_BELOW, SPARSE_WIDTH, SAMPLED_ROWS = 0.35, 32, 4
+# Below this share of nonzeros the kernels win; narrow x does not pay for looking.
+SPARSE_BELOW, SPARSE_WIDTH = 0.4, 32
 # What an element costs beside a multiply-add; runtime compares with multiply-adds.
 COSTS = {"map": 2, "softmax": 20, "sgd": 2, "momentum": 3, "nesterov": 3, "adagrad": 12,
          "rmsprop": 12, "adam": 16}  # fmt: skip
@@ -113,8 +113,10 @@ def _takes_inputs(x: Any, W: Any) -> bool:
 
 
 def _mostly_zeros(x: np.ndarray) -> bool:
-    some = x[:: max(1, len(x) // SAMPLED_ROWS)]
-    return np.count_nonzero(some) < SPARSE_BELOW * some.size
+    """Whether two rows are: to look at more takes longer than it saves."""
+    rows, width = x.shape
+    found = np.count_nonzero(x[0]) + np.count_nonzero(x[rows // 2])
+    return found < 2 * SPARSE_BELOW * width
 
 
 def _row(O: int) -> tuple[int, int]:
@@ -174,7 +176,7 @@ def _gradients_scratch(chunks: int, N: int, I: int, O: int) -> tuple[Any, ...]:
         _matrices(chunks, block * row),
         _matrices(chunks, panel * (1 + O) + layers.ROW_BLOCK * _up(I, LANES)),
         np.zeros((chunks, N * block), np.int32),
-        np.zeros((chunks, 2, N), np.int64),
+        np.zeros((chunks, 2, block + 1), np.int64),
     )
 
 

@@ -14,9 +14,10 @@ STORE, SGD, MOMENTUM, NESTEROV, ADAGRAD, RMSPROP, ADAM = range(7)
 # Places in the array `hyper`, of the dtype of the parameters.  The learning rate
 # is not among them: it may change from step to step, and Adam's does.
 WEIGHT_DECAY = 0
-MOMENTUM_KEPT = 1  # share of the velocity, or of Adam's mean, that stays
-SQUARES_KEPT = 2  # share of the mean square that stays
-EPSILON = 3
+MOMENTUM_KEPT = 1  # share of the velocity that stays
+# Shares of means that are new.  Their complements would be rounded in float32: 1 - 1e-8 is 1.
+MEAN_NEW, SQUARES_NEW = 2, 3
+EPSILON = 4
 HYPER_SIZE = 8
 
 
@@ -50,18 +51,17 @@ def update(rule, hyper, rate, decay, g, params, memory, at):
 @inner
 def _scaled(rule, hyper, g, params, memory, at):
     """Gradient, or with Adam its mean, over the root of what is remembered of its squares."""
-    one = like(g, 1)
     place = at
     if rule == ADAM:
         mean = load_like(memory, at, g)
-        mean = fma(one - like(g, hyper[MOMENTUM_KEPT]), g - mean, mean)
+        mean = fma(like(g, hyper[MEAN_NEW]), g - mean, mean)
         store(memory, at, 0, mean)
         place = at + params.size
     square = load_like(memory, place, g)
     if rule == ADAGRAD:
         square = fma(g, g, square)
     else:
-        square = fma(one - like(g, hyper[SQUARES_KEPT]), g * g - square, square)
+        square = fma(like(g, hyper[SQUARES_NEW]), g * g - square, square)
     store(memory, place, 0, square)
     root = square_root(square) + like(g, hyper[EPSILON])
     if rule == ADAM:

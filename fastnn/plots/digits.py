@@ -46,6 +46,8 @@ def confusion(t: ArrayLike, y: ArrayLike, ax: Axes | None = None) -> Axes:
     ------
     ImportError
         If matplotlib is not installed.
+    TypeError, ValueError
+        If an argument is not as above.
 
     Examples
     --------
@@ -54,9 +56,10 @@ def confusion(t: ArrayLike, y: ArrayLike, ax: Axes | None = None) -> Axes:
     >>> plots.confusion([0, 1, 1], [0, 1, 0], Figure().add_subplot()).get_title()
     '2 of 3 right; the errors are coloured'
     """
+    t = figures.classes(t, "t", "N")
+    y = figures.classes(y, "y", len(t))
     if ax is None:
         ax = figures.new_axes()
-    t, y = np.asarray(t), np.asarray(y)
     classes = int(max(t.max(), y.max())) + 1
     table = np.zeros((classes, classes), np.int64)
     np.add.at(table, (t, y), 1)
@@ -107,8 +110,8 @@ def misread(
     ------
     ImportError
         If matplotlib is not installed.
-    ValueError
-        If an image is not square.
+    TypeError, ValueError
+        If an argument is not as above, or an image not square.
 
     Examples
     --------
@@ -118,9 +121,13 @@ def misread(
     >>> plots.misread(x, [0, 1], y, Figure().add_subplot()).get_title()
     'the error: the true class → what the network says, and how sure it is'
     """
+    x = figures.numbers(x, "x", "N", "pixels")
+    t = figures.classes(t, "t", len(x))
+    y = figures.numbers(y, "y", len(x), "classes")
+    _side(x.shape[1], "x")
+    figures.positive_integer(most, "most")
     if ax is None:
         ax = figures.new_axes()
-    x, t, y = np.asarray(x), np.asarray(t), np.asarray(y)
     said, sure = y.argmax(axis=1), y.max(axis=1)
     wrong = np.flatnonzero(said != t)
     shown = wrong[np.argsort(-sure[wrong], kind="stable")][:most]
@@ -160,8 +167,8 @@ def hidden_weights(W: ArrayLike, ax: Axes | None = None, *, most: int = 100) -> 
     ------
     ImportError
         If matplotlib is not installed.
-    ValueError
-        If an image is not square.
+    TypeError, ValueError
+        If an argument is not as above, or an image not square.
 
     Examples
     --------
@@ -171,9 +178,11 @@ def hidden_weights(W: ArrayLike, ax: Axes | None = None, *, most: int = 100) -> 
     >>> ax.get_title()
     'weights of all 2 hidden units, each as an image'
     """
+    W = figures.numbers(W, "W", "pixels", "units")
+    _side(W.shape[0], "W")
+    figures.positive_integer(most, "most")
     if ax is None:
         ax = figures.new_axes()
-    W = np.asarray(W)
     units = W.shape[1]
     shown = W.T[:most]
     limit = max(float(np.percentile(np.abs(shown), COLOURED)), 1e-30)
@@ -184,6 +193,14 @@ def hidden_weights(W: ArrayLike, ax: Axes | None = None, *, most: int = 100) -> 
     which = f"all {units}" if units <= most else f"the first {most} of {units}"
     ax.set_title(f"weights of {which} hidden units, each as an image", fontsize="medium")
     return ax
+
+
+def _side(pixels: int, name: str) -> int:
+    """Pixels along a side of the images."""
+    side = math.isqrt(pixels)
+    if side * side != pixels:
+        raise ValueError(f"{name}: images must be square, got {pixels} pixels")
+    return side
 
 
 def _columns(images: int) -> int:
@@ -203,8 +220,6 @@ def _with_bad(name: str, colour: str = "white") -> Any:
 def _draw_images(ax: Axes, images: np.ndarray, captions: list[str] | None, **style: Any) -> Any:
     """Draw square images, one a row of the array, side by side as one sheet."""
     side = math.isqrt(images.shape[1])
-    if side * side != images.shape[1]:
-        raise ValueError(f"images must be square, got {images.shape[1]} pixels")
     above = CAPTION if captions else 0
     columns = _columns(len(images))
     rows = -(-len(images) // columns)

@@ -6,6 +6,8 @@ import os
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -57,6 +59,49 @@ def write(figure: Figure, path: str | os.PathLike[str], **style: Any) -> None:
     figure.savefig(os.fsdecode(path), format="png", dpi=RESOLUTION, **style)
 
 
+def numbers(values: Any, name: str, *shape: int | str) -> np.ndarray:
+    """An array of finite real numbers that is not empty, as the pictures need it.
+
+    `shape` has a length, or the name of a length that may be any, for each dimension.
+    """
+    try:
+        array = np.asarray(values)
+    except ValueError as error:
+        raise ValueError(f"{name} must be an array of numbers: {error}") from None
+    if array.dtype.kind not in "biuf":
+        raise TypeError(f"{name} must hold real numbers, got dtype {array.dtype}")
+    fits = array.ndim == len(shape) and all(
+        isinstance(wanted, str) or wanted == found
+        for wanted, found in zip(shape, array.shape, strict=True)
+    )
+    if not fits:
+        wanted = ", ".join(map(str, shape)) + ("," if len(shape) == 1 else "")
+        raise ValueError(f"{name} must have shape ({wanted}), got {array.shape}")
+    if array.size == 0:
+        raise ValueError(f"{name} must not be empty, got shape {array.shape}")
+    if not np.isfinite(array).all():
+        raise ValueError(f"{name} must be finite, got {array[~np.isfinite(array)][0]}")
+    return array
+
+
+def classes(values: Any, name: str, *shape: int | str) -> np.ndarray:
+    """Class numbers: whole and not negative, in whatever dtype they are."""
+    array = numbers(values, name, *shape)
+    wrong = array[(array < 0) | (array != np.floor(array))]
+    if wrong.size:
+        raise ValueError(f"{name} must hold class numbers 0, 1, 2 ..., got {wrong[0]}")
+    return array.astype(np.int64)
+
+
+def positive_integer(value: Any, name: str) -> int:
+    """A whole number of at least 1."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer):
+        raise TypeError(f"{name} must be a positive integer, got {value!r}")
+    if value < 1:
+        raise ValueError(f"{name} must be a positive integer, got {value}")
+    return int(value)
+
+
 def save(
     path: str | os.PathLike[str],
     panels: Sequence[Callable[[Axes], Any]],
@@ -66,6 +111,7 @@ def save(
     title: str | None = None,
     legend: bool = False,
     cut: bool = False,
+    same_scales: bool = False,
 ) -> None:
     """Write a PNG with one panel or a sheet of them, without a display and in any thread.
 
@@ -76,7 +122,7 @@ def save(
     panels : sequence of callable
         Each draws one panel on the axes it is given.
     columns : int, default 1
-        Panels beside each other. With more than one panel, all have the same scales.
+        Panels beside each other.
     size : tuple of float, default (6.4, 4.4)
         Width and height of a panel in inches.
     title : str, optional
@@ -85,11 +131,16 @@ def save(
         Put one legend, of the first panel's curves, below all of them.
     cut : bool, default False
         Cut empty margins off, such as images leave that do not have the shape of the panel.
+    same_scales : bool, default False
+        Give all panels the same scales, for curves to compare. The words and numbers of an axis
+        are then only on the panels at the left and at the bottom.
 
     Raises
     ------
     ImportError
         If matplotlib is not installed.
+    TypeError, ValueError
+        If `panels` is not a list of functions with at least one, or `columns` not positive.
     OSError
         If the file cannot be written.
 
@@ -101,19 +152,23 @@ def save(
     ...     return ax.plot([0, 1], [0, 1], label="a line")
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     path = pathlib.Path(folder, "lines.png")
-    ...     plots.save(path, [line, line], columns=2, legend=True)
+    ...     plots.save(path, [line, line], columns=2, legend=True, same_scales=True)
     ...     path.read_bytes()[1:4]
     b'PNG'
     """
+    if not isinstance(panels, Sequence) or not all(callable(draw) for draw in panels):
+        raise TypeError(f"panels must be a list of functions that draw on axes, got {panels!r}")
+    if not panels:
+        raise ValueError("panels must have at least one function, got an empty list")
+    positive_integer(columns, "columns")
     rows = -(-len(panels) // columns)
     figure = new_figure(size[0] * columns, size[1] * rows)
-    shared = len(panels) > 1
-    grid = figure.subplots(rows, columns, squeeze=False, sharex=shared, sharey=shared)
+    grid = figure.subplots(rows, columns, squeeze=False, sharex=same_scales, sharey=same_scales)
     for ax, draw in zip(grid.flat, panels, strict=False):
         draw(ax)
     for ax in grid.flat[len(panels) :]:
         ax.remove()
-    if shared:
+    if same_scales:
         _label_outer_panels(grid)
     if title is not None:
         figure.suptitle(title)

@@ -37,11 +37,11 @@ def fit(
 
     Parameters
     ----------
-    x : array_like, shape (N,)
+    x : array_like, shape (N,) or (N, 1)
         Inputs, in any order.
-    t : array_like, shape (N,)
+    t : array_like, shape (N,) or (N, 1)
         The truth.
-    y : array_like, shape (N,)
+    y : array_like, shape (N,) or (N, 1)
         The outputs of the network.
     ax : matplotlib.axes.Axes, optional
         Where to draw. Without it a new figure is made with pyplot.
@@ -59,6 +59,8 @@ def fit(
     ------
     ImportError
         If matplotlib is not installed.
+    TypeError, ValueError
+        If an argument is not as above.
 
     Examples
     --------
@@ -68,12 +70,18 @@ def fit(
     >>> ax.get_legend_handles_labels()[1]
     ['truth', 'network']
     """
+    x = _column(x, "x", "N")
+    t, y = _column(t, "t", len(x)), _column(y, "y", len(x))
+    if trained is not None:
+        low, high = figures.numbers(trained, "trained", 2)
+        if low >= high:
+            raise ValueError(f"trained must be in ascending order, got {trained!r}")
     if ax is None:
         ax = figures.new_axes()
-    order = np.argsort(np.asarray(x), kind="stable")
-    x, t, y = (np.asarray(values)[order] for values in (x, t, y))
+    order = np.argsort(x, kind="stable")
+    x, t, y = x[order], t[order], y[order]
     if trained is not None:
-        ax.axvspan(*trained, label="training range", **TRAINED)
+        ax.axvspan(low, high, label="training range", **TRAINED)
     ax.plot(x, t, label="truth", **TRUTH)
     if len(x) > MOST_POINTS:
         ax.plot(x, y, label="network", linewidth=2.4, **NETWORK)
@@ -86,3 +94,10 @@ def fit(
             loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, frameon=False, fontsize="small"
         )
     return ax
+
+
+def _column(values: ArrayLike, name: str, rows: int | str) -> np.ndarray:
+    """Numbers of shape (N,), also from the (N, 1) that ``predict`` returns."""
+    if np.ndim(values) == 2 and np.shape(values)[1] == 1:
+        return figures.numbers(values, name, rows, 1)[:, 0]
+    return figures.numbers(values, name, rows)

@@ -217,7 +217,10 @@ def _draw(folder: Path, nets: list[MLP], x: np.ndarray, line: _Line) -> list[str
         return ["fit.png"]
     sheet = [panel(net, legend=False) for net in nets[1:]]
     columns = min(2, len(sheet))
-    plots.save(folder / "widths.png", sheet, columns=columns, size=(4.4, 3.2), legend=True)
+    plots.save(
+        folder / "widths.png", sheet, columns=columns, size=(4.4, 3.2), legend=True,
+        same_scales=True,
+    )  # fmt: skip
     return ["fit.png", "widths.png"]
 
 

@@ -151,5 +151,8 @@ def _draw(
         plots.save(folder / f"epoch-{epoch:04d}.png", [panel(epoch, legend=True)])
     sheet = [panel(epoch, legend=False) for epoch in outputs]
     columns = min(4, len(sheet))
-    plots.save(folder / "sheet.png", sheet, columns=columns, size=(3.2, 2.6), legend=True)
+    plots.save(
+        folder / "sheet.png", sheet, columns=columns, size=(3.2, 2.6), legend=True,
+        same_scales=True,
+    )  # fmt: skip
     return [f"{len(outputs)} pictures epoch-*.png", "sheet.png"]
