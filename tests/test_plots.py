@@ -131,6 +131,13 @@ def test_the_legend_of_a_fit_covers_no_curve():
     assert ax.get_legend().get_window_extent().y0 >= ax.get_window_extent().y1
 
 
+def test_columns_are_drawn_as_their_numbers_are():
+    column = np.array([[1.0], [0.0], [2.0]])
+    ax = plots.fit(column, column * 10, column + np.nan, new_axes())
+    assert ax.lines[0].get_xydata().tolist() == [[0, 0], [1, 10], [2, 20]]
+    assert np.isnan(ax.lines[1].get_ydata()).all()
+
+
 # ---- digits
 
 
@@ -225,6 +232,88 @@ def test_a_sheet_is_not_higher_than_wide_and_well_filled(images, columns):
         assert rows <= across <= max(2, 2 * rows)
 
 
+# ---- wrong arguments
+
+THREE = [0, 1, 2]
+ONE_HOT = np.eye(3)
+SQUARE = np.zeros((3, 4))
+
+
+@pytest.mark.parametrize(
+    ("draw", "arguments", "text"),
+    [
+        (plots.confusion, (THREE, ONE_HOT), "y must have shape (3,), got (3, 3)"),
+        (plots.confusion, (ONE_HOT, THREE), "t must have shape (N,), got (3, 3)"),
+        (plots.confusion, (THREE, [0, 1]), "y must have shape (3,), got (2,)"),
+        (plots.confusion, (THREE, [0, 1, -1]), "y must hold class numbers 0, 1, 2 ..., got -1"),
+        (plots.confusion, ([0, 0.5, 1], THREE), "t must hold class numbers 0, 1, 2 ..., got 0.5"),
+        (plots.confusion, (THREE, [0, 1, np.nan]), "y must be finite, got nan"),
+        (plots.confusion, ([], []), "t must not be empty, got shape (0,)"),
+        (plots.confusion, (["a"], [0]), "t must hold real numbers"),
+        (plots.fit, (ONE_HOT, THREE, THREE), "x must have shape (N,), got (3, 3)"),
+        (plots.fit, (THREE, 1, THREE), "t must have shape (3,), got ()"),
+        (plots.fit, (THREE, THREE, [[1], [2]]), "y must have shape (3, 1), got (2, 1)"),
+        (plots.fit, ([0, 1, np.inf], THREE, THREE), "x must be finite, got inf"),
+        (plots.fit, ([], [], []), "x must not be empty, got shape (0,)"),
+        (plots.misread, (SQUARE, THREE, THREE), "y must have shape (3, classes), got (3,)"),
+        (plots.misread, (SQUARE, THREE, ONE_HOT * np.nan), "y must be finite, got nan"),
+        (plots.misread, (SQUARE * np.nan, THREE, ONE_HOT), "x must be finite, got nan"),
+        (plots.misread, (SQUARE, [0, 1], ONE_HOT), "t must be labels of shape (3,)"),
+        (plots.misread, (SQUARE, [0, 1, 3], ONE_HOT), "t must hold labels from 0 to 2, got 3"),
+        (plots.misread, (THREE, THREE, ONE_HOT), "x must have shape (N, pixels), got (3,)"),
+        (plots.misread, (ONE_HOT, THREE, ONE_HOT), "x: images must be square, got 3 pixels"),
+        (plots.hidden_weights, (THREE,), "W must have shape (pixels, units), got (3,)"),
+        (plots.hidden_weights, (np.zeros((4, 0)),), "W must not be empty, got shape (4, 0)"),
+        (plots.hidden_weights, ([[np.inf]],), "W must be finite, got inf"),
+    ],
+)
+def test_a_wrong_argument_is_named(draw, arguments, text):
+    pyplot.close("all")
+    with pytest.raises((ValueError, TypeError)) as caught:
+        draw(*arguments)
+    assert str(caught.value).startswith(text)
+    assert pyplot.get_fignums() == []
+
+
+@pytest.mark.parametrize(
+    ("trained", "text"),
+    [
+        ((1, 0), "trained must be in ascending order, got (1, 0)"),
+        ((1,), "trained must have shape (2,), got (1,)"),
+        (3, "trained must have shape (2,), got ()"),
+        (("a", "b"), "trained must hold real numbers"),
+        ((0, np.nan), "trained must be finite, got nan"),
+    ],
+)
+def test_a_wrong_training_range_is_named(trained, text):
+    with pytest.raises((ValueError, TypeError)) as caught:
+        plots.fit(THREE, THREE, THREE, new_axes(), trained=trained)
+    assert str(caught.value).startswith(text)
+
+
+@pytest.mark.parametrize("most", [0, 2.5])
+def test_a_wrong_number_of_images_is_named(most):
+    with pytest.raises((ValueError, TypeError), match="most must be a positive integer"):
+        plots.misread(SQUARE, THREE, ONE_HOT, new_axes(), most=most)
+    with pytest.raises((ValueError, TypeError), match="most must be a positive integer"):
+        plots.hidden_weights(SQUARE.T, new_axes(), most=most)
+
+
+@pytest.mark.parametrize(
+    ("panels", "error", "text"),
+    [
+        ([], ValueError, "panels must have at least one function"),
+        (DRAWINGS["fit"], TypeError, "panels must be a list of functions"),
+        ([DRAWINGS["fit"], None], TypeError, "panels must be a list of functions"),
+    ],
+)
+def test_wrong_panels_are_named(tmp_path, panels, error, text):
+    with pytest.raises(error, match=text):
+        plots.save(tmp_path / "a.png", panels)
+    with pytest.raises((ValueError, TypeError), match="columns must be a positive integer"):
+        plots.save(tmp_path / "a.png", [DRAWINGS["fit"]], columns=0)
+
+
 # ---- files
 
 
@@ -235,13 +324,31 @@ def test_a_sheet_has_a_panel_for_each_and_one_legend(tmp_path, monkeypatch):
         plots.figures, "new_figure", lambda *size: figures.append(real(*size)) or figures[-1]
     )
     draws = [DRAWINGS["fit"]] * 5
-    plots.save(tmp_path / "sheet", draws, columns=3, size=(3, 2.5), title="Five", legend=True)
+    plots.save(tmp_path / "sheet", draws, columns=3, size=(3, 2.5), title="Five", legend=True,
+               same_scales=True)  # fmt: skip
     assert image.imread(tmp_path / "sheet", format="png").shape[:2] == (600, 1080)
     [figure] = figures
     assert len(figure.axes) == 5
     assert len(figure.legends) == 1
     assert [bool(ax.get_ylabel()) for ax in figure.axes] == [True, False, False, True, False]
     assert [bool(ax.get_xlabel()) for ax in figure.axes] == [False, False, False, True, True]
+
+
+def test_panels_of_different_kinds_keep_their_own_scales(tmp_path):
+    alone, found = {}, {}
+    for name, draw in DRAWINGS.items():
+        ax = draw(new_axes())
+        alone[name] = ax.get_xlim(), ax.get_ylim(), ax.get_xlabel(), ax.get_ylabel()
+
+    def recording(name, draw):
+        def draw_and_keep(ax):
+            found[name] = draw(ax)
+
+        return draw_and_keep
+
+    plots.save(tmp_path / "a", [recording(*item) for item in DRAWINGS.items()], columns=2)
+    for name, ax in found.items():
+        assert alone[name] == (ax.get_xlim(), ax.get_ylim(), ax.get_xlabel(), ax.get_ylabel())
 
 
 def test_empty_margins_are_cut_off(tmp_path):

@@ -121,6 +121,48 @@ def test_where_a_relu_bends_a_smaller_h_decides(monkeypatch):
 
 
 @pytest.mark.parametrize(
+    ("hidden", "activation", "dtype", "seed"),
+    [
+        ([5, 5, 5], "relu", "float64", 0),
+        ([5, 5, 5], "relu", "float64", 1),  # the third layer gets exactly 0 from the second
+        ([5, 5, 5], "relu", "float64", 2),
+        ([5, 5, 5, 5, 5], "relu", "float32", 1),
+        ([5, 5, 5, 5], "leaky_relu", "float64", 0),
+    ],
+)
+def test_sums_below_any_h_are_no_false_alarm(hidden, activation, dtype, seed):
+    found, lines = checked(hidden=hidden, activation=activation, dtype=dtype, seed=seed)
+    assert lines[2].endswith(" still do: again with every ReLU held on or off as it is")
+    assert gradcheck.too_large(found, dtype) == []
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_a_wrong_gradient_is_found_where_relus_bend(monkeypatch, seed):
+    right = fastnn.MLP.gradient
+
+    def wrong(net, x, t):
+        gradients = right(net, x, t)
+        gradients["b3"] += 2e-5
+        return gradients
+
+    monkeypatch.setattr(fastnn.MLP, "gradient", wrong)
+    assert gradcheck.too_large(checked(hidden=[5, 5, 5], seed=seed)[0]) == ["b3"]
+
+
+@pytest.mark.parametrize("activation", ["relu", "leaky_relu"])
+def test_the_held_loss_is_that_of_the_network_and_has_its_slopes(activation):
+    net = fastnn.MLP([784, 4, 3, 10], activation, dtype="float64", weight_init=0.1, seed=0)
+    x, t = datasets.load_mnist()[0]
+    loss, params = gradcheck._held(net, x[:3], t[:3])
+    assert loss() == pytest.approx(net.loss(x[:3], t[:3]), rel=1e-12)
+    for name, gradient in net.gradient(x[:3], t[:3]).items():
+        for place in [(0,) * gradient.ndim, (-1,) * gradient.ndim]:
+            slope = gradcheck._slope(loss, params[name], place, 1e-4)
+            assert slope == pytest.approx(gradient[place], abs=1e-8)
+    assert all(np.array_equal(params[name], net.params[name]) for name in params)
+
+
+@pytest.mark.parametrize(
     ("options", "text"),
     [
         (("--rows", "0"), "rows must be a positive integer, got 0"),

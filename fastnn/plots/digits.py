@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from fastnn import gate
 from fastnn.plots import figures
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ def misread(
     x : array_like, shape (N, pixels)
         Square images, one a row.
     t : array_like of int, shape (N,)
-        The true classes.
+        The true classes; one-hot rows, shape (N, classes), will do.
     y : array_like, shape (N, classes)
         The probabilities that the network gives.
     ax : matplotlib.axes.Axes, optional
@@ -122,10 +123,10 @@ def misread(
     'the error: the true class → what the network says, and how sure it is'
     """
     x = figures.numbers(x, "x", "N", "pixels")
-    t = figures.classes(t, "t", len(x))
     y = figures.numbers(y, "y", len(x), "classes")
+    t = gate.labels(t, *y.shape)
     _side(x.shape[1], "x")
-    figures.positive_integer(most, "most")
+    gate.positive_integer(most, "most")
     if ax is None:
         ax = figures.new_axes()
     said, sure = y.argmax(axis=1), y.max(axis=1)
@@ -180,7 +181,7 @@ def hidden_weights(W: ArrayLike, ax: Axes | None = None, *, most: int = 100) -> 
     """
     W = figures.numbers(W, "W", "pixels", "units")
     _side(W.shape[0], "W")
-    figures.positive_integer(most, "most")
+    gate.positive_integer(most, "most")
     if ax is None:
         ax = figures.new_axes()
     units = W.shape[1]

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastnn import gate
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -59,17 +61,9 @@ def write(figure: Figure, path: str | os.PathLike[str], **style: Any) -> None:
     figure.savefig(os.fsdecode(path), format="png", dpi=RESOLUTION, **style)
 
 
-def numbers(values: Any, name: str, *shape: int | str) -> np.ndarray:
-    """An array of finite real numbers that is not empty, as the pictures need it.
-
-    `shape` has a length, or the name of a length that may be any, for each dimension.
-    """
-    try:
-        array = np.asarray(values)
-    except ValueError as error:
-        raise ValueError(f"{name} must be an array of numbers: {error}") from None
-    if array.dtype.kind not in "biuf":
-        raise TypeError(f"{name} must hold real numbers, got dtype {array.dtype}")
+def numbers(values: Any, name: str, *shape: int | str, finite: bool = True) -> np.ndarray:
+    """Real numbers of this shape, at least one; a name in the shape stands for any length."""
+    array = gate.numbers(values, name)
     fits = array.ndim == len(shape) and all(
         isinstance(wanted, str) or wanted == found
         for wanted, found in zip(shape, array.shape, strict=True)
@@ -79,27 +73,18 @@ def numbers(values: Any, name: str, *shape: int | str) -> np.ndarray:
         raise ValueError(f"{name} must have shape ({wanted}), got {array.shape}")
     if array.size == 0:
         raise ValueError(f"{name} must not be empty, got shape {array.shape}")
-    if not np.isfinite(array).all():
+    if finite and not np.isfinite(array).all():
         raise ValueError(f"{name} must be finite, got {array[~np.isfinite(array)][0]}")
     return array
 
 
 def classes(values: Any, name: str, *shape: int | str) -> np.ndarray:
-    """Class numbers: whole and not negative, in whatever dtype they are."""
+    """Class numbers, whole and not negative, in whatever dtype they come."""
     array = numbers(values, name, *shape)
     wrong = array[(array < 0) | (array != np.floor(array))]
     if wrong.size:
         raise ValueError(f"{name} must hold class numbers 0, 1, 2 ..., got {wrong[0]}")
     return array.astype(np.int64)
-
-
-def positive_integer(value: Any, name: str) -> int:
-    """A whole number of at least 1."""
-    if isinstance(value, bool) or not isinstance(value, int | np.integer):
-        raise TypeError(f"{name} must be a positive integer, got {value!r}")
-    if value < 1:
-        raise ValueError(f"{name} must be a positive integer, got {value}")
-    return int(value)
 
 
 def save(
@@ -160,7 +145,7 @@ def save(
         raise TypeError(f"panels must be a list of functions that draw on axes, got {panels!r}")
     if not panels:
         raise ValueError("panels must have at least one function, got an empty list")
-    positive_integer(columns, "columns")
+    gate.positive_integer(columns, "columns")
     rows = -(-len(panels) // columns)
     figure = new_figure(size[0] * columns, size[1] * rows)
     grid = figure.subplots(rows, columns, squeeze=False, sharex=same_scales, sharey=same_scales)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from fastnn import gate
 from fastnn.plots import figures
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def fit(
     t : array_like, shape (N,) or (N, 1)
         The truth.
     y : array_like, shape (N,) or (N, 1)
-        The outputs of the network.
+        The outputs of the network; nan and inf are left out.
     ax : matplotlib.axes.Axes, optional
         Where to draw. Without it a new figure is made with pyplot.
     trained : tuple of float, optional
@@ -70,7 +71,7 @@ def fit(
     >>> ax.get_legend_handles_labels()[1]
     ['truth', 'network']
     """
-    x = _column(x, "x", "N")
+    x = _column(x, "x", "N", finite=True)
     t, y = _column(t, "t", len(x)), _column(y, "y", len(x))
     if trained is not None:
         low, high = figures.numbers(trained, "trained", 2)
@@ -96,8 +97,9 @@ def fit(
     return ax
 
 
-def _column(values: ArrayLike, name: str, rows: int | str) -> np.ndarray:
+def _column(values: ArrayLike, name: str, rows: int | str, finite: bool = False) -> np.ndarray:
     """Numbers of shape (N,), also from the (N, 1) that ``predict`` returns."""
-    if np.ndim(values) == 2 and np.shape(values)[1] == 1:
-        return figures.numbers(values, name, rows, 1)[:, 0]
-    return figures.numbers(values, name, rows)
+    values = gate.numbers(values, name)
+    if values.ndim == 2 and values.shape[1] == 1:
+        return figures.numbers(values, name, rows, 1, finite=finite)[:, 0]
+    return figures.numbers(values, name, rows, finite=finite)
