@@ -70,6 +70,6 @@ OPTIONS = {
     "no_cpython_wrapper": True,
     "no_cfunc_wrapper": True,
     # Blocks neither make nor keep arrays. Counting who holds one costs two calls for every
-    # array of every call: a third of a per-sample step.
+    # array of every call: half of a per-sample step of 1-3-1.
     "_nrt": False,
 }

@@ -147,7 +147,7 @@ class _Run:
         began = time.perf_counter()
         history, iterations = self.history, self.schedule.iterations
         if self.validation is None and not self.callbacks:
-            every = iterations  # nothing to look up for: epochs of 63 rows took twice as long
+            every = iterations  # nothing to look up for: with epochs of 63 rows half as long again
         history.stop_reason = "finished"
         try:
             for index, begin in self._until_each(every):

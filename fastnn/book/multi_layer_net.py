@@ -36,6 +36,12 @@ def half_squares(W: np.ndarray) -> Any:
     return 0.5 * np.dot(flat, flat)
 
 
+def weight_decay(network: Any) -> Any:
+    """What the weights add to the loss."""
+    weights = (network.params[f"W{i}"] for i in range(1, network.hidden_layer_num + 2))
+    return sum(network.weight_decay_lambda * half_squares(W) for W in weights)
+
+
 def go_back(layers: Any, dout: Any) -> None:
     """Backward passes from the last layer to the first, of which nobody needs dx."""
     first, *others = layers.values()
@@ -161,10 +167,7 @@ class MultiLayerNet:
         >>> round(float(network.loss(np.ones((2, 4)), np.array([0, 2]))), 4)
         1.0986
         """
-        y = self.predict(x)
-        weights = (self.params[f"W{i}"] for i in range(1, self.hidden_layer_num + 2))
-        decay = sum(self.weight_decay_lambda * half_squares(W) for W in weights)
-        return self.last_layer.forward(y, t) + decay
+        return self.last_layer.forward(self.predict(x), t) + weight_decay(self)
 
     def accuracy(self, x: np.ndarray, t: np.ndarray) -> Any:
         """Share of the rows that are classified right.

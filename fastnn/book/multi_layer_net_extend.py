@@ -12,9 +12,9 @@ from fastnn.book.layers import Affine, BatchNormalization, Dropout, SoftmaxWithL
 from fastnn.book.multi_layer_net import (
     ACTIVATIONS,
     go_back,
-    half_squares,
     initial_parameters,
     share_of,
+    weight_decay,
     with_decay,
 )
 
@@ -155,10 +155,7 @@ class MultiLayerNetExtend:
         >>> round(float(network.loss(np.ones((2, 4)), np.array([0, 2]))), 4)
         1.0986
         """
-        y = self.predict(x, train_flg)
-        weights = (self.params[f"W{i}"] for i in range(1, self.hidden_layer_num + 2))
-        decay = sum(self.weight_decay_lambda * half_squares(W) for W in weights)
-        return self.last_layer.forward(y, t) + decay
+        return self.last_layer.forward(self.predict(x, train_flg), t) + weight_decay(self)
 
     def accuracy(self, x: np.ndarray, t: np.ndarray) -> Any:
         """Share of the rows that are classified right.

@@ -4,8 +4,9 @@ A weight of unit o in layer l changes z of that unit, and so one multiple of row
 o of the next layer's weights in the next layer's z; only layers behind those
 are multiplied anew, for many changes at a time.  A row whose input to the
 weight is zero, or whose unit does not answer to the change (ReLU below zero),
-keeps its loss.  On the first three images of MNIST 784-50-10 that leaves 1 in 7
-of the brute force's rows, and of those only the last layer and the loss.
+keeps its loss.  On the first three images of MNIST, with sigmoid, 784-50-10 is
+left with 49,560 of the brute force's 238,560 losses, most of them of the last
+layer alone.
 """
 
 from fastnn.jit import entry, inner
