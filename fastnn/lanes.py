@@ -206,6 +206,19 @@ def element(typingctx, array, offset):
     return array.dtype(array, types.intp), emit
 
 
+@intrinsic
+def put(typingctx, array, offset, value):
+    """``array[offset] = value`` without the test for a negative offset."""
+
+    def emit(context, builder, sig, args):
+        memory = _Memory(context, builder, sig.args[0], args[0])
+        memory.check(args[1], 1)
+        builder.store(args[2], builder.gep(memory.array.data, [args[1]]))
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, array.dtype), emit
+
+
 @intrinsic(prefer_literal=True)
 def load(typingctx, array, offset, stride, rows, vectors):
     """Tile of ``rows`` x ``vectors`` vectors read at ``array[offset + r * stride]``."""
@@ -611,6 +624,45 @@ def trailing_zeros(typingctx, bits):
         return builder.cttz(args[0], ir.Constant(ir.IntType(1), 1))
 
     return types.int64(types.int64), emit
+
+
+@intrinsic
+def list_nonzeros(typingctx, array, offset, tile, always, first):
+    """Write ``first`` + lane of each lane that is not zero to an int32 array; return their number.
+
+    Or of every lane if `always` is -1, not 0.  They go to ``array[offset]`` and
+    on; as many elements as the vector has lanes, and 8 at least, are written
+    whatever the number: a load from a table, an addition and a store for 8 of
+    them, without a branch.
+    """
+    i8, i32, i64 = ir.IntType(8), ir.IntType(32), ir.IntType(64)
+    bytes_, words = ir.VectorType(i8, 8), ir.VectorType(i32, 8)
+    listed = [[i for i in range(8) if byte >> i & 1] for byte in range(256)]
+
+    def emit(context, builder, sig, args):
+        memory = _Memory(context, builder, sig.args[0], args[0])
+        _, start, value, always, first = args
+        rows = [ir.Constant(bytes_, row + [0] * (8 - len(row))) for row in listed]
+        table = ir.Constant(ir.ArrayType(bytes_, 256), rows)
+        table = cgutils.global_constant(builder.module, "fastnn.places_of_bits", table)
+        (vector,) = _unpack(builder, tile, value)
+        zero = ir.Constant(vector.type, [0.0] * tile.lanes)
+        bits = builder.bitcast(builder.fcmp_unordered("!=", vector, zero), ir.IntType(tile.lanes))
+        bits = builder.zext(bits, i64)
+        every = ir.Constant(i64, (1 << tile.lanes) - 1)
+        bits = builder.or_(bits, builder.and_(always, every))
+        at = start
+        for lane in range(0, tile.lanes, 8):
+            memory.check(at, 8)
+            byte = builder.and_(builder.lshr(bits, i64(lane)), i64(255))
+            places = builder.zext(builder.load(builder.gep(table, [i64(0), byte])), words)
+            base = builder.add(builder.trunc(first, i32), i32(lane))
+            places = builder.add(places, _broadcast(builder, base, 8))
+            builder.store(places, memory.pointer(at, words), align=4)
+            at = builder.add(at, builder.ctpop(byte))
+        return builder.sub(at, start)
+
+    return types.int64(array, types.intp, tile, types.int64, types.intp), emit
 
 
 # Across lanes: halves are combined, vectors first, then lanes: 16 -> 8 -> 4 -> 2 -> 1

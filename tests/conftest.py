@@ -21,3 +21,10 @@ def both_builds(request):
     """Run a test twice: all work in one thread, and all that may in several."""
     with runtime.forced(parallel=request.param == "parallel"):
         yield request.param
+
+
+@pytest.fixture(scope="session")
+def code_folder(request, tmp_path_factory):
+    """Where processes of tests keep other builds, from one run of the tests to the next."""
+    cache = getattr(request.config, "cache", None)
+    return cache.mkdir("compiled") if cache else tmp_path_factory.mktemp("compiled")

@@ -28,6 +28,7 @@ from fastnn.lanes import (
     lane_max,
     lane_sum,
     like,
+    list_nonzeros,
     load,
     load_first,
     load_like,
@@ -37,6 +38,7 @@ from fastnn.lanes import (
     nonzero_lanes,
     polynomial,
     prefetch,
+    put,
     rank_one,
     splat,
     square_root,
@@ -250,6 +252,20 @@ def _first_lanes(X, Y, count, OUT, NONZEROS):
     store(OUT, 0, 0, keep_first(load(X, 0, 0, 1, 2), count, load(Y, 0, 0, 1, 2)))
     NONZEROS[0] = nonzero_lanes(load(X, 0, 0, 1, 1))
     NONZEROS[1] = trailing_zeros(NONZEROS[0])
+
+
+@entry
+def _list_nonzeros(X, always, first, LIST, COUNT):
+    COUNT[0] = list_nonzeros(LIST, 1, load(X, 0, 0, 1, 1), always, first)
+    put(COUNT, 1, 7)
+
+
+def nonzeros_listed(X, always, first):
+    """The list of the nonzeros of a vector, or of all of it, and what lies before the list."""
+    found, count = np.full(1 + max(8, len(X)), -1, np.int32), np.zeros(2, np.int64)
+    _list_nonzeros(X, -1 if always else 0, first, found, count)
+    assert count[1] == 7
+    return found[1 : 1 + count[0]], found[0]
 
 
 def keep_first_of_two(X, count, Y):

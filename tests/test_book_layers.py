@@ -1,23 +1,35 @@
 """fastnn.book's functions and layers: the book's numbers, arrays and habits."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import book_reference as reference
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from reference import assert_same_bits
 
+import fastnn
 from fastnn import runtime
 from fastnn.book import compiled, functions, gradient, layers, util
 from fastnn.book.layers import Affine, BatchNormalization, Dropout, Relu, Sigmoid, SoftmaxWithLoss
-from fastnn.kernels.layers import BLOCK, ROW_BLOCK
+from fastnn.kernels.layers import BLOCK, GRADIENT_ROWS, ROW_BLOCK, WEIGHT_BLOCK
 
 # Rows, inputs and outputs: for kernels, for NumPy, and at the edges of blocks, widths and vectors.
 SHAPES = [(1, 1, 1), (2, 3, 4), (100, 784, 50), (100, 50, 10), (3, 784, 50), (1, 784, 33),
           (ROW_BLOCK + 1, int(BLOCK) + 1, 27), (2 * ROW_BLOCK + 3, 111, 13),
-          (400, 33, 120)]  # fmt: skip
+          (400, 33, 120), (2 * GRADIENT_ROWS + 1, int(WEIGHT_BLOCK) + 9, 53)]  # fmt: skip
 each_shape = pytest.mark.parametrize("shape", SHAPES, ids=str)
 each_x = pytest.mark.parametrize("x_dtype", [np.float32, np.float64])
 each_density = pytest.mark.parametrize("density", [0.0, 0.2, 1.0])
+
+
+@pytest.fixture
+def kernels_of_any_size(monkeypatch):
+    """Small products, too, which NumPy makes faster."""
+    monkeypatch.setattr(compiled, "PRODUCT_FROM", 1)
 
 
 def close(found, expected):
@@ -40,7 +52,7 @@ def data(rng, shape, x_dtype=np.float64, density=0.2):
 @each_shape
 @each_x
 @each_density
-@pytest.mark.usefixtures("both_builds")
+@pytest.mark.usefixtures("both_builds", "kernels_of_any_size")
 def test_affine_is_the_product_and_its_gradients(shape, x_dtype, density, rng):
     x, W, b, dout = data(rng, shape, x_dtype, density)
     layer = Affine(W, b)
@@ -52,6 +64,7 @@ def test_affine_is_the_product_and_its_gradients(shape, x_dtype, density, rng):
 
 
 @each_shape
+@pytest.mark.usefixtures("kernels_of_any_size")
 def test_gradients_alone_are_those_of_the_whole_backward_pass(shape, rng):
     x, W, b, dout = data(rng, shape)
     whole, alone = Affine(W, b), Affine(W, b)
@@ -67,6 +80,7 @@ def test_the_kernels_take_what_they_are_for_and_nothing_else(rng):
     x, W, b, dout = data(rng, (100, 784, 50), np.float32)
     assert compiled.affine(x, W, b) is not None
     assert compiled.affine_gradients(x, W, dout) is not None
+    assert compiled.affine(np.ones_like(x), W, b) is not None  # or OpenBLAS starts its threads
     read_only = W.copy()
     read_only.flags.writeable = False
     for strange in (
@@ -145,6 +159,7 @@ def test_what_is_not_finite_goes_where_arithmetic_takes_it(where, place, strange
 
 
 @pytest.mark.parametrize("density", [0.0, 0.2])
+@pytest.mark.usefixtures("kernels_of_any_size")
 def test_a_row_has_the_bits_it_has_in_any_batch_in_one_thread_or_more(density, rng):
     x, W, b, dout = data(rng, (300, 784, 50), density=density)
     outputs, gradients = [], []
@@ -156,6 +171,47 @@ def test_a_row_has_the_bits_it_has_in_any_batch_in_one_thread_or_more(density, r
     for one, other in zip(*gradients, strict=True):
         assert_same_bits(one, other)
     assert_same_bits(compiled.affine(x[17:24].copy(), W, b), outputs[0][17:24])
+
+
+ALL_KERNELS = """
+import sys, numpy as np
+from fastnn import runtime
+from fastnn.book import compiled
+compiled.PRODUCT_FROM = 1
+rng = np.random.default_rng(1)
+found = []
+with runtime.forced(True):
+    for N, I, O in [(70, 100, 50), (3, 9, 90), (130, 21, 27)]:
+        for dtype in (np.float32, np.float64):
+            x = (rng.normal(size=(N, I)) * (rng.random((N, I)) < 0.4)).astype(dtype)
+            W, b, t = rng.normal(size=(I, O)), rng.normal(size=O), rng.integers(0, O, N)
+            y, dout = compiled.affine(x, W, b), rng.normal(size=(N, O))
+            found += [y, *compiled.affine_gradients(x, W, dout)]
+            found += [*compiled.softmax_with_loss(y, t), compiled.sigmoid(y), *compiled.relu(y)]
+            assert compiled.clear(dout, y > 0)
+            v = np.zeros_like(W)
+            assert compiled.update("momentum", W, found[-7], (v,), (0.1, 0.9))
+            found += [dout, W, v]
+np.savez(sys.argv[1], *found)
+"""
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [{"FASTNN_VECTOR_BYTES": "16"}, {"FASTNN_VECTOR_BYTES": "64"}, {"NUMBA_BOUNDSCHECK": "1"}],
+    ids=str,
+)
+def test_vectors_of_other_widths_and_bounds_checks_change_nothing(setting, tmp_path, code_folder):
+    results = []
+    for environment in ({}, setting | {"FASTNN_CACHE_DIR": str(code_folder)}):
+        file = tmp_path / f"{len(results)}.npz"
+        command = [sys.executable, "-c", ALL_KERNELS, str(file)]
+        path = {"PYTHONPATH": str(Path(fastnn.__file__).parent.parent)}
+        subprocess.run(command, env=dict(os.environ) | path | environment, check=True, timeout=300)
+        results.append(np.load(file))
+    assert len(results[0]) == 6 * 12
+    for name in results[0]:
+        close(results[1][name], results[0][name])
 
 
 # Activations --------------------------------------------------------------------------

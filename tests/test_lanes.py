@@ -187,6 +187,19 @@ def test_bits_tell_which_lanes_are_not_zero(dtype, rng):
         assert not lanes.size or first == lanes[0]
 
 
+@each_dtype
+@pytest.mark.parametrize("always", [False, True])
+def test_nonzeros_are_listed_in_their_order(always, dtype, rng):
+    limits = np.finfo(dtype)
+    values = np.array([0, -0.0, 1, -1, limits.smallest_subnormal, np.inf, np.nan], dtype)
+    for first in (0, 5, 1 << 20):
+        for _ in range(20):
+            X = rng.choice(values, lanes_of(dtype), p=[0.5, 0.25, *[0.05] * 5])
+            listed, before = kernels.nonzeros_listed(X, always, first)
+            assert_array_equal(listed, first + np.flatnonzero((X != 0) | always))
+            assert before == -1
+
+
 # Memory -------------------------------------------------------------------------------
 
 
@@ -261,13 +274,6 @@ def test_load_first_does_not_touch_the_next_page(dtype):
 
 
 # Other builds, in processes of their own --------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def code_folder(request, tmp_path_factory):
-    """Where those processes keep compiled code, from one run of the tests to the next."""
-    cache = getattr(request.config, "cache", None)
-    return cache.mkdir("compiled") if cache else tmp_path_factory.mktemp("compiled")
 
 
 def run(code, **environment):

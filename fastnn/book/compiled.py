@@ -1,9 +1,10 @@
 """Calls of the kernels for whoever has arrays that they take; None or False where they do not.
 
-They take contiguous float64 arrays that are large enough to be worth a call, about 4 us.  An
-affine layer is for them if its x, float64 or float32, is mostly zeros, as images of digits are; on
-other x OpenBLAS is as fast.  Everything else is left to NumPy, too: other dtypes, strides and
-subclasses, and read-only arrays.
+They take contiguous float64 arrays, and float32 inputs of an affine layer, that are large enough to
+be worth a call, about 4 us, and whose weights are not so large that OpenBLAS is faster.  Products
+that it would do as fast are taken, too: its threads and ours would fight for the cores, which cost
+the book's ch05/train_neuralnet.py a third of its time.  Everything else is left to NumPy: other
+dtypes, strides and subclasses, and read-only arrays.
 """
 
 from __future__ import annotations
@@ -17,19 +18,18 @@ import numpy as np
 
 from fastnn import runtime
 from fastnn.kernels import layers
-from fastnn.lanes import GROUP_BYTES, TILE_VECTORS, VECTOR_BYTES
+from fastnn.lanes import GROUP_BYTES, VECTOR_BYTES
 from fastnn.parameters import aligned_zeros
 
 DOUBLE, SINGLE = np.dtype(np.float64), np.dtype(np.float32)
 LANES = VECTOR_BYTES // DOUBLE.itemsize
 GROUP = GROUP_BYTES // DOUBLE.itemsize
 
-# Where a call begins to pay: multiply-adds of a product, elements of other arrays.
-PRODUCT_FROM, ELEMENTS_FROM = 8_000, 256
-# Where scratch costs more than the kernel gains.
+# Where a call begins to pay: multiply-adds of a product, about where OpenBLAS starts threads, and
+# elements of other arrays.
+PRODUCT_FROM, ELEMENTS_FROM = 250_000, 256
+# Where OpenBLAS is faster, or scratch costs more than the kernel gains.
 WEIGHTS_UP_TO, INPUTS_UP_TO, GRADIENT_ROWS_UP_TO = 1 << 18, 4096, 4096
-# Below this share of nonzeros the kernels win; narrow x does not pay for looking.
-SPARSE_BELOW, SPARSE_WIDTH = 0.4, 32
 # What an element costs beside a multiply-add; runtime compares with multiply-adds.
 COSTS = {"map": 2, "softmax": 20, "sgd": 2, "momentum": 3, "nesterov": 3, "adagrad": 12,
          "rmsprop": 12, "adam": 16}  # fmt: skip
@@ -105,26 +105,19 @@ def _takes_inputs(x: Any, W: Any) -> bool:
     return (
         (x.dtype == DOUBLE or x.dtype == SINGLE)
         and len(W) == I
-        and SPARSE_WIDTH <= I <= INPUTS_UP_TO
+        and I <= INPUTS_UP_TO
         and N * size >= PRODUCT_FROM
-        and 0 < size <= WEIGHTS_UP_TO
-        and _mostly_zeros(x)
+        and size <= WEIGHTS_UP_TO
     )
 
 
-def _mostly_zeros(x: np.ndarray) -> bool:
-    """Whether two rows are: to look at more takes longer than it saves."""
-    rows, width = x.shape
-    found = np.count_nonzero(x[0]) + np.count_nonzero(x[rows // 2])
-    return found < 2 * SPARSE_BELOW * width
-
-
-def _row(O: int) -> tuple[int, int]:
-    """Elements of a padded row of O outputs, and its vectors in a pass."""
-    vectors = -(-O // LANES)
-    passes = -(-vectors // max(layers.WIDTHS))
-    width = min(width for width in layers.WIDTHS if width * passes >= vectors)
-    return passes * width * LANES, width
+def _row(O: int) -> int:
+    """Elements of a row of O outputs, padded to whole passes of the kernels."""
+    row = 0
+    while row < O:
+        left = -(-(O - row) // LANES)
+        row += LANES * min((w for w in layers.WIDTHS if w >= left), default=max(layers.WIDTHS))
+    return row
 
 
 def _no_scratch(*sizes: int) -> tuple[Any, ...]:
@@ -139,16 +132,13 @@ def _up(count: int, unit: int) -> int:
     return -(-count // unit) * unit
 
 
-def _affine_scratch(chunks: int, I: int, O: int) -> tuple[Any, ...]:
-    (row, width), rows = _row(O), layers.ROW_BLOCK
+def _product_scratch(chunks: int, K: int) -> tuple[Any, ...]:
+    rows, width = layers.ROW_BLOCK, max(layers.WIDTHS) * LANES
     return (
-        row,
-        width,
-        _matrices(chunks, rows * row),
-        _matrices(chunks, rows * I),
-        _matrices(chunks, int(layers.BLOCK) * row),
-        np.zeros((chunks, rows * I), np.int32),
-        np.zeros((chunks, 4, rows), np.int64),
+        _matrices(chunks, rows * width),
+        _matrices(chunks, int(layers.BLOCK) * width),
+        np.zeros((chunks, rows * (K + 1) + layers.LIST_SLACK), np.int32),
+        np.zeros((chunks, 2, rows), np.int64),
     )
 
 
@@ -161,22 +151,23 @@ def affine(x: Any, W: Any, b: Any) -> np.ndarray | None:
         return None
     work = N * I * O
     out = np.empty((N, O))
-    job, scratch = _scratch.get(_affine_scratch, runtime.most_chunks(work), I, O)
+    job, scratch = _scratch.get(_product_scratch, runtime.most_chunks(work), I)
     job.run(layers.affine, work, x, W, b, out, *scratch)
     return out
 
 
-def _gradients_scratch(chunks: int, N: int, I: int, O: int) -> tuple[Any, ...]:
-    (row, width), block, panel = _row(O), int(layers.BLOCK), TILE_VECTORS * LANES
+def _gradients_scratch(chunks: int, N: int, O: int) -> tuple[Any, ...]:
+    row, block = _row(O), int(layers.WEIGHT_BLOCK)
+    listed = layers.GRADIENT_ROWS * block
     return (
         row,
-        width,
         _matrices(chunks, N * row),
-        _matrices(chunks, N * block),
+        _matrices(chunks, listed),
+        np.zeros((chunks, listed), np.int32),
+        np.zeros((chunks, listed + layers.LIST_SLACK), np.int32),
+        np.zeros((chunks, block), np.int64),
         _matrices(chunks, block * row),
-        _matrices(chunks, panel * (1 + O) + layers.ROW_BLOCK * _up(I, LANES)),
-        np.zeros((chunks, N * block), np.int32),
-        np.zeros((chunks, 2, block + 1), np.int64),
+        *_product_scratch(chunks, O),
     )
 
 
@@ -192,7 +183,7 @@ def affine_gradients(
     work = N * I * O * (2 if with_inputs else 1)
     dx = np.empty((N, I)) if with_inputs else NO_MATRIX
     dW, db = np.empty((I, O)), np.empty(O)
-    job, scratch = _scratch.get(_gradients_scratch, runtime.most_chunks(work), N, I, O)
+    job, scratch = _scratch.get(_gradients_scratch, runtime.most_chunks(work), N, O)
     job.run(layers.affine_gradients, work, x, W, dout, dW, db, dx, *scratch)
     return dx, dW, db
 

@@ -96,7 +96,7 @@ def multiply(M, N, K, A, a, a_row, a_col, B, b, b_row, S, s, s_row, C, c, c_row)
 
 
 @inner
-def _transpose_rows(rows, K, W, w, w_row, panel, at, width):
+def transpose_rows(rows, K, W, w, w_row, panel, at, width):
     """Write up to `lanes` rows of K elements side by side: ``panel[at + k * width + row]``."""
     lanes = VECTOR_BYTES // W.itemsize
     k = 0
@@ -124,7 +124,7 @@ def multiply_transposed(M, N, K, A, a, a_row, W, w, w_row, S, s, s_row, C, c, c_
     for n in range(0, N, width):
         columns = 0
         while columns < width and n + columns < N:
-            _transpose_rows(min(lanes, N - n - columns), K, W, w + (n + columns) * w_row, w_row,
+            transpose_rows(min(lanes, N - n - columns), K, W, w + (n + columns) * w_row, w_row,
                             panel, columns, width)  # fmt: skip
             columns += lanes
         multiply(M, columns, K, A, a, a_row, ONE, panel, ZERO, width,

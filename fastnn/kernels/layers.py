@@ -1,20 +1,22 @@
 """Layers, losses and update rules on arrays of anyone's: the kernels of `fastnn.book`.
 
 The arrays are contiguous but not padded, and x may be float32 where all else
-is float64.  So W, x and gradients are copied into padded scratch first, a few
-microseconds for 784 x 50 weights, and the kernels of the networks do the rest.
-Anything may be NaN or infinite.  Zeros are skipped only where what they would
-be multiplied with is finite, as 0 times infinity is NaN.
+is float64.  So blocks of W and of gradients are copied into padded scratch
+first, a few microseconds for 784 x 50 weights.  Products run over lists of the
+nonzeros of their left factor: images of digits are 81 % zeros, what ReLU has
+passed is half zeros, and where there are none, a list of all inputs costs
+little beside a multiply-add for each output.  Anything may be NaN or infinite:
+zeros are skipped only where what they would be multiplied with is finite, as 0
+times infinity is NaN.
 """
 
 import numpy as np
 
 from fastnn.jit import entry, inner
 from fastnn.kernels.activations import log, sigmoid
-from fastnn.kernels.affine import ONE, ZERO, column_sums, multiply, multiply_transposed
+from fastnn.kernels.affine import ONE, ZERO, column_sums, transpose_rows
 from fastnn.kernels.losses import softmax_forward
 from fastnn.lanes import (
-    TILE_VECTORS,
     VECTOR_BYTES,
     element,
     flat,
@@ -22,25 +24,29 @@ from fastnn.lanes import (
     lane_max,
     lane_sum,
     like,
+    list_nonzeros,
     load,
     load_first,
-    nonzero_lanes,
+    put,
     rank_one,
     splat,
     store,
 )
 from fastnn.launch import Chunked, run_or_pack
 
-# Rows of x that pass together.
-ROW_BLOCK = 128
-# Columns of x that are skipped together, if they are all zero: 18,400 of the inputs of 100 images
-# are left then, 14,700 if each is looked at alone, which takes longer.
-COLUMNS = 4
-# Columns of x, rows of W or of its gradient, that pass together: 56 rows of 50 float64 are 23 KiB
-# and stay in a first-level cache, and 784 is 14 x 56.
-BLOCK = np.int64(56)
-# Vectors of outputs that have code of their own.  A row of outputs is padded to passes of one of
-# these: 50 are 13 vectors of 4 float64, as many as 16 registers hold beside the operands.
+# Rows of x that pass together in a product, and in a gradient, whose lists and rows of dout, 50
+# float64 each, then stay in a first-level cache.
+ROW_BLOCK, GRADIENT_ROWS = 128, 64
+# Columns of x, rows of W or of its gradient, that pass together: 84 rows of 50 float64 are 34 KiB,
+# of which a first-level cache keeps those that are in use; a row of x ends ten times, and each end
+# is beyond guessing.  A gradient's block has its lists beside it.
+BLOCK, WEIGHT_BLOCK = np.int64(84), np.int64(56)
+# Of the column in a place: it is ``row << BLOCK_BITS`` + column.
+BLOCK_BITS = 7
+# What `list_nonzeros` may write beyond the end of a list.
+LIST_SLACK = max(8, VECTOR_BYTES // 4)
+# Vectors of outputs that have code of their own: 50 outputs are 13 vectors of 4 float64, as many
+# as 16 registers hold beside the operands.
 WIDTHS = (13, 12, 8, 4, 2, 1)
 
 RELU, CLEAR, SIGMOID = range(3)
@@ -54,23 +60,15 @@ NO_LOSS = -np.inf
 
 @inner
 def _pad(M, N, A, a, a_row, P, p, row):
-    """Copy M rows of N elements, `a_row` apart, to rows `row` apart; return if all are finite."""
+    """Copy M rows of N elements, `a_row` apart, to rows `row` apart; zeros fill a last vector."""
     lanes = VECTOR_BYTES // A.itemsize
-    # Four vectors at a time, as a sum of single ones would wait for each addition.
-    strange, rest = splat(A.dtype.type(0), 1, 4), splat(A.dtype.type(0), 1, 1)
+    whole = N - N % lanes
     for m in range(M):
-        n, from_, to = 0, a + m * a_row, p + m * row
-        while n + 4 * lanes <= N:
-            four = load(A, from_ + n, 0, 1, 4)
-            strange = fma(four, like(four, 0), strange)
-            store(P, to + n, 0, four)
-            n += 4 * lanes
-        while n < N:
-            one = load_first(A, from_ + n, N - n, 1)
-            rest = fma(one, like(one, 0), rest)
-            store(P, to + n, 0, one)
-            n += lanes
-    return lane_sum(strange) + lane_sum(rest) == 0
+        for n in range(0, whole, lanes):
+            store(P, p + m * row + n, 0, load(A, a + m * a_row + n, 0, 1, 1))
+        if whole < N:
+            rest = load_first(A, a + m * a_row + whole, N - whole, 1)
+            store(P, p + m * row + whole, 0, rest)
 
 
 @inner
@@ -86,27 +84,43 @@ def _unpad(M, N, P, p, row, A, a, a_row):
 
 
 @inner
-def _groups(X, x, count, first, e, column):
-    """List groups of columns, ``first ..``, of ``X[x : x + count]`` that are not all zero; the end.
+def _pad_transposed(M, N, A, a, a_row, P, row):
+    """Copy N rows of M elements, `a_row` apart, to the columns of M rows `row` apart."""
+    lanes = VECTOR_BYTES // A.itemsize
+    for n in range(0, N, lanes):
+        transpose_rows(min(lanes, N - n), M, A, a + n * a_row, a_row, P, n, row)
 
-    Without a branch: which groups are zero is beyond guessing, and a wrong guess
-    costs as much as the products of two inputs.
+
+@inner
+def _skips(A):
+    """What `_list` may leave out of x where A is the other factor: zeros, unless A has a NaN."""
+    lanes = VECTOR_BYTES // A.itemsize
+    # Four vectors at a time, as a sum of single ones would wait for each addition.
+    strange, rest = splat(A.dtype.type(0), 1, 4), splat(A.dtype.type(0), 1, 1)
+    whole = A.size - A.size % (4 * lanes)
+    for i in range(0, whole, 4 * lanes):
+        four = load(A, i, 0, 1, 4)
+        strange = fma(four, like(four, 0), strange)
+    for i in range(whole, A.size, lanes):
+        one = load_first(A, i, A.size - i, 1)
+        rest = fma(one, like(one, 0), rest)
+    return np.int64(0) if lane_sum(strange) + lane_sum(rest) == 0 else np.int64(-1)
+
+
+@inner
+def _list(X, x, count, always, column, e, first):
+    """List the nonzeros of ``X[x : x + count]``, as ``first`` + place, from column[e] on; the end.
+
+    Or all of them if `always` is -1.  Without a branch: which are zero is beyond
+    guessing, and a wrong guess costs as much as the products of two inputs.
     """
-    lanes = VECTOR_BYTES // X.itemsize
-    whole = count - count % COLUMNS
-    if lanes < COLUMNS:
-        for i in range(0, whole, COLUMNS):
-            column[e] = first + i
-            found = ZERO
-            for k in range(i, i + COLUMNS):
-                found |= element(X, x + k) != 0
-            e += found
-        return e
-    for i in range(0, whole, lanes):
-        bits = nonzero_lanes(load_first(X, x + i, whole - i, 1))
-        for k in range(0, lanes, COLUMNS):
-            column[e] = first + i + k
-            e += (bits >> k) & (2**COLUMNS - 1) != 0
+    lanes, i = VECTOR_BYTES // X.itemsize, 0
+    while i + lanes <= count:
+        e += list_nonzeros(column, e, load(X, x + i, 0, 1, 1), always, first + i)
+        i += lanes
+    if i < count:
+        rest = load_first(X, x + i, count - i, 1)
+        e += min(list_nonzeros(column, e, rest, always, first + i), count - i)
     return e
 
 
@@ -115,34 +129,31 @@ def _groups(X, x, count, first, e, column):
 
 def _make_forward(vectors):
     @inner
-    def forward(rows, low, end, first, behind, last, column, X, x, I, B, b_row, Y, y, y_row):
+    def forward(rows, low, end, at, column, X, x, K, B, Y):
+        row = vectors * (VECTOR_BYTES // B.itemsize)
         for r in range(rows):
-            e, stop, at = first[r], last[r], x + r * I
-            total = load(Y, y + r * y_row, 0, 1, vectors)
-            while e < stop and element(column, e) < end:
-                k = element(column, e)
-                for i in range(k, k + COLUMNS):
-                    one = splat(B.dtype.type(element(X, at + i)), 1, vectors)
-                    total = fma(one, load(B, (i - low) * b_row, 0, 1, vectors), total)
+            e, from_ = at[r], x + r * K
+            total = load(Y, r * row, 0, 1, vectors)
+            k = element(column, e)
+            while k < end:
+                one = splat(B.dtype.type(element(X, from_ + k)), 1, vectors)
+                total = fma(one, load(B, (k - low) * row, 0, 1, vectors), total)
                 e += 1
-            if end == I:
-                for i in range(I - I % COLUMNS, I):
-                    one = splat(B.dtype.type(element(X, at + i)), 1, vectors)
-                    total = fma(one, load(B, (i - low) * b_row, 0, 1, vectors), total)
-            store(Y, y + r * y_row, 0, total)
-            behind[r] = e
+                k = element(column, e)
+            store(Y, r * row, 0, total)
+            at[r] = e
 
     return forward
 
 
 def _make_backward(vectors):
     @inner
-    def backward(height, count, rows, column, value, D, d, d_row, G, g_row):
+    def backward(height, rows, ends, value, of, D, d, row, G, g):
         for k in range(height):
-            total, at = splat(D.dtype.type(0), 1, vectors), k * rows
-            for e in range(at, at + count[k]):
-                total = rank_one(total, value, e, 0, D, d + element(column, e) * d_row)
-            store(G, k * g_row, 0, total)
+            total = load(G, g + k * row, 0, 1, vectors)
+            for e in range(k * rows, ends[k]):
+                total = rank_one(total, value, e, 0, D, d + element(of, e) * row)
+            store(G, g + k * row, 0, total)
 
     return backward
 
@@ -154,100 +165,97 @@ _backward_a, _backward_b, _backward_c, _backward_d, _backward_e, _backward_f = m
 
 
 @inner
-def _forward(width, rows, low, end, first, behind, last, column, X, x, I, B, b_row, Y, n, row):
-    """Add to rows of Y, from column n, products of columns ``low .. end`` of x."""
+def _width(vectors):
+    """Vectors of the next pass: the most that there is code for, or enough for all."""
+    width = WIDTHS[0]
+    for narrower in WIDTHS:
+        if narrower >= vectors:
+            width = narrower
+    return width
+
+
+@inner
+def _forward(width, rows, low, end, at, column, X, x, K, B, Y):
+    """Add to rows of Y products of columns ``low .. end`` of x."""
     if width == WIDTHS[0]:
-        _forward_a(rows, low, end, first, behind, last, column, X, x, I, B, b_row, Y, n, row)
+        _forward_a(rows, low, end, at, column, X, x, K, B, Y)
     elif width == WIDTHS[1]:
-        _forward_b(rows, low, end, first, behind, last, column, X, x, I, B, b_row, Y, n, row)
+        _forward_b(rows, low, end, at, column, X, x, K, B, Y)
     elif width == WIDTHS[2]:
-        _forward_c(rows, low, end, first, behind, last, column, X, x, I, B, b_row, Y, n, row)
+        _forward_c(rows, low, end, at, column, X, x, K, B, Y)
     elif width == WIDTHS[3]:
-        _forward_d(rows, low, end, first, behind, last, column, X, x, I, B, b_row, Y, n, row)
+        _forward_d(rows, low, end, at, column, X, x, K, B, Y)
     elif width == WIDTHS[4]:
-        _forward_e(rows, low, end, first, behind, last, column, X, x, I, B, b_row, Y, n, row)
+        _forward_e(rows, low, end, at, column, X, x, K, B, Y)
     else:
-        _forward_f(rows, low, end, first, behind, last, column, X, x, I, B, b_row, Y, n, row)
+        _forward_f(rows, low, end, at, column, X, x, K, B, Y)
 
 
 @inner
-def _backward(width, height, count, rows, column, value, D, n, row, G, g_row):
-    """Rows of G: for each column of x its products with rows of D, from column n, summed."""
+def _backward(width, height, rows, ends, value, of, D, d, row, G, g):
+    """Add to rows of G, for each column of x, its products with rows of D."""
     if width == WIDTHS[0]:
-        _backward_a(height, count, rows, column, value, D, n, row, G, g_row)
+        _backward_a(height, rows, ends, value, of, D, d, row, G, g)
     elif width == WIDTHS[1]:
-        _backward_b(height, count, rows, column, value, D, n, row, G, g_row)
+        _backward_b(height, rows, ends, value, of, D, d, row, G, g)
     elif width == WIDTHS[2]:
-        _backward_c(height, count, rows, column, value, D, n, row, G, g_row)
+        _backward_c(height, rows, ends, value, of, D, d, row, G, g)
     elif width == WIDTHS[3]:
-        _backward_d(height, count, rows, column, value, D, n, row, G, g_row)
+        _backward_d(height, rows, ends, value, of, D, d, row, G, g)
     elif width == WIDTHS[4]:
-        _backward_e(height, count, rows, column, value, D, n, row, G, g_row)
+        _backward_e(height, rows, ends, value, of, D, d, row, G, g)
     else:
-        _backward_f(height, count, rows, column, value, D, n, row, G, g_row)
+        _backward_f(height, rows, ends, value, of, D, d, row, G, g)
 
 
 @inner
-def _sparse_rows(X, x, rows, I, O, row, width, W, B, Y, column, cursor):
-    """Add ``x @ W`` to rows of Y without the zeros of x; return whether W is finite."""
-    begin, last, e, finite = cursor[0], cursor[1], 0, True
-    for r in range(rows):
-        begin[r] = e
-        e = _groups(X, x + r * I, I, 0, e, column)
-        last[r] = e
-    panel = width * (VECTOR_BYTES // B.itemsize)
-    for n in range(0, row, panel):
-        for low in range(0, I, BLOCK):
-            height, turn = min(BLOCK, I - low), low // BLOCK % 2
-            finite &= _pad(height, min(panel, O - n), W, low * O + n, O, B, ZERO, panel)
-            first = begin if low == 0 else cursor[2 + turn]
-            _forward(width, rows, low, low + height, first, cursor[3 - turn], last, column,
-                     X, x, I, B, panel, Y, n, row)  # fmt: skip
-    return finite
+def _product(low, high, K, N, X, W, transposed, start, out, Y, B, column, cursor):
+    """Rows ``low .. high`` of ``start + x @ W``, or of ``x @ W.T``, for x of K columns, out of N.
 
-
-@inner
-def _dense_rows(X, x, rows, I, O, row, W, B, Y, value):
-    """Add ``x @ W`` to rows of Y."""
-    for i in range(rows * I):
-        value[i] = X[x + i]
-    for low in range(0, I, BLOCK):
-        height = min(BLOCK, I - low)
-        _pad(height, O, W, low * O, O, B, ZERO, row)
-        multiply(rows, row, height, value, low, I, ONE, B, ZERO, row, Y, ZERO, row,
-                 Y, ZERO, row)  # fmt: skip
-
-
-@inner
-def _fill(rows, b, Y, row):
-    """Begin every row of Y with the biases."""
-    for r in range(rows):
-        _pad(ONE, b.size, b, ZERO, ZERO, Y, r * row, row)
-
-
-@inner
-def affine_chunk(chunk, chunks, x, W, b, out, row, width, outputs, inputs, weights, column, cursor):
-    """A chunk's share of the rows of ``x @ W + b``, of mostly zeros in x.
-
-    A row of outputs is padded to ``row``, passes of ``width`` vectors.
-    Scratch of a chunk: ROW_BLOCK rows of ``outputs``, padded, of ``inputs`` and
-    of their ``column``, and BLOCK rows of ``weights``, padded.
+    Y, B, column and cursor are scratch of `product_scratch`.
     """
-    (N, I), O = x.shape, W.shape[1]
-    X, Y, B = flat(x), outputs[chunk], weights[chunk]
-    low, high = N * chunk // chunks, N * (chunk + 1) // chunks
-    sparse = True
+    lanes, always = VECTOR_BYTES // W.itemsize, _skips(W)
+    begin, at = cursor[0], cursor[1]
     for first in range(low, high, ROW_BLOCK):
-        rows = min(ROW_BLOCK, high - first)
-        _fill(rows, b, Y, row)
-        if sparse:
-            sparse = _sparse_rows(X, first * I, rows, I, O, row, width, flat(W), B, Y,
-                                  column[chunk], cursor[chunk])  # fmt: skip
-            if not sparse:
-                _fill(rows, b, Y, row)
-        if not sparse:
-            _dense_rows(X, first * I, rows, I, O, row, flat(W), B, Y, inputs[chunk])
-        _unpad(rows, O, Y, ZERO, row, flat(out), first * O, O)
+        rows, e = min(ROW_BLOCK, high - first), 0
+        for r in range(rows):
+            begin[r] = e
+            e = _list(X, (first + r) * K, K, always, column, e, ZERO)
+            column[e] = K  # beyond every block, so that it ends the row
+            e += 1
+        n = 0
+        while n < N:
+            width = _width((N - n + lanes - 1) // lanes)
+            row, columns = width * lanes, min(width * lanes, N - n)
+            _start_rows(rows, columns, start, n, Y, row, begin, at)
+            for k in range(0, K, BLOCK):
+                height = min(BLOCK, K - k)
+                if transposed:
+                    _pad_transposed(height, columns, W, n * K + k, K, B, row)
+                else:
+                    _pad(height, columns, W, k * N + n, N, B, ZERO, row)
+                _forward(width, rows, k, k + height, at, column, X, first * K, K, B, Y)
+            _unpad(rows, columns, Y, ZERO, row, out, first * N + n, N)
+            n += columns
+
+
+@inner
+def _start_rows(rows, columns, start, n, Y, row, begin, at):
+    """Begin rows of Y with ``start[n:]``, or with zeros if it is empty, and their lists anew."""
+    for i in range(rows * row):
+        Y[i] = 0.0
+    for r in range(rows):
+        at[r] = begin[r]
+        if start.size:
+            _pad(ONE, columns, start, n, ZERO, Y, r * row, row)
+
+
+@inner
+def affine_chunk(chunk, chunks, x, W, b, out, outputs, weights, column, cursor):
+    """A chunk's share of the rows of ``x @ W + b``."""
+    (N, I), O = x.shape, W.shape[1]
+    _product(N * chunk // chunks, N * (chunk + 1) // chunks, I, O, flat(x), flat(W), False, b,
+             flat(out), outputs[chunk], weights[chunk], column[chunk], cursor[chunk])  # fmt: skip
 
 
 @Chunked
@@ -258,97 +266,65 @@ def affine(chunks, context, *args):
 
 
 @inner
-def _by_columns(X, rows, I, low, height, value, column, count, groups):
-    """List the nonzeros of each column ``low ..`` of x: from ``k * rows`` on, ``count[k]`` of them.
+def _by_columns(X, x, rows, I, height, always, value, of, ends, places):
+    """List the nonzeros of each of `height` columns of x: from ``k * rows`` to ``ends[k]``.
 
-    Their rows go to ``column``.  Then a sum over rows stays in registers.
+    Their rows go to ``of``.  Then a sum over rows stays in registers.
     """
-    whole = height - height % COLUMNS
     for k in range(height):
-        count[k] = 0
+        ends[k] = k * rows
+    last = 0
     for r in range(rows):
-        at = r * I + low
-        for q in range(_groups(X, at, height, ZERO, ZERO, groups)):
-            first = element(groups, q)
-            for k in range(first, first + COLUMNS):
-                e = k * rows + element(count, k)
-                value[e], column[e] = element(X, at + k), r
-                count[k] += element(X, at + k) != 0
-        for k in range(whole, height):
-            e = k * rows + element(count, k)
-            value[e], column[e] = element(X, at + k), r
-            count[k] += element(X, at + k) != 0
+        last = _list(X, x + r * I, height, always, places, last, r << BLOCK_BITS)
+    for p in range(last):
+        place = element(places, p)
+        r, k = place >> BLOCK_BITS, place & ((1 << BLOCK_BITS) - 1)
+        e = element(ends, k)
+        put(value, e, element(X, x + r * I + k))
+        put(of, e, r)
+        put(ends, k, e + 1)
 
 
 @inner
-def _sparse_gradient(X, rows, I, low, height, row, width, D, value, column, count, groups, G,
-                     dW, O):  # fmt: skip
-    """Rows ``low ..`` of dW, ``x[:, low : low + height].T @ dz``, without the zeros of x."""
-    _by_columns(X, rows, I, low, height, value, column, count, groups)
-    panel = width * (VECTOR_BYTES // D.itemsize)
-    for n in range(0, row, panel):
-        _backward(width, height, count, rows, column, value, D, n, row, G, panel)
-        _unpad(height, min(panel, O - n), G, ZERO, panel, dW, low * O + n, O)
-
-
-@inner
-def _dense_gradient(X, rows, I, low, height, row, D, value, G, dW, O):
-    """The same of any x."""
-    for r in range(rows):
-        for k in range(height):
-            value[r * height + k] = X[r * I + low + k]
+def _weight_gradient(low, height, N, I, O, X, D, row, always, dW, G, value, of, places, ends):
+    """Rows ``low ..`` of ``dW = x.T @ dz``."""
+    lanes = VECTOR_BYTES // D.itemsize
     for i in range(height * row):
         G[i] = 0.0
-    multiply(height, row, rows, value, ZERO, ONE, height, D, ZERO, row, G, ZERO, row,
-             G, ZERO, row)  # fmt: skip
+    for first in range(0, N, GRADIENT_ROWS):
+        rows = min(GRADIENT_ROWS, N - first)
+        _by_columns(X, first * I + low, rows, I, height, always, value, of, ends, places)
+        n = 0
+        while n < O:
+            width = _width((O - n + lanes - 1) // lanes)
+            _backward(width, height, rows, ends, value, of, D, first * row + n, row, G, n)
+            n += width * lanes
     _unpad(height, O, G, ZERO, row, dW, low * O, O)
 
 
 @inner
-def _input_gradient(low, high, I, O, D, row, W, dx, work):
-    """Rows ``low .. high`` of ``dx = dz @ W.T``; `work` is scratch for a panel and for rows."""
-    lanes = VECTOR_BYTES // D.itemsize
-    width, dx_row = TILE_VECTORS * lanes, (I + lanes - 1) // lanes * lanes
-    for n in range(width):
-        work[n] = 0.0
-    panel, out = work[width:], work[width + O * width :]
-    if dx_row == I:
-        multiply_transposed(high - low, I, O, D, low * row, row, W, ZERO, O, work, ZERO, ZERO,
-                            dx, low * I, I, panel)  # fmt: skip
-        return
-    for first in range(low, high, ROW_BLOCK):
-        rows = min(ROW_BLOCK, high - first)
-        multiply_transposed(rows, I, O, D, first * row, row, W, ZERO, O, work, ZERO, ZERO,
-                            out, ZERO, dx_row, panel)  # fmt: skip
-        _unpad(rows, I, out, ZERO, dx_row, dx, first * I, I)
+def affine_gradients_chunk(chunk, chunks, x, W, dout, dW, db, dx, row, padded, value, of, places,
+                           ends, sums, outputs, weights, column, cursor):  # fmt: skip
+    """A chunk's share of dW, db and, unless it is empty, dx.
 
-
-@inner
-def affine_gradients_chunk(chunk, chunks, x, W, dout, dW, db, dx, row, width, padded, inputs,
-                           sums, work, column, lists):  # fmt: skip
-    """A chunk's share of dW, db and, unless it is empty, dx; for x as in `affine_chunk`.
-
-    Scratch of a chunk: ``padded`` for dout, N rows of BLOCK ``inputs`` and their
-    ``column``, BLOCK rows of ``sums``, padded, and ``work`` for `_input_gradient`.
+    ``padded`` is scratch for dout with rows of `row` elements, whole vectors.
     """
     (N, I), O = x.shape, W.shape[1]
-    X, D, G, value = flat(x), padded[chunk], sums[chunk], inputs[chunk]
-    sparse = _pad(N, O, flat(dout), ZERO, O, D, ZERO, row)
-    blocks = (I + BLOCK - 1) // BLOCK
+    X, D, G = flat(x), padded[chunk], sums[chunk]
+    _pad(N, O, flat(dout), ZERO, O, D, ZERO, row)
+    always = _skips(flat(dout))
+    blocks = (I + WEIGHT_BLOCK - 1) // WEIGHT_BLOCK
     for block in range(blocks * chunk // chunks, blocks * (chunk + 1) // chunks):
-        low = block * BLOCK
-        height = min(BLOCK, I - low)
-        if sparse:
-            _sparse_gradient(X, N, I, low, height, row, width, D, value, column[chunk],
-                             lists[chunk, 0], lists[chunk, 1], G, flat(dW), O)  # fmt: skip
-        else:
-            _dense_gradient(X, N, I, low, height, row, D, value, G, flat(dW), O)
+        low = block * WEIGHT_BLOCK
+        _weight_gradient(low, min(WEIGHT_BLOCK, I - low), N, I, O, X, D, row, always, flat(dW), G,
+                         value[chunk], of[chunk], places[chunk], ends[chunk])  # fmt: skip
     if chunk == chunks - 1:
         column_sums(N, row, D, ZERO, row, G, ZERO)
         _unpad(ONE, O, G, ZERO, row, db, ZERO, O)
     if dx.size:
-        _input_gradient(N * chunk // chunks, N * (chunk + 1) // chunks, I, O, D, row, flat(W),
-                        flat(dx), work[chunk])  # fmt: skip
+        _product(N * chunk // chunks, N * (chunk + 1) // chunks, O, I, flat(dout), flat(W), True,
+                 G[:0], flat(dx), outputs[chunk], weights[chunk], column[chunk],
+                 cursor[chunk])  # fmt: skip
 
 
 @Chunked
@@ -365,13 +341,13 @@ def affine_gradients(chunks, context, *args):
 def map_chunk(chunk, chunks, function, x, y, mask):
     """A chunk's share of y: ReLU of x with its `mask`, y cleared where the mask is, or sigmoid.
 
-    For sigmoid a share must have a whole vector.
+    For sigmoid x must have a whole vector.
     """
     low, high = x.size * chunk // chunks, x.size * (chunk + 1) // chunks
     if function == SIGMOID:
         lanes = VECTOR_BYTES // x.itemsize
         for i in range(low, high, lanes):
-            at = min(i, high - lanes)  # the last vector overlaps the one before
+            at = max(0, min(i, high - lanes))  # the last vector overlaps the one before
             store(y, at, 0, sigmoid(load(x, at, 0, 1, 1)))
         return
     X, Y, MASK = x[low:high], y[low:high], mask[low:high]
