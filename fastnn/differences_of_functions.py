@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import threading
+import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from itertools import pairwise
 from typing import Any
 
@@ -17,6 +19,8 @@ __all__ = ["numerical_gradient"]
 
 # Evaluations of a compiled function that a thread of its own is worth.
 EVALUATIONS = 200
+# Seconds of compiled evaluations between two looks at whether Ctrl-C has come.
+PIECE_SECONDS = 0.05
 
 
 def numerical_gradient(f: Callable[[np.ndarray], Any], x: np.ndarray, h: float = 1e-4) -> Any:
@@ -52,6 +56,7 @@ def numerical_gradient(f: Callable[[np.ndarray], Any], x: np.ndarray, h: float =
     Notes
     -----
     The gradient of a network's loss is faster: `fastnn.MLP.numerical_gradient`.
+    Ctrl-C is noticed between evaluations, within about 0.1 s; a single evaluation is not cut.
     Source: ``common/gradient.py`` of the book "Deep Learning from Scratch".
 
     Examples
@@ -105,14 +110,34 @@ def _compiled(f: Any, x: np.ndarray, h: float) -> np.ndarray:
         chunks = 1  # its own threads are enough, and two callers of workqueue abort the process
     _loop(f, x.copy(), flat, h, 0, 0, found)  # compiles, once
     cuts = [x.size * chunk // chunks for chunk in range(chunks + 1)]
+    stop = threading.Event()
     with ThreadPoolExecutor(chunks) as pool:
-        parts = [
-            pool.submit(_loop, f, x.copy(), flat, h, begin, end, found)
-            for begin, end in pairwise(cuts)
-        ]
-        for part in parts:
-            part.result()
+        try:
+            parts = [
+                pool.submit(_in_pieces, stop, f, x.copy(), flat, h, begin, end, found)
+                for begin, end in pairwise(cuts)
+            ]
+            left: Any = parts
+            while left:  # look up at times: the signal may have come to one of the threads
+                done, left = wait(parts, PIECE_SECONDS)
+                for part in done:
+                    part.result()
+        finally:  # leaving the pool waits for its threads, also after Ctrl-C
+            stop.set()
     return found
+
+
+def _in_pieces(
+    stop: threading.Event, f: Any, x: Any, kept: Any, h: float, at: int, end: int, found: Any
+) -> None:
+    """Fill in ``found[at:end]``, in pieces of about PIECE_SECONDS, until told to stop."""
+    count = 1
+    while at < end and not stop.is_set():
+        upto, began = min(at + count, end), time.perf_counter()
+        _loop(f, x, kept, h, at, upto, found)
+        pace = (upto - at) / max(time.perf_counter() - began, 1e-9)
+        # At most twice as many as before: the next ones may take longer.
+        at, count = upto, max(1, min(2 * count, int(pace * PIECE_SECONDS)))
 
 
 @numba.njit(nogil=True)

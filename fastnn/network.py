@@ -40,6 +40,9 @@ LARGEST_LAYER = 2**31 - 1  # so that sizes in bytes are far from what an address
 
 DTYPES: dict[str, np.dtype] = {"float32": np.dtype(np.float32), "float64": np.dtype(np.float64)}
 
+# Attributes that stay as they are made: kernels, which check nothing, find their way by them.
+MADE_ONCE = {"layer_sizes", "activations", "output", "loss_name", "dtype", "params"}
+
 
 class MLP:
     """A multilayer perceptron, trained by mini-batch or per-sample gradient descent.
@@ -73,11 +76,17 @@ class MLP:
     ----------
     params : mapping
         ``W1, b1, W2, b2, ...``: live, writable views of shapes (I, O) and (O,).
+    layer_sizes, activations, output, loss_name, dtype
+        What the network is made of; like `params` they cannot be replaced.
+    optimizer_state
+        What the optimiser remembers; set to None, the next `fit` begins anew.
 
     Raises
     ------
     TypeError, ValueError
         If an argument is not one of the above; the text names it.
+    AttributeError
+        If an attribute that cannot be replaced is assigned or deleted.
 
     Examples
     --------
@@ -126,6 +135,28 @@ class MLP:
         self._loss = OUTPUT_LOSSES[self.output][self.loss_name]
         codes = [ACTIVATION_CODES[name] for name in self.activations]
         self.params.set_activations([*codes, ACTIVATION_CODES["identity"]])
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Refuse what would break the network later; reading stays a plain look-up."""
+        if name in MADE_ONCE and name in self.__dict__:
+            raise AttributeError(_cannot_be_replaced(name))
+        if name == "optimizer_state" and value is not None and not self._fits(value):
+            raise ValueError(
+                "optimizer_state must be None, to begin anew, or that of a network of the same "
+                f"layer_sizes and dtype, got {type(value).__name__}"
+            )
+        super().__setattr__(name, value)
+
+    def __delattr__(self, name: str) -> None:
+        if name in MADE_ONCE:
+            raise AttributeError(_cannot_be_replaced(name))
+        super().__delattr__(name)
+
+    def _fits(self, state: Any) -> bool:
+        if not isinstance(state, trainer.OptimizerState):
+            return False
+        size = state.optimizer.memories * self.params.block.size
+        return state.memory.dtype == self.dtype and state.memory.shape == (size,)
 
     def __repr__(self) -> str:
         names = set(self.activations)
@@ -343,8 +374,10 @@ class MLP:
             Rows per step; 1 is per-sample gradient descent.  At most N.
         optimizer : Optimizer, optional
             `SGD`, `Momentum`, `Nesterov`, `AdaGrad`, `RMSprop` or `Adam`; default
-            ``SGD(lr=0.1)``.  What it remembers, and its count of steps, go on in
-            the next call with an equal one; another one begins anew.
+            ``SGD(lr=0.1)``.  What it remembers goes on in the next call with the same
+            rule and numbers, whatever the learning rate; another rule begins anew.
+            A schedule goes on counting if the next call's is equal to it, and a
+            function is equal to itself only; another schedule counts from 0.
         sampling : {"shuffle", "replacement"}, default "shuffle"
             A new permutation of the rows each epoch, with a last short batch if
             N is no multiple of `batch_size`; or rows drawn independently, as
@@ -472,8 +505,8 @@ class MLP:
         return {**self.__dict__, "params": arrays, **own}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self.params = Parameters(self.layer_sizes, self.dtype)
+        params = Parameters(state["layer_sizes"], state["dtype"])
+        self.__dict__.update({**state, "params": params})
         self._set_codes()
         for name, array in state["params"].items():
             self.params[name] = array
@@ -574,6 +607,11 @@ def _rebuild(description: dict[str, Any], arrays: dict[str, np.ndarray]) -> MLP:
     for name, array in arrays.items():
         net.params[name] = array
     return net
+
+
+def _cannot_be_replaced(name: str) -> str:
+    instead = "assign to the arrays in it" if name == "params" else "make another network"
+    return f"{name} of a network cannot be replaced; {instead}"
 
 
 def _checked_sizes(layer_sizes: Any) -> tuple[int, ...]:

@@ -1,13 +1,16 @@
 """Optimisers: plain descriptions of a rule that is compiled into the weight sweep.
 
 An optimiser holds no state.  What its rule remembers belongs to the network,
-which goes on with it in the next `fit` with an equal optimiser.
+which goes on with it in the next `fit` with the same rule and numbers, whatever
+the learning rate: a smaller rate for the last epochs, or a schedule, is no
+reason to forget.
 """
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -47,6 +50,8 @@ class Optimizer:
 
     lr: Rate = 0.1
     weight_decay: float = field(default=0.0, kw_only=True)
+    # Steps that the rule had made before the first with this `lr`, which counts from there.
+    _earlier_steps: int = field(default=0, init=False, repr=False, compare=False)
 
     _code: ClassVar[int] = updates.SGD
     # Arrays of the size of the parameters that the rule remembers.
@@ -98,13 +103,47 @@ class Optimizer:
             )
         return self._code, hyper
 
+    def following(self, before: Optimizer, steps: int) -> Optimizer | None:
+        """Give this optimiser as it goes on with what another remembers.
+
+        Parameters
+        ----------
+        before : Optimizer
+            The other.
+        steps : int
+            Steps that its rule has made.
+
+        Returns
+        -------
+        Optimizer or None
+            None if the rules or their numbers differ.  Else an equal one, whose
+            schedule begins now, or is under way if it is equal to the other's.
+
+        Examples
+        --------
+        >>> import fastnn, numpy as np
+        >>> before = fastnn.Momentum(0.5)
+        >>> after = fastnn.Momentum(lambda step: 0.5**step).following(before, 100)
+        >>> after.rates(100, 3, np.dtype("float64"))
+        array([1.  , 0.5 , 0.25])
+        >>> fastnn.Momentum(momentum=0.8).following(before, 100) is None
+        True
+        """
+        if replace(before, lr=self.lr) != self:
+            return None
+        if before.lr == self.lr:
+            return before
+        following = copy.copy(self)
+        object.__setattr__(following, "_earlier_steps", steps)
+        return following
+
     def rates(self, first: int, count: int, dtype: np.dtype) -> np.ndarray:
         """Learning rates of the steps ``first, first + 1, ...``.
 
         Parameters
         ----------
         first : int
-            Steps made before.
+            Steps that the rule has made before.
         count : int
             Number of rates.
         dtype : numpy.dtype
@@ -128,6 +167,7 @@ class Optimizer:
         """
         if not callable(self.lr):
             return np.full(count, _cast(self.lr, dtype, "lr"), dtype)
+        first -= self._earlier_steps
         if hasattr(self.lr, "rates"):  # a class of fastnn.schedules: all at once
             found = self.lr.rates(np.arange(first, first + count))
         else:
@@ -410,7 +450,7 @@ class Adam(Optimizer):
         Parameters
         ----------
         first : int
-            Steps made before.
+            Steps that the rule has made before.
         count : int
             Number of rates.
         dtype : numpy.dtype

@@ -1,7 +1,9 @@
 """Learning rates that change: give one as ``lr`` of an optimiser.
 
 A schedule is a function of the number of steps made so far.  Any callable will
-do; the classes here are the usual ones.
+do; the classes here are the usual ones.  In the next `fit` an equal schedule
+goes on counting, another one counts from 0.  A function is equal to itself only,
+so one that shall go on needs a name: two lambdas are two schedules.
 """
 
 from __future__ import annotations

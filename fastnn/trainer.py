@@ -6,7 +6,7 @@ import contextlib
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -98,9 +98,11 @@ class OptimizerState:
 def continued(
     state: OptimizerState | None, optimizer: Optimizer, block: np.ndarray
 ) -> OptimizerState:
-    """The state to train with: the one at hand if it is of an equal optimiser, else a new one."""
-    if state is not None and state.optimizer == optimizer:
-        return state
+    """The state to train with: the one at hand if `optimizer` can go on with it, else a new one."""
+    if state is not None:
+        following = optimizer.following(state.optimizer, state.steps)
+        if following is not None:
+            return replace(state, optimizer=following)
     return OptimizerState(optimizer, aligned_zeros(optimizer.memories * block.size, block.dtype))
 
 

@@ -1,5 +1,7 @@
 """Networks: what they are made of, and that every answer is the one of plain NumPy."""
 
+import copy
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -447,6 +449,38 @@ def test_parameters_can_not_be_removed():
     with pytest.raises(KeyError):
         net.params["W9"]
     assert list(net.params) == ["W1", "b1"]
+
+
+@pytest.mark.parametrize(
+    "name", ["layer_sizes", "activations", "output", "loss_name", "dtype", "params"]
+)
+def test_what_a_network_is_made_of_cannot_be_replaced(name):
+    net = fastnn.MLP([2, 3], seed=0)
+    kept, before = getattr(net, name), bits_of(net)
+    for value in (3, None, kept):
+        with pytest.raises(AttributeError, match=f"^{name} of a network cannot be replaced"):
+            setattr(net, name, value)
+    with pytest.raises(AttributeError, match=f"^{name} of a network cannot be replaced"):
+        delattr(net, name)
+    assert getattr(net, name) is kept
+    assert bits_of(net) == before
+
+
+@pytest.mark.parametrize(
+    "copied", [copy.copy, copy.deepcopy, lambda net: net._with_dtype(net.dtype)]
+)
+def test_what_a_copy_is_made_of_cannot_be_replaced_either(copied):
+    net = copied(fastnn.MLP([2, 3], seed=0))
+    with pytest.raises(AttributeError, match=r"^dtype of a network"):
+        net.dtype = 3
+
+
+def test_a_network_may_be_given_further_attributes():
+    net = fastnn.MLP([2, 3], seed=0)
+    net.note = "the first"
+    assert copy.copy(net).note == "the first"
+    del net.note
+    assert not hasattr(net, "note")
 
 
 @pytest.mark.parametrize(

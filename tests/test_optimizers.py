@@ -1,6 +1,7 @@
 """Optimisers and schedules in training: the numbers of a plain loop, whatever way the steps go."""
 
 import copy
+import dataclasses
 import math
 import pickle
 
@@ -123,14 +124,143 @@ def test_five_and_five_epochs_are_ten(name):
     assert found[0] == found[1]
 
 
-def test_another_optimizer_begins_anew():
+def trained_twice(first, second):
+    """The network, and how often its optimiser says it has made a step."""
+    net, x, t = problem()
+    net.fit(x, t, batches=table(6, 25), optimizer=first)
+    net.fit(x, t, batches=table(3, 20), optimizer=second)
+    return bits_of(net), net.optimizer_state.steps
+
+
+def trained_by_rule(first, second):
+    """The same in plain NumPy: the rule goes on, with the second's learning rate."""
+    net, x, t = problem()
+    reference, rule = NumpyMLP(net), Rule(first)
+    for optimizer, batches in ((first, table(6, 25)), (second, table(3, 20))):
+        rule.o = optimizer
+        for batch in batches:
+            rule.update(reference.params, reference.gradient(x[batch], t[batch]))
+    return reference.params
+
+
+@pytest.mark.parametrize(
+    "another",
+    [fastnn.Adam(0.01, beta1=0.8), fastnn.Adam(0.01, weight_decay=0.1), fastnn.RMSprop(0.01)],
+)
+def test_another_rule_begins_anew(another):
     (net, x, t), (other, *_) = problem(), problem()
     net.fit(x, t, epochs=2, optimizer=fastnn.Adam(0.01), batch_size=25)
     for name, view in net.params.items():
         other.params[name] = view
     for network in (net, other):
-        network.fit(x, t, batches=table(3, 20), optimizer=fastnn.Adam(0.02))
+        network.fit(x, t, batches=table(3, 20), optimizer=another)
     assert bits_of(net) == bits_of(other)
+    assert net.optimizer_state.steps == 3
+
+
+@each_rule
+def test_another_learning_rate_leaves_the_memory_of_the_rule(name):
+    first = FAST[name]
+    second = dataclasses.replace(first, lr=first.lr / 2)
+    net, x, t = problem()
+    net.fit(x, t, batches=table(6, 25), optimizer=first)
+    net.fit(x, t, batches=table(3, 20), optimizer=second)
+    for key, expected in trained_by_rule(first, second).items():
+        assert_allclose(net.params[key], expected, rtol=0, atol=1e-9)
+    assert net.optimizer_state.optimizer == second
+    assert net.optimizer_state.steps == 9
+
+
+@each_rule
+def test_schedules_that_look_alike_leave_the_memory_of_the_rule(name):
+    """Two lambdas are never equal."""
+    rate = FAST[name].lr
+    by_number = trained_twice(FAST[name], FAST[name])
+    by_schedule = trained_twice(
+        dataclasses.replace(FAST[name], lr=lambda step: rate),
+        dataclasses.replace(FAST[name], lr=lambda step: rate),
+    )
+    assert by_number == by_schedule
+
+
+def asked_of(*optimizers):
+    """Steps that the schedule of each of these fits, one after another, was asked for."""
+    net, x, t = problem()
+    asked = []
+    for optimizer in optimizers:
+        asked.append([])
+        net.fit(x, t, batches=table(3, 20), optimizer=optimizer(asked))
+    return asked
+
+
+def test_another_schedule_counts_from_its_own_first_step():
+    def new(asked):
+        return fastnn.Adam(lambda step: asked[-1].append(step) or 0.01)
+
+    def number(asked):
+        return fastnn.Adam(0.01)
+
+    kept = {}
+
+    def same(asked):
+        return kept.setdefault("it", new(asked))
+
+    assert asked_of(new, new) == [[0, 1, 2], [0, 1, 2]]
+    assert asked_of(same, same) == [[0, 1, 2], [3, 4, 5]]
+    kept.clear()
+    assert asked_of(number, same, same, new) == [[], [0, 1, 2], [3, 4, 5], [0, 1, 2]]
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda net: pickle.loads(pickle.dumps(net))])
+def test_copies_know_when_a_schedule_began(copied):
+    net, x, t = problem()
+    net.fit(x, t, batches=table(6, 25), optimizer=fastnn.Adam(0.01))
+    cosine = fastnn.Adam(fastnn.schedules.Cosine(0.01, steps=6))
+    net.fit(x, t, batches=table(3, 20), optimizer=cosine)
+    other = copied(net)
+    for network in (net, other):
+        network.fit(x, t, batches=table(3, 20), optimizer=copy.deepcopy(cosine))
+    assert bits_of(net) == bits_of(other)
+
+
+def test_a_fit_that_is_refused_leaves_memory_and_schedule():
+    cosine = fastnn.Adam(fastnn.schedules.Cosine(0.02, steps=30))
+    found = []
+    for refused in (fastnn.Adam(0.5), fastnn.Adam(lambda step: -1), "adam", None):
+        net, x, t = problem()
+        net.fit(x, t, batches=table(6, 20), optimizer=cosine)
+        state = net.optimizer_state
+        if refused is not None:
+            with pytest.raises((TypeError, ValueError)):
+                net.fit(x, t, batch_size=1000, optimizer=refused)
+        assert net.optimizer_state is state
+        net.fit(x, t, batches=table(6, 20), optimizer=cosine)
+        found.append(bits_of(net))
+    assert found == [found[0]] * 4
+
+
+def test_the_memory_can_be_forgotten():
+    (net, x, t), (other, *_) = problem(), problem()
+    net.fit(x, t, batches=table(6, 25), optimizer=FAST["adam"])
+    net.optimizer_state = None
+    for name, view in net.params.items():
+        other.params[name] = view
+    for network in (net, other):
+        network.fit(x, t, batches=table(3, 20), optimizer=FAST["adam"])
+    assert bits_of(net) == bits_of(other)
+
+
+def test_no_other_memory_can_be_given():
+    """The kernels do not look how long it is."""
+    net, x, t = problem()
+    small, single = fastnn.MLP([40, 3]), problem(dtype="float32")[0]
+    for other in (small, single):
+        other.fit(x, t, batches=table(3, 20), optimizer=FAST["adam"])
+    net.fit(x, t, batches=table(3, 20), optimizer=FAST["adam"])
+    for value in (3, "adam", FAST["adam"], small.optimizer_state, single.optimizer_state):
+        with pytest.raises(ValueError, match=r"^optimizer_state must be None"):
+            net.optimizer_state = value
+    assert net.optimizer_state.steps == 3
 
 
 @pytest.mark.parametrize("copied", [copy.deepcopy, lambda net: pickle.loads(pickle.dumps(net))])

@@ -12,6 +12,7 @@ import pytest
 from matplotlib import image, pyplot
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from numpy.testing import assert_allclose
 
 import fastnn
 from fastnn import plots
@@ -138,6 +139,51 @@ def test_columns_are_drawn_as_their_numbers_are():
     assert np.isnan(ax.lines[1].get_ydata()).all()
 
 
+# ---- curves
+
+
+def many_steps(steps=100_000):
+    """Squared errors of single rows, whose average falls by a factor of 10,000."""
+    rng, record = np.random.default_rng(1), fastnn.History()
+    record.record_steps(10 ** np.linspace(0, -4, steps) * rng.chisquare(1, steps))
+    return record
+
+
+def test_losses_too_many_to_tell_apart_are_a_band_on_a_logarithmic_axis():
+    record = many_steps()
+    ax = plots.history(record, new_axes())
+    assert ax.get_yscale() == "log"
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == [
+        "loss of 8 in 10 steps", "averaged loss",
+    ]  # fmt: skip
+    [band] = ax.collections
+    step, edge = band.get_paths()[0].vertices.T
+    part = record.loss[50_000:51_000]
+    at = np.sort(edge[np.abs(step - 50_500) < 1])
+    assert_allclose(at, np.quantile(part, [0.1, 0.9]), rtol=1e-6)
+
+
+def test_the_picture_of_many_losses_is_mostly_white():
+    """It was grey from the mean loss down to the axis."""
+    ax = plots.history(many_steps(), new_axes())
+    pixels = drawn(ax)
+    height = pixels.shape[0]
+    box = ax.get_window_extent()
+    bottom, left = height - int(box.y0), int(box.x0)
+    white = (pixels[height - int(box.y1) : bottom, left : int(box.x1), :3] == 255).all(axis=-1)
+    assert white.mean() > 0.6
+    assert white[-8:-2].mean() > 0.95  # the band does not reach down to the axis
+
+
+def test_a_band_of_losses_with_zeros_and_nan_is_drawn():
+    record = many_steps(5000)
+    loss = record.loss.copy()
+    loss[100:400:2], loss[1000:1200] = 0, np.nan
+    odd = fastnn.History()
+    odd.record_steps(loss)
+    drawn(plots.history(odd, new_axes()))
+
+
 # ---- digits
 
 
@@ -162,6 +208,11 @@ def test_confusion_of_many_classes_has_no_numbers():
     ax = plots.confusion(np.arange(21), np.arange(21)[::-1], new_axes())
     assert words(ax) == []
     drawn(ax)
+
+
+def test_confusion_of_as_many_classes_as_there_may_be():
+    ax = plots.confusion([0, 999], [0, 999], new_axes())
+    assert ax.images[0].get_array().shape == (1000, 1000)
 
 
 def test_confusion_without_an_error():
@@ -248,6 +299,10 @@ SQUARE = np.zeros((3, 4))
         (plots.confusion, (THREE, [0, 1, -1]), "y must hold class numbers 0, 1, 2 ..., got -1"),
         (plots.confusion, ([0, 0.5, 1], THREE), "t must hold class numbers 0, 1, 2 ..., got 0.5"),
         (plots.confusion, (THREE, [0, 1, np.nan]), "y must be finite, got nan"),
+        (plots.confusion, ([0, 10**9, 1], THREE), "t must hold class numbers below 1000, got 1000"),
+        (plots.confusion, (THREE, [0, 1, 1000]), "y must hold class numbers below 1000, got 1000"),
+        (plots.confusion, ([1e300], [0]), "t must hold class numbers below 1000, got 1e+300"),
+        (plots.confusion, (np.array([2**64 - 1], np.uint64), [0]), "t must hold class numbers be"),
         (plots.confusion, ([], []), "t must not be empty, got shape (0,)"),
         (plots.confusion, (["a"], [0]), "t must hold real numbers"),
         (plots.fit, (ONE_HOT, THREE, THREE), "x must have shape (N,), got (3, 3)"),

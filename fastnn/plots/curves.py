@@ -8,8 +8,8 @@ import numpy as np
 from fastnn.plots import figures
 
 if TYPE_CHECKING:
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
-    from matplotlib.lines import Line2D
 
     from fastnn.history import History
 
@@ -17,6 +17,7 @@ __all__ = ["history", "save_history"]
 
 # Colours that differ for colour-blind readers and in grey print.
 _STEP_COLOUR = "#c8c8c8"
+_BAND_COLOUR = "#dedede"
 _SMOOTH_COLOUR = "#404040"
 # A broad pale line under a narrow dark dashed one: both show where they lie on each other.
 _TRAIN = {"color": "#e69f00", "linewidth": 2.5, "marker": "o", "markersize": 6.5}
@@ -24,6 +25,7 @@ _TEST = {"color": "#0072b2", "linewidth": 1.3, "linestyle": "--", "marker": "o",
 
 _SMOOTH_POINTS = 100
 _MOST_STEP_POINTS = 4000
+_BAND = (0.1, 0.9)  # quantiles
 _LOG_FROM_RATIO = 100.0
 _LARGEST = 1e100
 _NARROW_INCHES = 3.3
@@ -37,8 +39,10 @@ def history(history: "History", ax: "Axes | None" = None) -> "Axes":
     hundredth part of training drawn over it. Where there are no accuracies, as in regression, the
     losses of the evaluations are drawn instead. The loss axis is logarithmic if the averaged
     loss spans a factor of more than 100, where a linear one would show a flat line; below
-    that it stays linear, which is easier to read. The legend is above the axes, where it
-    covers no curve; a title needs ``ax.set_title(..., pad=30)``.
+    that it stays linear, which is easier to read. More than 4000 steps on a logarithmic axis are
+    drawn as a band from the lowest to the highest tenth of each part, for the least losses of
+    many reach down to the axis. The legend is above the axes, where it covers no curve; a title
+    needs ``ax.set_title(..., pad=30)``.
 
     Parameters
     ----------
@@ -72,11 +76,11 @@ def history(history: "History", ax: "Axes | None" = None) -> "Axes":
     if ax is None:
         ax = figures.new_axes()
     if _has_accuracy(history):
-        lines = _draw_loss(ax, history, with_evaluations=False)
-        lines += _draw_accuracy(ax.twinx(), history)
+        drawn = _draw_loss(ax, history, with_evaluations=False)
+        drawn += _draw_accuracy(ax.twinx(), history)
     else:
-        lines = _draw_loss(ax, history, with_evaluations=True)
-    _put_legend_above(ax, lines)
+        drawn = _draw_loss(ax, history, with_evaluations=True)
+    _put_legend_above(ax, drawn)
     return ax
 
 
@@ -133,33 +137,48 @@ def _has_accuracy(history: "History") -> bool:
     return bool(history.train_accuracy.size or history.test_accuracy.size)
 
 
-def _draw_loss(ax: "Axes", history: "History", *, with_evaluations: bool) -> "list[Line2D]":
-    """Draw the loss of the steps, and that of the evaluations if told; return the lines."""
+def _draw_loss(ax: "Axes", history: "History", *, with_evaluations: bool) -> "list[Artist]":
+    """Draw the loss of the steps, and that of the evaluations if told; return what is drawn."""
     ax.set_ylabel("loss")
     _prepare_iterations(ax, history)
     middles, smooth = _averaged(_drawable(history.loss))
-    lines = _draw_step_loss(ax, history, middles, smooth)
-    shown = [smooth]
+    train, test = history.train_loss, history.test_loss
+    shown = [smooth, _drawable(train), _drawable(test)] if with_evaluations else [smooth]
+    least = _least_of_logarithmic(np.concatenate(shown))
+    banded = least is not None and history.steps > _MOST_STEP_POINTS
+    drawn = _draw_step_loss(ax, history, middles, smooth, least if banded else None)
     if with_evaluations:
-        train, test = history.train_loss, history.test_loss
-        lines += _draw_pair(ax, history.iterations, train, test, "loss")
-        shown += [_drawable(train), _drawable(test)]
-    _choose_scale(ax, np.concatenate(shown))
-    return lines
+        drawn += _draw_pair(ax, history.iterations, train, test, "loss")
+    if least is not None:
+        ax.set_yscale("log", nonpositive="mask")
+        if not banded:  # the loss of a single row may come arbitrarily near to zero
+            ax.set_ylim(bottom=least / 10)
+    return drawn
 
 
 def _draw_step_loss(
-    ax: "Axes", history: "History", middles: np.ndarray, smooth: np.ndarray
-) -> "list[Line2D]":
+    ax: "Axes",
+    history: "History",
+    middles: np.ndarray,
+    smooth: np.ndarray,
+    banded_above: float | None,
+) -> "list[Artist]":
     if np.isnan(smooth).all():
         return []
-    steps, loss = _thinned(_drawable(history.loss))
+    loss = _drawable(history.loss)
     if middles.size == history.steps:  # so few that there is nothing to average
         style: dict[str, Any] = {"color": _SMOOTH_COLOUR, "linewidth": 1.5, "marker": "."}
-        return ax.plot(steps, loss, label="loss of each step", **style)
-    lines = ax.plot(steps, loss, color=_STEP_COLOUR, linewidth=0.6, label="loss of each step")
-    lines += ax.plot(middles, smooth, color=_SMOOTH_COLOUR, linewidth=1.8, label="averaged loss")
-    return lines
+        return [*ax.plot(middles, loss, label="loss of each step", **style)]
+    drawn: list[Artist] = []
+    if banded_above is not None:
+        low, high = np.maximum(_quantiles(loss), banded_above / 100)  # zero has no place there
+        style = {"color": _BAND_COLOUR, "linewidth": 0, "label": "loss of 8 in 10 steps"}
+        drawn.append(ax.fill_between(middles, low, high, **style))
+    else:
+        style = {"color": _STEP_COLOUR, "linewidth": 0.6, "label": "loss of each step"}
+        drawn += ax.plot(*_thinned(loss), **style)
+    drawn += ax.plot(middles, smooth, color=_SMOOTH_COLOUR, linewidth=1.8, label="averaged loss")
+    return drawn
 
 
 def _prepare_iterations(ax: "Axes", history: "History") -> None:
@@ -172,7 +191,7 @@ def _prepare_iterations(ax: "Axes", history: "History") -> None:
     ax.update_datalim([(0, 0), (last, 0)], updatey=False)
 
 
-def _draw_accuracy(ax: "Axes", history: "History") -> "list[Line2D]":
+def _draw_accuracy(ax: "Axes", history: "History") -> "list[Artist]":
     ax.set_ylabel("accuracy")
     ax.set_ylim(0.0, 1.03)  # room for the markers of a perfect score
     train, test = history.train_accuracy, history.test_accuracy
@@ -181,9 +200,9 @@ def _draw_accuracy(ax: "Axes", history: "History") -> "list[Line2D]":
 
 def _draw_pair(
     ax: "Axes", iterations: np.ndarray, train: np.ndarray, test: np.ndarray, what: str
-) -> "list[Line2D]":
+) -> "list[Artist]":
     """Draw what was measured on training and test data, whichever there is."""
-    lines = []
+    lines: list[Artist] = []
     curves: list[tuple[np.ndarray, str, dict[str, Any]]] = [
         (train, "train", _TRAIN),
         (test, "test", _TEST),
@@ -201,15 +220,15 @@ def _draw_pair(
     return lines
 
 
-def _put_legend_above(ax: "Axes", lines: "list[Line2D]") -> None:
-    if not lines:
+def _put_legend_above(ax: "Axes", drawn: "list[Artist]") -> None:
+    if not drawn:
         return
     inches = ax.get_window_extent().width / ax.figure.dpi
     legend = ax.legend(
-        handles=lines,
+        handles=drawn,
         loc="lower center",
         bbox_to_anchor=(0.5, 1.0),
-        ncols=len(lines) if inches > _NARROW_INCHES else 2,
+        ncols=len(drawn) if inches > _NARROW_INCHES else 2,
         frameon=False,
         fontsize="small",
         columnspacing=1.2,
@@ -219,14 +238,13 @@ def _put_legend_above(ax: "Axes", lines: "list[Line2D]") -> None:
         handle.set_linewidth(max(handle.get_linewidth(), 1.3))  # the pale line would not show
 
 
-def _choose_scale(ax: "Axes", shown: np.ndarray) -> None:
-    """Make the loss axis logarithmic where a linear one would not show the later course."""
+def _least_of_logarithmic(shown: np.ndarray) -> float | None:
+    """Return the least that is shown if a linear loss axis would not show the later course."""
     shown = shown[~np.isnan(shown)]
     least, most = float(shown.min(initial=np.inf)), float(shown.max(initial=0.0))
     if 1 / _LARGEST < least < most / _LOG_FROM_RATIO:
-        ax.set_yscale("log", nonpositive="mask")
-        # The loss of a single row may come arbitrarily near to zero.
-        ax.set_ylim(bottom=least / 10)
+        return least
+    return None
 
 
 def _drawable(values: np.ndarray) -> np.ndarray:
@@ -248,6 +266,17 @@ def _averaged(loss: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     averages = np.full(starts.size, np.nan)
     np.divide(sums, counts, out=averages, where=counts > 0)
     return (starts + 1 + ends) / 2, averages
+
+
+def _quantiles(loss: np.ndarray) -> np.ndarray:
+    """Return the lower and the upper edge of the band in each part of training; nan left out."""
+    parts = np.split(loss, _blocks(loss.size, _SMOOTH_POINTS)[1:])
+    edges = np.full((2, len(parts)), np.nan)
+    for i, part in enumerate(parts):
+        measured = part[~np.isnan(part)]
+        if measured.size:
+            edges[:, i] = np.quantile(measured, _BAND)
+    return edges
 
 
 def _thinned(loss: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -32,9 +32,9 @@ def confusion(t: ArrayLike, y: ArrayLike, ax: Axes | None = None) -> Axes:
     Parameters
     ----------
     t : array_like of int, shape (N,)
-        The true classes.
+        The true classes, below 1000.
     y : array_like of int, shape (N,)
-        The classes that the network says.
+        The classes that the network says, below 1000.
     ax : matplotlib.axes.Axes, optional
         Where to draw. Without it a new figure is made with pyplot.
 

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 # Dots of a PNG to an inch.
 RESOLUTION = 120
+# More classes than this, and no picture could show them; a table of them would be huge.
+MOST_CLASSES = 1000
 
 
 def require_matplotlib() -> None:
@@ -79,8 +81,10 @@ def numbers(values: Any, name: str, *shape: int | str, finite: bool = True) -> n
 
 
 def classes(values: Any, name: str, *shape: int | str) -> np.ndarray:
-    """Class numbers, whole and not negative, in whatever dtype they come."""
+    """Class numbers, whole, not negative and not huge, in whatever dtype they come."""
     array = numbers(values, name, *shape)
+    if array.max() >= MOST_CLASSES:
+        raise ValueError(f"{name} must hold class numbers below {MOST_CLASSES}, got {array.max()}")
     wrong = array[(array < 0) | (array != np.floor(array))]
     if wrong.size:
         raise ValueError(f"{name} must hold class numbers 0, 1, 2 ..., got {wrong[0]}")
