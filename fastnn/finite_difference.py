@@ -20,8 +20,12 @@ def gradient(
     x: np.ndarray,
     wanted: tuple[np.ndarray, np.ndarray],
     h: float,
+    added: float = 0.0,
 ) -> dict[str, np.ndarray]:
-    """Central differences of the mean loss, for every parameter of a float64 network."""
+    """Central differences of the mean loss, for every parameter of a float64 network.
+
+    With cross entropy a number may be `added` to the probability in the logarithm.
+    """
     rows = min(ROWS, len(x))
     dtype, sizes = params.block.dtype, params.layer_sizes
     plan, block_plan = params.plan(rows), params.plan(differences.CHANGES)
@@ -41,7 +45,8 @@ def gradient(
         for begin, stop in passes.spans(0, units, most):
             runtime.run(
                 differences.differences, cost * (stop - begin), plan.table, block_plan.table, loss,
-                params.block, h, x, *wanted, first, end - first, begin, stop, *scratch, block,
+                added, params.block, h, x, *wanted, first, end - first, begin, stop, *scratch,
+                block,
             )  # fmt: skip
     block /= 2 * h * len(x)
     return {name: view.copy() for name, view in params.views_of(block).items()}

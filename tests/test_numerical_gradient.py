@@ -1,6 +1,12 @@
 """Numerical gradients: the compiled differences against evaluating everything anew."""
 
+import os
+import signal
+import subprocess
+import sys
 import threading
+import time
+from pathlib import Path
 
 import numba
 import numpy as np
@@ -11,7 +17,7 @@ from numpy.testing import assert_allclose
 from numpy_mlp import ACTIVATIONS, OUTPUTS_AND_LOSSES, bits, inputs, targets
 
 import fastnn
-from fastnn import finite_difference, runtime
+from fastnn import differences_of_functions, finite_difference, runtime
 from fastnn.kernels.differences import CHANGES
 
 # Both round losses of about 1 and divide the difference by 2e-4.
@@ -44,6 +50,20 @@ def test_every_loss_and_depth(sizes, output, loss):
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_every_activation(activation):
     assert_same_as_brute_force(*problem((6, 8, 5, 3), activation))
+
+
+@pytest.mark.usefixtures("both_builds")
+@pytest.mark.parametrize("sizes", [(3, 4), (7, 5, 4), (5, 3, 9, 4)])
+@pytest.mark.parametrize("added", [1e-7, 0.1])
+def test_a_number_can_be_added_to_the_probability_in_the_logarithm(added, sizes):
+    net, x, t = problem(sizes)
+    wanted = net._examples(x, t).wanted
+    found = finite_difference.gradient(net.params, net._loss, x, wanted, 1e-4, added)
+    for name, array in net.params.items():
+        expected = fastnn.numerical_gradient(
+            lambda _: -np.log(net.predict(x)[np.arange(len(t)), t] + added).mean(), array
+        )
+        assert_allclose(found[name], expected, rtol=0, atol=NOISE)
 
 
 @settings(max_examples=30)
@@ -179,6 +199,64 @@ def test_the_error_of_a_function_comes_through_and_its_argument_is_restored(comp
 def test_bad_arguments_are_refused_by_name(f, x, h, error, text):
     with pytest.raises(error, match=text):
         fastnn.numerical_gradient(f, x, h)
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_a_function_of_uneven_cost_is_cut_into_pieces(threads, monkeypatch):
+    """Each element once, whatever the pieces."""
+    monkeypatch.setattr(runtime, "most_chunks", lambda work: threads)
+    monkeypatch.setattr(differences_of_functions, "PIECE_SECONDS", 1e-5)
+    x = np.random.default_rng(0).normal(size=5000)
+    assert_allclose(fastnn.numerical_gradient(numba.njit(square), x), 2 * x, rtol=0, atol=1e-5)
+
+
+@numba.njit
+def slow(x):
+    """About a millisecond."""
+    total = 0.0
+    for i in range(1_000_000):
+        total += np.sqrt(x[i % x.size] ** 2)
+    return total
+
+
+def interrupted_gradient():
+    """Ask for a gradient that takes a minute; say when Ctrl-C was noticed."""
+    fastnn.numerical_gradient(slow, np.ones(2))
+    x = np.ones(30_000)
+    print("ready", flush=True)  # noqa: T201
+    try:
+        fastnn.numerical_gradient(slow, x)
+    except KeyboardInterrupt:
+        print(time.monotonic(), threading.active_count(), flush=True)  # noqa: T201
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals are sent as POSIX has them")
+@pytest.mark.parametrize("threads", ["1", "2"])
+def test_ctrl_c_is_noticed_within_a_second(threads):
+    path = os.pathsep.join([str(Path(fastnn.__file__).parents[1]), str(Path(__file__).parent)])
+    process = subprocess.Popen(
+        [sys.executable, "-c", "import test_numerical_gradient as t; t.interrupted_gradient()"],
+        env=os.environ | {"PYTHONPATH": path, "FASTNN_NUM_THREADS": threads},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    watchdog = threading.Timer(60, process.kill)
+    watchdog.start()
+    try:
+        assert process.stdout.readline() == "ready\n", process.stderr.read()
+        time.sleep(1)  # time for the pieces to grow
+        sent = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        line = process.stdout.readline()
+        assert line, process.stderr.read()
+    finally:
+        watchdog.cancel()
+        process.kill()
+        process.communicate()
+    noticed, alive = line.split()
+    assert float(noticed) - sent < 1
+    assert alive == "1"
 
 
 def test_a_function_that_numba_leaves_to_python_is_one_of_python():

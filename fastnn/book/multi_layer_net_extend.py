@@ -11,6 +11,7 @@ from fastnn.book.gradient import numerical_gradient
 from fastnn.book.layers import Affine, BatchNormalization, Dropout, SoftmaxWithLoss
 from fastnn.book.multi_layer_net import (
     ACTIVATIONS,
+    compiled_differences,
     go_back,
     initial_parameters,
     share_of,
@@ -185,6 +186,8 @@ class MultiLayerNetExtend:
     def numerical_gradient(self, x: np.ndarray, t: np.ndarray) -> dict[str, np.ndarray]:
         """Gradient of the training loss by central differences.
 
+        As for `MultiLayerNet`; with dropout or batch normalisation the book's loop runs.
+
         Parameters
         ----------
         x : ndarray, shape (N, I)
@@ -207,6 +210,10 @@ class MultiLayerNetExtend:
         >>> bool(abs(numerical["gamma1"] - exact["gamma1"]).max() < 1e-6)
         True
         """
+        if type(self) is MultiLayerNetExtend:
+            found = compiled_differences(self, x, t)
+            if found is not None:
+                return found
 
         def loss(_: np.ndarray) -> Any:
             return self.loss(x, t, train_flg=True)

@@ -10,11 +10,11 @@ layer alone.
 """
 
 from fastnn.jit import entry, inner
-from fastnn.kernels.activations import activate, activation_forward
+from fastnn.kernels.activations import activate, activation_forward, log
 from fastnn.kernels.affine import ONE, ZERO, multiply
 from fastnn.kernels.losses import loss_forward
 from fastnn.kernels.sweeps import ACTIVATION, INPUTS, OUTPUTS, W_ROW, X_ROW, Y_ROW, B, W, X, Y
-from fastnn.lanes import VECTOR_BYTES, element, flat, fma, like, load, store
+from fastnn.lanes import VECTOR_BYTES, element, flat, fma, lane_max, like, load, splat, store
 from fastnn.launch import Chunked, run_or_pack
 
 # Changes that go through the last layers together.
@@ -87,15 +87,24 @@ def _finish(block_plan, layer, params, rows, block):
 
 
 @inner
-def _add_losses(q, loss, label, T, t, usual, sign, rows, units, block, gradient, g):
+def _loss(loss, added, O, label, T, t, Y, y):
+    """`loss_forward`; if something is `added` to y in the logarithm, ``-log(y + added)``."""
+    found = loss_forward(loss, O, label, T, t, Y, y)
+    if added > 0:
+        return -lane_max(log(splat(Y[y + label] + added, 1, 1)))
+    return found
+
+
+@inner
+def _add_losses(q, loss, added, label, T, t, usual, sign, rows, units, block, gradient, g):
     """Add the rows' losses beyond the usual one to the gradients of the units they belong to."""
     for k in range(rows):
-        found = loss_forward(loss, q[OUTPUTS], label, T, t, block, q[Y] + k * q[Y_ROW])
+        found = _loss(loss, added, q[OUTPUTS], label, T, t, block, q[Y] + k * q[Y_ROW])
         gradient[g + units[k]] += sign * (found - usual)
 
 
 @inner
-def _unit_gradients(plan, block_plan, loss, params, layer, i, h, rows, usual, label, T, t,
+def _unit_gradients(plan, block_plan, loss, added, params, layer, i, h, rows, usual, label, T, t,
                     values, before, block, change, units, gradient):  # fmt: skip
     """Add to the gradients of the weights from input i of a layer; of its biases for i = I."""
     p, q = plan[layer], block_plan[plan.shape[0] - 1]
@@ -118,14 +127,14 @@ def _unit_gradients(plan, block_plan, loss, params, layer, i, h, rows, usual, la
                     k += 1
                 if k == CHANGES or (o == p[OUTPUTS] - 1 and k > 0):
                     _finish(block_plan, layer, params, k, block)
-                    _add_losses(q, loss, label[r], T, t + r * O, usual[r], sign, k, units, block,
-                                gradient, w)  # fmt: skip
+                    _add_losses(q, loss, added, label[r], T, t + r * O, usual[r], sign, k, units,
+                                block, gradient, w)  # fmt: skip
                     k = 0
 
 
 @inner
-def differences_chunk(chunk, chunks, plan, block_plan, loss, params, h, x, labels, targets, first,
-                      rows, begin, end, values, before, block, change, units, usual, label,
+def differences_chunk(chunk, chunks, plan, block_plan, loss, added, params, h, x, labels, targets,
+                      first, rows, begin, end, values, before, block, change, units, usual, label,
                       gradient):  # fmt: skip
     """A chunk's share of inputs ``begin .. end`` of all layers, biases counted as inputs of 1.
 
@@ -141,15 +150,15 @@ def differences_chunk(chunk, chunks, plan, block_plan, loss, params, h, x, label
         label[r] = labels[first + r] if labels.size else 0
         for o in range(q[Y_ROW]):
             block[s[Y] + o] = before[q[Y] + r * q[Y_ROW] + o]
-        usual[r] = loss_forward(loss, O, label[r], T, (first + r) * O, block, s[Y])
+        usual[r] = _loss(loss, added, O, label[r], T, (first + r) * O, block, s[Y])
     # Neighbours are dealt in turn: the inputs in the middle of an image have more nonzeros.
     layer, lower = 0, 0
     for u in range(begin + chunk, end, chunks):
         while u - lower > plan[layer, INPUTS]:
             lower += plan[layer, INPUTS] + 1
             layer += 1
-        _unit_gradients(plan, block_plan, loss, params, layer, u - lower, h, rows, usual, label,
-                        T, first * O, values, before, block, change[chunk], units[chunk],
+        _unit_gradients(plan, block_plan, loss, added, params, layer, u - lower, h, rows, usual,
+                        label, T, first * O, values, before, block, change[chunk], units[chunk],
                         gradient)  # fmt: skip
 
 
