@@ -72,6 +72,21 @@ def _looks_sparse(x: np.ndarray) -> bool:
     return bool(np.count_nonzero(some) < SPARSE_BELOW * some.size)
 
 
+def few_rows(x: Any, width: int, dtype: np.dtype) -> np.ndarray | None:
+    """`x` for the kernels if that takes no more than a look: an array of less than 8 dense rows.
+
+    None says nothing about `x`; whether its numbers are finite is not known.
+    """
+    if not (type(x) is np.ndarray and x.ndim == 2 and x.shape[1] == width):
+        return None
+    if not (0 < len(x) < SPARSE_ROWS and x.dtype.kind == "f"):
+        return None
+    if x.dtype == dtype and x.flags.carray:
+        return x
+    with np.errstate(all="ignore"):
+        return x.astype(dtype, "C")
+
+
 def samples(x: Any, width: int, dtype: np.dtype, name: str = "x") -> Samples:
     """Inputs as `Samples`: a finite numeric array of shape (N, width), N > 0."""
     array = matrix(x, width, dtype, name)

@@ -52,6 +52,8 @@ class Parameters(MutableMapping):
         last = self._plan[-1]
         self.block = aligned_zeros(int(last[sweeps.B] + last[sweeps.W_ROW]), dtype)
         self._views = self.views_of(self.block)
+        # Scratch of short calls; one that is at work is not in the list, so threads share none.
+        self.kept_scratch: list[tuple[Any, ...]] = []
 
     def views_of(self, block: np.ndarray) -> dict[str, np.ndarray]:
         """The named parts of a block laid out like this one."""

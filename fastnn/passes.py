@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterator
 from itertools import pairwise
@@ -58,6 +59,24 @@ def evaluate(
             *inputs.arguments, *wanted, order[first:end], values, cursor,
             outputs[first:end], row_loss[first:end],
         )  # fmt: skip
+
+
+def outputs_of_few(params: Parameters, loss: int, x: np.ndarray) -> np.ndarray | None:
+    """Outputs of few dense rows, with scratch that is kept; None if x is not finite."""
+    rows, kept, scratch = len(x), params.kept_scratch, None
+    with contextlib.suppress(IndexError):  # none yet, or all at work in other threads
+        scratch = kept.pop()
+    if scratch is None or scratch[0] != rows:
+        plan = params.plan(rows)
+        values = aligned_zeros(plan.values_size, x.dtype)
+        scratch = rows, plan.table, np.arange(rows), np.empty(0, np.uint16), values
+    outputs = np.empty((rows, params.layer_sizes[-1]), x.dtype)
+    _, table, index, no_column, values = scratch
+    finite = sweeps.predict_few.serial(
+        1, table, loss, params.block, x, index, no_column, values, outputs
+    )
+    kept.append(scratch)
+    return outputs if finite else None
 
 
 def mean_loss(row_loss: np.ndarray) -> float:

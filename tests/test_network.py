@@ -1,6 +1,7 @@
 """Networks: what they are made of, and that every answer is the one of plain NumPy."""
 
 import copy
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -328,6 +329,52 @@ def test_accuracy_is_the_share_of_the_most_probable_labels(rng):
     net = fastnn.MLP([5, 8, 3], weight_init="he", seed=0)
     x, t = inputs(rng, 50, 5), rng.integers(0, 3, 50)
     assert net.accuracy(x, t) == np.mean(net.predict(x).argmax(axis=1) == t)
+
+
+@pytest.mark.parametrize("rows", [1, 2, 7])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("kind", OUTPUTS_AND_LOSSES)
+def test_few_rows_have_the_bits_that_they_have_among_many(rows, dtype, kind, rng):
+    """They take a shorter way: it must not show, in whatever array they come."""
+    net = fastnn.MLP([21, 9, 70, 5], "tanh", *kind, dtype=dtype, seed=1)
+    x = inputs(rng, 40, 21, 1.0).astype(dtype)
+    expected = net.predict(x)[:rows]
+    few = x[:rows].copy()
+    read_only, doubled = few.copy(), np.repeat(few, 2, axis=1)
+    read_only.flags.writeable = False
+    for same in (few, few.astype(np.float64), few.tolist(), np.asfortranarray(few), read_only,
+                 doubled[:, ::2], few.astype(few.dtype.newbyteorder())):  # fmt: skip
+        found = net.predict(same)
+        assert found.flags.owndata
+        assert bits(found) == bits(expected)
+    assert bits(copy.deepcopy(net).predict(few)) == bits(expected)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e300])
+def test_few_rows_that_are_not_finite_are_refused(value):
+    net = fastnn.MLP([30, 4, 2], seed=0)
+    x = np.ones((3, 30))
+    x[1, 29] = value
+    with pytest.raises(ValueError, match=r"x\[1, 29\]"):
+        net.predict(x)
+    x[1, 29] = 1
+    assert np.isfinite(net.predict(x)).all()
+
+
+def test_threads_that_predict_few_rows_at_once_do_not_disturb_each_other(rng):
+    net = fastnn.MLP([50, 200, 3], seed=0)
+    x = inputs(rng, 64, 50, 1.0)
+    expected = net.predict(x)
+
+    def all_right(first):
+        return all(
+            np.array_equal(net.predict(x[r : r + n]), expected[r : r + n])
+            for r in range(first, 56)
+            for n in (1, 3, 7)
+        )
+
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(all_right, range(16)))
 
 
 def test_accuracy_of_sigmoid_outputs_counts_rows_that_are_right_in_all(rng):

@@ -30,13 +30,12 @@ K_BLOCK = 160
 ZERO, ONE = np.int64(0), np.int64(1)
 
 
-def _make_strip(rows, vectors):
-    """Code for ``M // rows`` tiles of `rows` rows, over all N columns."""
+def _make_strip(rows, vectors, rest):
+    """Code for ``M // rows`` tiles of `rows` rows, over columns n .. N; `rest` does narrow ends."""
 
     @inner
-    def strip(M, N, K, A, a, a_row, a_col, B, b, b_row, S, s, s_row, C, c, c_row):
+    def strip(n, M, N, K, A, a, a_row, a_col, B, b, b_row, S, s, s_row, C, c, c_row):
         lanes = VECTOR_BYTES // A.itemsize
-        n = 0
         # Columns outside, rows inside: a panel of B is used by all rows while it is cached.
         while n + vectors * lanes <= N:
             for m in range(0, M - rows + 1, rows):
@@ -44,38 +43,40 @@ def _make_strip(rows, vectors):
                                     B, b + n, b_row, S, s + m * s_row + n, s_row)  # fmt: skip
                 store(C, c + m * c_row + n, c_row, tile)
             n += vectors * lanes
-        while n < N:
-            for m in range(0, M - rows + 1, rows):
-                tile = tile_product(rows, 1, K, A, a + m * a_row, a_row, a_col,
-                                    B, b + n, b_row, S, s + m * s_row + n, s_row)  # fmt: skip
-                store(C, c + m * c_row + n, c_row, tile)
-            n += lanes
+        if n < N:
+            rest(n, M, N, K, A, a, a_row, a_col, B, b, b_row, S, s, s_row, C, c, c_row)
 
     return strip
 
 
-# Eight vector registers of totals at least, or the latency of the multiply-add shows.
-_strip_full = _make_strip(TILE_ROWS, TILE_VECTORS)
-_strip_4 = _make_strip(4, TILE_VECTORS)
-_strip_2 = _make_strip(2, 4)
-_strip_1 = _make_strip(1, 8)
+@inner
+def _none(n, M, N, K, A, a, a_row, a_col, B, b, b_row, S, s, s_row, C, c, c_row):
+    """Nothing is left after tiles of single vectors."""
+
+
+# Eight vector registers of totals at least, or the latency of the multiply-add shows.  So few rows
+# get narrower tiles by halves: single vectors took one row of 784 x 50 from 3 us to 6.
+_strip_full = _make_strip(TILE_ROWS, TILE_VECTORS, _make_strip(TILE_ROWS, 1, _none))
+_strip_4 = _make_strip(4, TILE_VECTORS, _make_strip(4, 1, _none))
+_strip_2 = _make_strip(2, 4, _make_strip(2, 2, _make_strip(2, 1, _none)))
+_strip_1 = _make_strip(1, 8, _make_strip(1, 4, _make_strip(1, 2, _make_strip(1, 1, _none))))
 
 
 @inner
 def _multiply_block(M, N, K, A, a, a_row, a_col, B, b, b_row, S, s, s_row, C, c, c_row):
     m = M - M % TILE_ROWS
-    _strip_full(m, N, K, A, a, a_row, a_col, B, b, b_row, S, s, s_row, C, c, c_row)
+    _strip_full(ZERO, m, N, K, A, a, a_row, a_col, B, b, b_row, S, s, s_row, C, c, c_row)
     left = M - m - (M - m) % 4
     if left:
-        _strip_4(left, N, K, A, a + m * a_row, a_row, a_col, B, b, b_row,
+        _strip_4(ZERO, left, N, K, A, a + m * a_row, a_row, a_col, B, b, b_row,
                  S, s + m * s_row, s_row, C, c + m * c_row, c_row)  # fmt: skip
         m += left
     if M - m >= 2:
-        _strip_2(2, N, K, A, a + m * a_row, a_row, a_col, B, b, b_row,
+        _strip_2(ZERO, 2, N, K, A, a + m * a_row, a_row, a_col, B, b, b_row,
                  S, s + m * s_row, s_row, C, c + m * c_row, c_row)  # fmt: skip
         m += 2
     if m < M:
-        _strip_1(1, N, K, A, a + m * a_row, a_row, a_col, B, b, b_row,
+        _strip_1(ZERO, 1, N, K, A, a + m * a_row, a_row, a_col, B, b, b_row,
                  S, s + m * s_row, s_row, C, c + m * c_row, c_row)  # fmt: skip
 
 

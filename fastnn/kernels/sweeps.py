@@ -233,3 +233,21 @@ def evaluate_rows(chunk, chunks, plan, loss, params, sparse, x, bounds, column, 
 def evaluate(chunks, context, *args):
     """`evaluate_rows` in so many chunks."""
     run_or_pack(chunks, context, evaluate_rows, args)
+
+
+@entry(parallel=False)
+def predict_few(chunks, plan, loss, params, x, index, column, values, outputs):
+    """Outputs of the rows `index` of dense x, in one short call; return whether x is finite.
+
+    `column` is empty and stands for lists of nonzeros that there are not.
+    """
+    p, strange = plan[plan.shape[0] - 1], params.dtype.type(0)
+    never = plan[0, INPUTS] < 0  # a plain False would be a type, so a build, of its own
+    forward_rows(plan, params, never, x, plan, column, params, index, ZERO, values, plan)
+    outputs_forward(loss, index.size, p[OUTPUTS], values, p[Y], p[Y_ROW])
+    for r in range(index.size):
+        for i in range(x.shape[1]):
+            strange += x[r, i] * params.dtype.type(0)
+        for o in range(p[OUTPUTS]):
+            outputs[r, o] = values[p[Y] + r * p[Y_ROW] + o]
+    return strange == 0
