@@ -391,6 +391,15 @@ def test_a_class_that_is_excluded_is_left_to_the_loop():
         assert_array_equal(found[key], expected[key], strict=True)
 
 
+@pytest.mark.usefixtures("only_the_loop")
+def test_a_method_that_was_replaced_for_all_layers_takes_the_loop(monkeypatch):
+    network, x, t = MultiLayerNet(6, [6], 6), np.random.randn(5, 6), np.arange(5)
+    monkeypatch.setattr(Relu, "forward", lambda self, x: np.tanh(x))
+    expected, found = by_the_loop(network, x, t), network.numerical_gradient(x, t)
+    for key in found:
+        assert_array_equal(found[key], expected[key], strict=True)
+
+
 @each_kind
 @pytest.mark.usefixtures("only_the_loop")
 def test_a_network_of_another_class_takes_the_loop(kind):
@@ -693,3 +702,42 @@ def test_a_trainer_trains_a_network():
     assert len(trainer.train_loss_list) == 80
     assert trainer.train_loss_list[-1] < 0.3 < trainer.train_loss_list[0]
     assert trainer.test_acc_list[-1] > 0.8
+
+
+# Arrays and methods of the book's readers -----------------------------------------------
+
+
+@each_kind
+@pytest.mark.parametrize("decay", [0, 0.1])
+def test_gradients_of_weights_are_new_arrays_and_those_of_biases_the_layers(kind, decay):
+    network, x, t = kind(6, [5], 4, weight_decay_lambda=decay), np.random.randn(7, 6), np.arange(7)
+    gradient = network.gradient(x, t % 4)
+    for i, layer in ((1, network.layers["Affine1"]), (2, network.layers["Affine2"])):
+        assert not np.shares_memory(gradient[f"W{i}"], layer.dW)
+        assert_array_equal(gradient[f"W{i}"], layer.dW + decay * layer.W)
+        assert gradient[f"b{i}"] is layer.db
+
+
+@each_kind
+@pytest.mark.parametrize("of", ["class", "instance", "subclass"])
+def test_a_backward_pass_of_the_readers_own_is_called_for_the_first_layer_too(
+    kind, of, monkeypatch
+):
+    network, x, t = kind(6, [5], 4), np.random.randn(7, 6), np.arange(7) % 4
+    expected, original, called = network.gradient(x, t), Affine.backward, []
+
+    def backward(self, dout):
+        called.append(self)
+        return original(self, dout)
+
+    first, second = (network.layers[key] for key in ("Affine1", "Affine2"))
+    if of == "class":
+        monkeypatch.setattr(Affine, "backward", backward)
+    elif of == "instance":
+        first.backward = lambda dout: backward(first, dout)
+    else:
+        first.__class__ = type("Watched", (Affine,), {"backward": backward})
+    found = network.gradient(x, t)
+    assert called == ([second, first] if of == "class" else [first])
+    for key in expected:
+        assert_array_equal(found[key], expected[key])

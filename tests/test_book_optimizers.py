@@ -59,6 +59,21 @@ def test_numbers_are_replaced_not_made_arrays(name):
 
 
 @each_rule
+@pytest.mark.parametrize("shape", [(3,), (257,), (30, 40)], ids=str)
+def test_memories_are_new_arrays_where_the_books_are(name, shape, rng):
+    """Only the velocity of Momentum is, in every step; whoever kept it has the old one."""
+    params = {"W": rng.normal(size=shape)}
+    rule = getattr(optimizer, name)(**ARGUMENTS[name])
+    rule.update(params, {"W": rng.normal(size=shape)})
+    kept = {key: value["W"] for key, value in vars(rule).items() if isinstance(value, dict)}
+    before = {key: value.copy() for key, value in kept.items()}
+    rule.update(params, {"W": rng.normal(size=shape)})
+    for key, value in kept.items():
+        assert (vars(rule)[key]["W"] is value) == (name != "Momentum")
+        assert (value == before[key]).all() == (name == "Momentum")
+
+
+@each_rule
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, object])
 def test_arrays_of_any_kind_are_changed_in_place(name, dtype, rng):
     W = np.asfortranarray(rng.normal(size=(30, 20)).astype(np.float64)).astype(dtype)

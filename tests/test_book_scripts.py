@@ -1,11 +1,16 @@
 """``python -m fastnn.book``: scripts in the book's manner, from any folder, and how they end."""
 
+import importlib
 import os
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from numpy.testing import assert_array_equal
+
+from fastnn.book import mnist
 
 ROOT = Path(__file__).parents[1]
 
@@ -66,13 +71,18 @@ print(__name__, sys.argv[1:], os.path.basename(__file__))
 
 @pytest.fixture
 def book(tmp_path):
-    """Write scripts into a folder, and run one of them from another folder."""
-    (tmp_path / "ch05").mkdir()
+    """Write scripts into a folder, and run one of them from another folder.
+
+    A script named common__layers is common/layers.py, one named wrong is ch05/wrong.py.
+    """
     (tmp_path / "elsewhere").mkdir()
 
     def run(*arguments, **scripts):
         for name, text in scripts.items():
-            (tmp_path / "ch05" / f"{name}.py").write_text(text, encoding="utf-8")
+            folder, _, name = name.rpartition("__")
+            (tmp_path / (folder or "ch05")).mkdir(parents=True, exist_ok=True)
+            file = tmp_path / (folder or "ch05") / f"{name}.py"
+            file.write_text(text, encoding="utf-8")
         environment = os.environ | {"PYTHONPATH": str(ROOT), "MPLBACKEND": "Agg"}
         return subprocess.run(
             [sys.executable, "-m", "fastnn.book", *arguments],
@@ -130,7 +140,8 @@ def test_an_error_of_the_script_has_the_scripts_traceback(book):
 
 def test_a_syntax_error_shows_its_line(book):
     run = book("../ch05/syntax.py", syntax="x = = 1\n")
-    assert "../ch05/syntax.py" in run.stderr.replace(os.sep, "/")
+    first = run.stderr.splitlines()[0]
+    assert first.endswith('/ch05/syntax.py", line 1')
     assert run.stderr.splitlines()[-1].startswith("SyntaxError")
     assert run.returncode == 1
 
@@ -139,12 +150,47 @@ def test_a_script_may_exit_as_it_likes(book):
     assert book("../ch05/exit.py", exit="import sys\nsys.exit(7)\n").returncode == 7
 
 
+def test_an_interrupted_script_ends_as_with_python(book, tmp_path):
+    run = book("../ch05/stopped.py", stopped="def f():\n    raise KeyboardInterrupt\n\nf()\n")
+    elsewhere = tmp_path / "elsewhere"
+    alone = subprocess.run(
+        [sys.executable, "../ch05/stopped.py"], cwd=elsewhere, capture_output=True, text=True
+    )
+    assert run.stderr == alone.stderr
+    assert run.stderr.count("File") == 2
+    assert run.returncode == alone.returncode
+
+
+def test_a_script_knows_itself_as_with_python(book, tmp_path):
+    script = """
+import inspect, os, pickle, sys
+class Net: pass
+print(__file__, sys.argv, __name__, __package__, __spec__, __doc__)
+print(inspect.getsource(Net).strip(), type(pickle.loads(pickle.dumps(Net()))) is Net)
+os.chdir(os.pardir)
+print(os.path.isfile(__file__), os.path.isabs(__file__))
+print(compile("1 | x", "", "eval").co_flags == compile("1", "", "eval").co_flags)
+"""
+    run = book("../ch05/itself.py", "a", itself=script)
+    alone = subprocess.run(
+        [sys.executable, "../ch05/itself.py", "a"],
+        cwd=tmp_path / "elsewhere",
+        capture_output=True,
+        text=True,
+    )
+    assert run.stdout == alone.stdout
+    assert run.stdout.splitlines()[2] == "True True"
+    assert run.stderr == alone.stderr == ""
+
+
 @pytest.mark.parametrize(
     "text",
     [
         "from common.layers import Convolution\n",
         "from common.layers import *\nlayer = Pooling(2, 2)\n",
         "import common.util\ncommon.util.im2col\n",
+        "import common.layers\ncommon.layers.Convolution(1, 2)\n",
+        "from common.multi_layer_net import Convolution\n",
         "from convolutional import ConvNet\nConvNet()\n",
     ],
 )
@@ -159,12 +205,219 @@ def test_a_script_that_needs_convolution_ends_with_one_line(book, text):
     assert run.returncode == 2
 
 
-@pytest.mark.parametrize("arguments", [(), ("--help",), ("missing.py",), ("../ch05",)])
-def test_what_is_no_script_ends_with_one_line(book, arguments):
+def test_convolution_can_be_asked_for(book):
+    script = """
+import common.layers, common.multi_layer_net_extend, common.util
+for module in (common.layers, common.multi_layer_net_extend, common.util):
+    for name in ("Convolution", "im2col", "Recurrent"):
+        assert not hasattr(module, name) and getattr(module, name, 3) == 3
+try:
+    from common.layers import Pooling
+except ImportError as error:
+    print(error)
+try:
+    common.layers.Pooling
+except AttributeError as error:
+    print(error)
+"""
+    run = book("../ch05/asks.py", asks=script)
+    assert run.stderr == ""
+    imported, asked = run.stdout.splitlines()
+    assert imported.startswith("cannot import name 'Pooling' from 'fastnn.book.layers'")
+    assert asked == "fastnn.book has no convolution, so it has no Pooling"
+
+
+def test_an_object_of_the_script_without_convolution_is_its_own_matter(book):
+    run = book("../ch05/own.py", own="class Net: pass\nNet().Convolution\n")
+    assert run.stderr.splitlines()[-1].startswith("AttributeError: ")
+    assert run.returncode == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        ((), "usage: python -m fastnn.book SCRIPT.py [ARGUMENT ...]"),
+        (("--fast",), "usage: python -m fastnn.book SCRIPT.py [ARGUMENT ...]"),
+        (("missing.py",), "fastnn.book: there is no script missing.py"),
+        (("missing.ipynb",), "fastnn.book: there is no script missing.ipynb"),
+        (("../elsewhere",), "fastnn.book: there is no script ../elsewhere"),
+        (
+            ("ch05.ipynb",),
+            "fastnn.book: ch05.ipynb is a notebook; in its first cell, "
+            "import fastnn.book; fastnn.book.answer_imports()",
+        ),
+    ],
+)
+def test_what_is_no_script_ends_with_one_line(book, tmp_path, arguments, line):
+    (tmp_path / "elsewhere" / "ch05.ipynb").write_text('{"cells": []}\n')
     run = book(*arguments)
-    (line,) = run.stderr.splitlines()
-    assert ("usage" if arguments in [(), ("--help",)] else "there is no script") in line
+    assert run.stderr == line + "\n"
+    assert run.stdout == ""
     assert run.returncode == 2
+
+
+@pytest.mark.parametrize("option", ["--help", "-h"])
+def test_help(book, option):
+    run = book(option)
+    assert run.stdout.startswith("usage: python -m fastnn.book SCRIPT.py [ARGUMENT ...]\n")
+    assert "answer_imports()" in run.stdout
+    assert run.stderr == ""
+    assert run.returncode == 0
+
+
+# The reader's own common and dataset --------------------------------------------------
+
+APPENDS = "import sys, os\nsys.path.append(os.pardir)\n"
+
+
+def passes_over(tmp_path, folder="common"):
+    where = tmp_path / "elsewhere" / os.pardir / folder
+    return f"fastnn.book: common and dataset are answered by fastnn, not by {where.resolve()}\n"
+
+
+def test_other_modules_of_common_are_the_readers(book):
+    script = """
+try:
+    import common.my_layers
+except ModuleNotFoundError as error:
+    print(error.name)
+import sys, os
+sys.path.append(os.pardir)
+from common.my_layers import Swish, Affine
+import common.layers, common.sub.deep, dataset.own
+print(Swish, Affine is common.layers.Affine, common.sub.deep.name, dataset.own.__name__)
+from common import my_layers, my_rules
+"""
+    layers = "from common.layers import *\nfrom . import functions\nclass Swish(Relu): pass\n"
+    run = book(
+        "../ch05/own.py",
+        own=script,
+        common__my_layers=layers,
+        dataset__own="",
+        **{"common/sub__deep": "name = __name__\n"},
+    )
+    assert run.stdout.splitlines() == [
+        "common.my_layers",
+        "<class 'common.my_layers.Swish'> True common.sub.deep dataset.own",
+    ]
+    assert run.stderr.splitlines()[-1].startswith("ImportError: cannot import name 'my_rules'")
+    assert run.returncode == 1
+
+
+def test_one_line_says_that_the_readers_files_are_passed_over(book, tmp_path):
+    script = APPENDS + "from common.layers import *\nimport common.optimizer, dataset.mnist\n"
+    files = dict.fromkeys(("common__layers", "common__optimizer", "dataset__mnist"), "1 / 0\n")
+    run = book("../ch05/plain.py", plain=script + "print('run')\n", **files)
+    assert run.stdout == "run\n"
+    assert run.stderr == passes_over(tmp_path)
+
+
+def test_the_line_comes_only_for_files_that_the_script_could_import(book, tmp_path):
+    script = "import common.layers\n"
+    run = book("../ch05/alone.py", alone=script, common__layers="", common__mine="")
+    assert run.stderr == ""
+    run = book("../ch05/other.py", other=APPENDS + "import common.util, common.mine\n")
+    assert run.stderr == ""
+    run = book(
+        "../ch05/beside.py", beside="import common.gradient\n", **{"ch05/common__gradient": ""}
+    )
+    assert run.stderr == passes_over(tmp_path, "ch05/common")
+
+
+@pytest.mark.parametrize(
+    "text", ["from common.layers import Swish\n", "import common.layers\ncommon.layers.Swish\n"]
+)
+def test_a_class_that_the_reader_added_is_missed_with_its_file(book, tmp_path, text):
+    files = {"common__layers": "class Swish: pass\n", "common__util": ""}
+    run = book("../ch05/added.py", added=APPENDS + "import common.util\n" + text, **files)
+    first, *_, error, note = run.stderr.splitlines()
+    assert first + "\n" == passes_over(tmp_path)
+    assert "'fastnn.book.layers'" in error
+    file = (tmp_path / "common" / "layers.py").resolve()
+    assert note == f"fastnn.book.layers stands for {file}, which was not read."
+    assert run.returncode == 1
+
+
+def test_imports_are_answered_in_a_notebook_too(tmp_path):
+    code = """
+import sys
+import common.layers, common.mine, dataset.mnist
+assert common.layers.mine and common.mine.mine
+import fastnn.book
+fastnn.book.answer_imports()
+fastnn.book.answer_imports()
+from common.layers import *
+import common.layers, common.mine, dataset.mnist, importlib
+assert common.layers is fastnn.book.layers and dataset.mnist is fastnn.book.mnist
+assert Affine is fastnn.book.layers.Affine is common.mine.Affine
+assert fastnn.book.layers.__spec__.name == "fastnn.book.layers"
+assert importlib.reload(common.layers) is fastnn.book.layers
+print(common.layers.Affine is Affine)
+"""
+    for package in ("common", "dataset"):
+        (tmp_path / package).mkdir()
+    (tmp_path / "common" / "layers.py").write_text("mine = True\n")
+    (tmp_path / "common" / "mine.py").write_text("from common.layers import *\n")
+    (tmp_path / "dataset" / "mnist.py").write_text("")
+    run = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert run.stderr.splitlines() == [
+        "fastnn.book: common and dataset are answered by fastnn, "
+        f"not by {(tmp_path / 'common').resolve()}"
+    ]
+    assert run.stdout == "False\n"
+
+
+# What the modules hand on ---------------------------------------------------------------
+
+FUNCTIONS = """np identity_function step_function sigmoid sigmoid_grad relu relu_grad softmax
+    sum_squared_error cross_entropy_error softmax_loss"""
+LAYERS = f"{FUNCTIONS} Relu Sigmoid Affine SoftmaxWithLoss Dropout BatchNormalization"
+RULES = "np SGD Momentum Nesterov AdaGrad RMSprop Adam"
+NETWORKS = f"{LAYERS} sys os OrderedDict numerical_gradient"
+# All names of the book's modules that do not begin with _, but for convolution.
+STARS = {
+    "functions": FUNCTIONS,
+    "gradient": "np numerical_gradient numerical_gradient_2d",
+    "layers": LAYERS,
+    "multi_layer_net": f"{NETWORKS} MultiLayerNet",
+    "multi_layer_net_extend": f"{NETWORKS} MultiLayerNetExtend",
+    "optimizer": RULES,
+    "trainer": f"{RULES} sys os Trainer",
+    "util": "np smooth_curve shuffle_dataset",
+    "mnist": """np os gzip pickle urllib url_base key_file dataset_dir save_file train_num test_num
+        img_dim img_size download_mnist init_mnist load_mnist""",
+}
+HOMES = ["functions", "gradient", "layers", "optimizer"]
+
+
+@pytest.mark.parametrize("module", STARS)
+def test_a_star_import_hands_on_what_the_books_does(module):
+    found = {}
+    exec(f"from fastnn.book.{module} import *", found)
+    del found["__builtins__"]
+    assert sorted(found) == sorted(STARS[module].split())
+    for home in HOMES:
+        theirs = importlib.import_module(f"fastnn.book.{home}")
+        for name in set(theirs.__all__) & set(found):
+            assert found[name] is getattr(theirs, name)
+    for name in {"os", "sys", "gzip", "pickle", "urllib"} & set(found):
+        assert found[name] is importlib.import_module(name)
+
+
+def test_the_data_sets_places_and_its_conversion_of_labels():
+    assert set(mnist.key_file) == {"train_img", "train_label", "test_img", "test_label"}
+    assert mnist.url_base.startswith("https://")
+    assert os.path.isdir(mnist.dataset_dir)
+    assert mnist.save_file == mnist.dataset_dir + "/mnist.pkl"
+    assert mnist.urllib.request
+    T = mnist._change_one_hot_label(np.array([[2], [0]], np.uint8))
+    assert_array_equal(T, np.eye(10)[[2, 0]], strict=True)
 
 
 def test_fastnn_alone_does_not_import_its_book():

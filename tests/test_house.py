@@ -168,11 +168,16 @@ def test_nothing_is_left_to_do():
 
 def documented_things() -> Iterator[tuple[str, object]]:
     """Everything that a user may call, by name: of fastnn, and of its public modules."""
-    books = [f"fastnn.book.{name}" for name in fastnn.book.__all__]
-    for module_name in ["fastnn", "fastnn.datasets", "fastnn.plots", "fastnn.files", *books]:
+    names = [f"book.{name}" for name in fastnn.book.__all__]
+    books = [f"fastnn.{name}" for name in names if name in MODULES]
+    for module_name in [
+        "fastnn", "fastnn.datasets", "fastnn.plots", "fastnn.files", *books, "fastnn.book"
+    ]:  # fmt: skip
         module = importlib.import_module(module_name)
         for name in module.__all__:
             thing = getattr(module, name)
+            if not getattr(thing, "__module__", "fastnn").startswith("fastnn"):
+                continue  # the book's modules hand on what they import
             if callable(thing):
                 yield f"{module_name}.{name}", thing
             if inspect.isclass(thing):

@@ -2,20 +2,44 @@
 
 from __future__ import annotations
 
+import gzip
+import os
+import pickle
+import urllib.request
+
 import numpy as np
 
 from fastnn import datasets
 
 __all__ = [
+    "dataset_dir",
     "download_mnist",
+    "gzip",
     "img_dim",
     "img_size",
     "init_mnist",
+    "key_file",
     "load_mnist",
     "np",
+    "os",
+    "pickle",
+    "save_file",
     "test_num",
     "train_num",
+    "url_base",
+    "urllib",
 ]
+
+# Where the book has its data from, and where it keeps it.  Nothing is read or written there.
+url_base = "https://ossci-datasets.s3.amazonaws.com/mnist/"
+key_file = {
+    "train_img": "train-images-idx3-ubyte.gz",
+    "train_label": "train-labels-idx1-ubyte.gz",
+    "test_img": "t10k-images-idx3-ubyte.gz",
+    "test_label": "t10k-labels-idx1-ubyte.gz",
+}
+dataset_dir = os.path.dirname(os.path.abspath(datasets.__file__))
+save_file = dataset_dir + "/mnist.pkl"
 
 train_num = 60000
 test_num = 10000
@@ -70,3 +94,8 @@ def init_mnist() -> None:
     >>> from fastnn.book.mnist import init_mnist
     >>> init_mnist()
     """
+
+
+def _change_one_hot_label(X: np.ndarray) -> np.ndarray:
+    """Rows of ten from labels, which the book's readers import."""
+    return np.eye(10)[X.reshape(-1)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections import OrderedDict
 from itertools import combinations, pairwise
 from typing import Any
@@ -9,16 +11,31 @@ from typing import Any
 import numpy as np
 
 from fastnn import finite_difference, gate
+from fastnn.book import layers as all_layers
+from fastnn.book.convolution import refuse_in
 from fastnn.book.gradient import STEP, numerical_gradient
+from fastnn.book.layers import *  # noqa: F403 -- the book's network hands on its imports
 from fastnn.book.layers import Affine, Relu, Sigmoid, SoftmaxWithLoss
 from fastnn.kernels.activations import IDENTITY, RELU, SIGMOID
 from fastnn.kernels.losses import CROSS_ENTROPY
 from fastnn.parameters import Parameters
 
-__all__ = ["MultiLayerNet", "np"]
+__all__ = [
+    *all_layers.__all__,
+    "MultiLayerNet",
+    "OrderedDict",
+    "numerical_gradient",
+    "os",
+    "sys",
+]
+
+__getattr__ = refuse_in(__name__)
 
 ACTIVATIONS = {"sigmoid": Sigmoid, "relu": Relu}
 CODES = {Sigmoid: SIGMOID, Relu: RELU}
+# What the kernels do, unless the reader replaces a method.
+BACKWARD = Affine.backward
+FORWARD = [kind.forward for kind in (Affine, Sigmoid, Relu, SoftmaxWithLoss)]
 DOUBLE = np.dtype(np.float64)
 ADDED = 1e-7  # to the probability in the logarithm of cross_entropy_error
 
@@ -54,7 +71,7 @@ def go_back(layers: Any, dout: Any) -> None:
     first, *others = layers.values()
     for layer in reversed(others):
         dout = layer.backward(dout)
-    if type(first) is Affine:
+    if getattr(first.backward, "__func__", None) is BACKWARD:
         first.backward_to_data(dout)
     else:
         first.backward(dout)
@@ -272,8 +289,8 @@ class MultiLayerNet:
 
 
 def with_decay(dW: np.ndarray, decay: float, W: np.ndarray) -> np.ndarray:
-    """Gradient of the loss with its weight decay."""
-    return dW + decay * W if decay else dW
+    """Gradient of the loss with its weight decay: a new array, as in the book."""
+    return dW + decay * W if decay else dW.copy()
 
 
 def compiled_differences(
@@ -307,6 +324,7 @@ def is_as_made(network: Any) -> bool:
         and {type(layer) for layer in affines} == {Affine}
         and {type(layer) for layer in activations} <= set(CODES)
         and type(network.last_layer) is SoftmaxWithLoss
+        and [kind.forward for kind in (Affine, Sigmoid, Relu, SoftmaxWithLoss)] == FORWARD
         and not any(
             callable(value)
             for thing in (network, network.last_layer, *layers)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections import OrderedDict
 from typing import Any
 
 import numpy as np
 
+from fastnn.book import layers as all_layers
+from fastnn.book.convolution import refuse_in
 from fastnn.book.gradient import numerical_gradient
+from fastnn.book.layers import *  # noqa: F403 -- the book's network hands on its imports
 from fastnn.book.layers import Affine, BatchNormalization, Dropout, SoftmaxWithLoss
 from fastnn.book.multi_layer_net import (
     ACTIVATIONS,
@@ -19,7 +24,16 @@ from fastnn.book.multi_layer_net import (
     with_decay,
 )
 
-__all__ = ["MultiLayerNetExtend", "np"]
+__all__ = [
+    *all_layers.__all__,
+    "MultiLayerNetExtend",
+    "OrderedDict",
+    "numerical_gradient",
+    "os",
+    "sys",
+]
+
+__getattr__ = refuse_in(__name__)
 
 
 class MultiLayerNetExtend:

@@ -105,8 +105,12 @@ class Momentum:
         if self.v is None:
             self.v = _zeros(params)
         for key in params:
+            # A new array, so that one that the caller kept stays; other rules change theirs.
+            v = np.array(self.v[key], subok=True)
             rates = (self.lr, self.momentum)
-            if not compiled.update("momentum", params[key], grads[key], (self.v[key],), rates):
+            if compiled.update("momentum", params[key], grads[key], (v,), rates):
+                self.v[key] = v
+            else:
                 self.v[key] = self.momentum * self.v[key] - self.lr * grads[key]
                 params[key] += self.v[key]
 

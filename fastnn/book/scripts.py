@@ -2,43 +2,61 @@
 
 from __future__ import annotations
 
-import importlib
 import os
-import runpy
+import re
 import sys
 import types
+from collections.abc import Callable
 from typing import Any
 
-from fastnn.book.convolution import NAMES, NoConvolutionError
+from fastnn.book.convolution import NAMES
+from fastnn.book.imports import answer_imports, passed_over
 
-MODULES = {
-    "common": ("functions", "gradient", "layers", "multi_layer_net", "multi_layer_net_extend",
-               "optimizer", "trainer", "util"),
-    "dataset": ("mnist",),
-}  # fmt: skip
+USAGE = "usage: python -m fastnn.book SCRIPT.py [ARGUMENT ...]"
+HELP = f"""{USAGE}
+
+Runs a script of the book "Deep Learning from Scratch" as it is: fastnn.book answers its imports of
+common and dataset. In a notebook, call fastnn.book.answer_imports() instead.
+"""
 
 
 def main(arguments: list[str]) -> int:
     """Run the script ``arguments[0]`` with the other arguments; return the exit code."""
-    if not arguments or arguments[0].startswith("-"):
-        return _refuse("usage: python -m fastnn.book SCRIPT.py [ARGUMENT ...]")
+    if arguments[:1] in (["-h"], ["--help"]):
+        sys.stdout.write(HELP)
+        return 0
+    complaint = _complaint(arguments)
+    if complaint is not None:
+        return _refuse(complaint)
+    answer_imports()
     script = arguments[0]
-    if not os.path.isfile(script):
-        return _refuse(f"fastnn.book: there is no script {script}")
-    _answer_imports()
     # As Python starts a script: its folder, not the current one, is searched first.
     sys.path[: 0 if sys.flags.safe_path else 1] = [os.path.dirname(os.path.realpath(script))]
     sys.argv = arguments
+    file = os.path.join(os.getcwd(), script)
     try:
-        runpy.run_path(script, run_name="__main__")
-    except Exception as error:
+        _run(file)
+    except BaseException as error:
         missing = _missing_convolution(error)
         if missing is not None:
             return _refuse(f"fastnn.book: {script} needs {missing}, but there is no convolution")
-        error.__traceback__ = _from_script_on(error)  # which the hook prints whatever it is given
-        sys.excepthook(type(error), error, error.__traceback__)
-        return 1
+        _name_the_file_passed_over(error)
+        sys.excepthook = _from_script_on(file, sys.excepthook)
+        raise
     return 0
+
+
+def _complaint(arguments: list[str]) -> str | None:
+    """What is wrong with the arguments."""
+    if not arguments or arguments[0].startswith("-"):
+        return USAGE
+    script = arguments[0]
+    if not os.path.isfile(script):
+        return f"fastnn.book: there is no script {script}"
+    if script.lower().endswith(".ipynb"):
+        call = "import fastnn.book; fastnn.book.answer_imports()"
+        return f"fastnn.book: {script} is a notebook; in its first cell, {call}"
+    return None
 
 
 def _refuse(text: str) -> int:
@@ -46,28 +64,46 @@ def _refuse(text: str) -> int:
     return 2
 
 
-def _answer_imports() -> None:
-    """Put our modules into ``sys.modules`` under the names that the book imports."""
-    for name, parts in MODULES.items():
-        package: Any = types.ModuleType(name, f"Answered by fastnn.book: {', '.join(parts)}.")
-        package.__path__ = []  # a package, in which nothing else is found
-        sys.modules[name] = package
-        for part in parts:
-            module = importlib.import_module(f"fastnn.book.{part}")
-            sys.modules[f"{name}.{part}"] = module
-            setattr(package, part, module)
+def _run(file: str) -> None:
+    """Run a file as the program, which `runpy` would do with another ``sys.argv[0]``."""
+    with open(file, "rb") as source:
+        code = compile(source.read(), file, "exec", dont_inherit=True)
+    module = types.ModuleType("__main__")
+    module.__file__ = file
+    sys.modules["__main__"] = module
+    exec(code, vars(module))
 
 
 def _missing_convolution(error: BaseException) -> str | None:
     """The name of convolution that an error is about: one imported, or one that a star left out."""
-    if isinstance(error, NoConvolutionError | NameError) and error.name in NAMES:
+    name = getattr(error, "name", None)
+    of_ours = str(_module_of(error)).startswith("fastnn.book.")
+    if isinstance(error, ImportError):  # whose `name` is that of the module
+        asked = re.match(r"cannot import name '(\w+)'", str(error))
+        name = asked[1] if asked else None
+    return name if name in NAMES and (of_ours or isinstance(error, NameError)) else None
+
+
+def _module_of(error: BaseException) -> str | None:
+    """The module of which a name was asked that it does not have."""
+    if isinstance(error, ImportError):
         return error.name
-    return None
+    return getattr(getattr(error, "obj", None), "__name__", None)
 
 
-def _from_script_on(error: BaseException) -> types.TracebackType | None:
-    """The traceback of an error without the frames that ran the script."""
-    frames = error.__traceback__
-    while frames is not None and frames.tb_frame.f_globals.get("__name__") in (__name__, "runpy"):
-        frames = frames.tb_next
-    return frames
+def _name_the_file_passed_over(error: BaseException) -> None:
+    module = _module_of(error)
+    if module in passed_over:
+        error.add_note(f"{module} stands for {passed_over[module]}, which was not read.")
+
+
+def _from_script_on(file: str, hook: Callable[..., Any]) -> Callable[..., None]:
+    """Make the hook show an error without the frames that ran the script."""
+
+    def show(kind: Any, error: BaseException, frames: types.TracebackType | None) -> None:
+        while frames is not None and frames.tb_frame.f_code.co_filename != file:
+            frames = frames.tb_next
+        error.__traceback__ = frames  # which the hook prints whatever it is given
+        hook(kind, error, frames)
+
+    return show

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from typing import Any
 
 import numpy as np
@@ -9,7 +11,7 @@ import numpy as np
 from fastnn.book import optimizer as rules
 from fastnn.book.optimizer import SGD, AdaGrad, Adam, Momentum, Nesterov, RMSprop
 
-__all__ = [*rules.__all__, "Trainer"]
+__all__ = [*rules.__all__, "Trainer", "os", "sys"]  # the book hands on its imports
 
 RULES = {rule.__name__.lower(): rule for rule in (SGD, Momentum, Nesterov, AdaGrad, RMSprop, Adam)}
 
