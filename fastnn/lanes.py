@@ -374,22 +374,52 @@ def load_transposed(typingctx, array, offset, stride):
 
     def emit(context, builder, sig, args):
         memory = _Memory(context, builder, sig.args[0], args[0])
-        vectors = [memory.load(at, tile) for at in _grid(builder, tile, args[1], args[2])]
-        index, step = ir.VectorType(ir.IntType(32), lanes), 1
-        # Exchange blocks of 1, 2, 4, ... lanes between rows that lie as far apart.
-        while step < lanes:
-            low = [i if not i & step else i - step + lanes for i in range(lanes)]
-            high = [i + step if not i & step else i + lanes for i in range(lanes)]
-            low, high = ir.Constant(index, low), ir.Constant(index, high)
-            for r in range(lanes):
-                if not r & step:
-                    a, b = vectors[r], vectors[r + step]
-                    vectors[r] = builder.shuffle_vector(a, b, low)
-                    vectors[r + step] = builder.shuffle_vector(a, b, high)
-            step *= 2
-        return _pack(builder, tile, vectors)
+        return _pack(builder, tile, _transposed(builder, tile, memory, args[1], args[2]))
 
     return tile(array, types.intp, types.intp), emit
+
+
+def _transposed(builder, tile, memory, offset, stride):
+    """The vectors of a square tile, rows and lanes exchanged."""
+    lanes = tile.lanes
+    vectors = [memory.load(at, tile) for at in _grid(builder, tile, offset, stride)]
+    index, step = ir.VectorType(ir.IntType(32), lanes), 1
+    # Exchange blocks of 1, 2, 4, ... lanes between rows that lie as far apart.
+    while step < lanes:
+        low = [i if not i & step else i - step + lanes for i in range(lanes)]
+        high = [i + step if not i & step else i + lanes for i in range(lanes)]
+        low, high = ir.Constant(index, low), ir.Constant(index, high)
+        for r in range(lanes):
+            if not r & step:
+                a, b = vectors[r], vectors[r + step]
+                vectors[r] = builder.shuffle_vector(a, b, low)
+                vectors[r + step] = builder.shuffle_vector(a, b, high)
+        step *= 2
+    return vectors
+
+
+@intrinsic
+def add_products_of_rows(typingctx, total, A, a, B, b, stride):
+    """``total[lane] + A[a] * B[row] + A[a + 1] * B[row + 1] + ...``, a row of B for each lane.
+
+    ``row`` is ``b + lane * stride``.  For a total of one vector; as many products as it has lanes,
+    added in this order.
+    """
+    tile, square = total, Tile(total.dtype, total.lanes, 1)
+
+    def emit(context, builder, sig, args):
+        (sums,) = _unpack(builder, tile, args[0])
+        left = _Memory(context, builder, sig.args[1], args[1])
+        right = _Memory(context, builder, sig.args[3], args[3])
+        columns = _transposed(builder, square, right, args[4], args[5])
+        for j, column in enumerate(columns):
+            at = builder.add(args[2], ir.Constant(args[2].type, j))
+            sums = _call(
+                builder, "fma", _broadcast(builder, left.scalar(at), tile.lanes), column, sums
+            )
+        return _pack(builder, tile, [sums])
+
+    return tile(tile, A, types.intp, B, types.intp, types.intp), emit
 
 
 @intrinsic(prefer_literal=True)

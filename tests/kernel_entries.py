@@ -18,6 +18,7 @@ from fastnn.lanes import (
     TILE_VECTORS,
     VECTOR_BYTES,
     absolute,
+    add_products_of_rows,
     broadcast_like,
     copysign,
     element,
@@ -230,6 +231,20 @@ def access(name, X, x, stride=0, count=0, out=None):
     if out is None:
         out = nothing(*((lanes, lanes) if name == "load_transposed" else (3, 2 * lanes)), X.dtype)
     _access(ACCESSES.index(name), X, x, stride, count, out.reshape(-1))
+    return out
+
+
+@entry
+def _products_of_rows(T, A, B, stride, OUT):
+    store(OUT, 0, 0, add_products_of_rows(load(T, 0, 0, 1, 1), A, 1, B, 2, stride))
+
+
+def products_of_rows(T, A, B):
+    """T plus the products of a square B and a vector A."""
+    lanes, stride, out = len(T), len(T) + 3, np.empty_like(T)
+    block = np.full(2 + lanes * stride, np.nan, T.dtype)
+    block[2:].reshape(lanes, stride)[:, :lanes] = B
+    _products_of_rows(T, np.append(T.dtype.type(np.nan), A), block, stride, out)
     return out
 
 

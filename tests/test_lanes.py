@@ -236,6 +236,18 @@ def test_a_square_tile_can_be_loaded_transposed(dtype, rng):
 
 
 @each_dtype
+def test_products_of_rows_are_added_one_after_the_other(dtype, rng):
+    lanes = lanes_of(dtype)
+    for _ in range(20):
+        T, A = of_all_sizes(rng, lanes, dtype), of_all_sizes(rng, lanes, dtype)
+        B = of_all_sizes(rng, lanes**2, dtype).reshape(lanes, lanes)
+        expected = T
+        for a, column in zip(A, B.T, strict=True):
+            expected = reference.fma(np.full_like(column, a), column, expected)
+        assert_array_equal(kernels.products_of_rows(T, A, B), expected)
+
+
+@each_dtype
 def test_rank_one_adds_the_products_of_a_column_and_a_row(dtype, rng):
     column = kernels.Memory(of_all_sizes(rng, 3, dtype).reshape(3, 1), margin=2, gap=4)
     row = of_all_sizes(rng, 2 * lanes_of(dtype), dtype)

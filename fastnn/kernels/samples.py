@@ -25,6 +25,7 @@ from fastnn.kernels.sweeps import (
 from fastnn.kernels.updates import WEIGHT_DECAY, update
 from fastnn.lanes import (
     VECTOR_BYTES,
+    add_products_of_rows,
     broadcast_like,
     element,
     flat,
@@ -36,36 +37,59 @@ from fastnn.lanes import (
 )
 from fastnn.launch import Chunked, run_or_pack
 
+# Vectors of outputs that a wide layer sums together.
+WIDE = 4
+
+
+@inner(forceinline=True)
+def _row_inputs(vectors, n, p, I, sparse, X, x, column, params):
+    """Sums z of one layer for one row, some vectors of them from n on."""
+    total, w, w_row = load(params, p[B] + n, 0, 1, vectors), p[W] + n, p[W_ROW]
+    if sparse:
+        for e in range(x, x + I):
+            total = rank_one(total, X, e, 0, params, w + element(column, e) * w_row)
+    else:
+        for k in range(I):
+            total = rank_one(total, X, x + k, 0, params, w + k * w_row)
+    return total
+
 
 @inner(forceinline=True)
 def _row_forward(p, I, lanes, sparse, X, x, column, params, values):
     """One layer for one row, whose I inputs (or I nonzeros) begin at ``X[x]``."""
-    code, w_row = p[ACTIVATION], p[W_ROW]
+    # Several vectors at once where there are as many, or each product waits for the one before.
+    wide = p[OUTPUTS] // (WIDE * lanes) * WIDE * lanes
+    for n in range(0, wide, WIDE * lanes):
+        z = _row_inputs(WIDE, n, p, I, sparse, X, x, column, params)
+        store(values, p[Y] + n, 0, z)
     for n in range(0, p[OUTPUTS], lanes):
-        total, w = load(params, p[B] + n, 0, 1, 1), p[W] + n
-        if sparse:
-            for e in range(x, x + I):
-                total = rank_one(total, X, e, 0, params, w + element(column, e) * w_row)
+        if n < wide:
+            z = load(values, p[Y] + n, 0, 1, 1)
         else:
-            for k in range(I):
-                total = rank_one(total, X, x + k, 0, params, w + k * w_row)
-        store(values, p[Y] + n, 0, activate(code, total))
+            z = _row_inputs(1, n, p, I, sparse, X, x, column, params)
+        store(values, p[Y] + n, 0, activate(p[ACTIVATION], z))
 
 
 @inner(forceinline=True)
 def _row_deltas(p, below, lanes, params, values, deltas):
     """Deltas of the layer below, for one row."""
-    d, w = p[D], p[W]
-    for k in range(p[INPUTS]):
-        total = params.dtype.type(0)
-        for o in range(p[OUTPUTS]):
-            total = fma(element(deltas, d + o), element(params, w + o), total)
-        deltas[below[D] + k] = total
-        w += p[W_ROW]
-    for n in range(0, p[INPUTS], lanes):
-        dy = load(deltas, below[D] + n, 0, 1, 1)
-        y = load(values, below[Y] + n, 0, 1, 1)
-        store(deltas, below[D] + n, 0, dy * slope(below[ACTIVATION], y))
+    I, d, w, row = p[INPUTS], p[D], p[W], p[W_ROW]
+    if lanes > I:
+        for k in range(I):
+            total = params.dtype.type(0)
+            for o in range(p[OUTPUTS]):
+                total = fma(element(deltas, d + o), element(params, w + k * row + o), total)
+            deltas[below[D] + k] = total
+        dy = load(deltas, below[D], 0, 1, 1)
+        store(deltas, below[D], 0, dy * slope(below[ACTIVATION], load(values, below[Y], 0, 1, 1)))
+        return
+    for i in range(0, I, lanes):
+        k = min(i, I - lanes)  # the last rows overlap the ones before
+        y = load(values, below[Y] + k, 0, 1, 1)
+        dy = like(y, 0)
+        for o in range(0, p[OUTPUTS], lanes):  # the padding is zero on both sides
+            dy = add_products_of_rows(dy, deltas, d + o, params, w + k * row + o, row)
+        store(deltas, below[D] + k, 0, dy * slope(below[ACTIVATION], y))
 
 
 @inner(forceinline=True)
@@ -73,13 +97,15 @@ def _row_update(p, I, lanes, sparse, X, x, column, rule, hyper, rate, params, me
     """Update of one layer for one row."""
     no_decay = params.dtype.type(0)
     for n in range(0, p[OUTPUTS], lanes):
-        dz, w = load(deltas, p[D] + n, 0, 1, 1), p[W] + n
-        zero = like(dz, 0)
+        dz = load(deltas, p[D] + n, 0, 1, 1)
         for e in range(x, x + I):
             k = int(element(column, e)) if sparse else e - x
-            g = fma(broadcast_like(X, e, dz), dz, zero)
-            update(rule, hyper, rate, hyper[WEIGHT_DECAY], g, params, memory, w + k * p[W_ROW])
-        update(rule, hyper, rate, no_decay, zero + dz, params, memory, p[B] + n)
+            g = fma(broadcast_like(X, e, dz), dz, like(dz, 0))
+            update(rule, hyper, rate, hyper[WEIGHT_DECAY], g, params, memory,
+                   p[W] + k * p[W_ROW] + n)  # fmt: skip
+    for n in range(0, p[OUTPUTS], lanes):
+        dz = load(deltas, p[D] + n, 0, 1, 1)
+        update(rule, hyper, rate, no_decay, like(dz, 0) + dz, params, memory, p[B] + n)
 
 
 @inner
