@@ -9,6 +9,7 @@ import time
 
 import numpy as np
 
+from fastnn.benchmarks.machine import peak_call
 from fastnn.jit import entry, inner
 from fastnn.kernels.affine import ONE, ZERO, multiply, multiply_transposed
 from fastnn.lanes import (
@@ -28,19 +29,6 @@ ROUNDS = 15
 TURN_SECONDS = 0.02
 # Kinds of work below.
 FORWARD, WEIGHTS, DELTAS, LOADS, SUMS = range(5)
-
-
-@inner
-def _peak(repeats, A):
-    total, x = load(A, 0, 64, TILE_ROWS, TILE_VECTORS), load(A, 4096, 0, TILE_ROWS, TILE_VECTORS)
-    for _ in range(repeats):
-        total = fma(x, x, total)
-    store(A, 0, 64, total)
-
-
-@entry(parallel=False)
-def _peak_entry(chunks, repeats, A):
-    _peak(repeats, A)
 
 
 @inner
@@ -132,9 +120,8 @@ def _calibrated(call, work):
 
 def measure(dtype):
     """Median GFLOP/s and share of the peak of every shape, measured in turn."""
-    registers = aligned_zeros(8192, dtype)
-    lanes = TILE_ROWS * TILE_VECTORS * VECTOR_BYTES // dtype.itemsize
-    peak = _calibrated(lambda repeats: _peak_entry.serial(1, repeats, registers), lanes)
+    call, operations = peak_call(dtype.name)
+    peak = _calibrated(call, operations // 2)
     calls = [_calibrated(*_call(kind, *sizes, dtype)) for _, kind, *sizes in SHAPES]
     rates, shares, peaks = [[] for _ in calls], [[] for _ in calls], []
     for _ in range(ROUNDS):

@@ -49,6 +49,10 @@ GROUP = GROUP_BYTES // VECTOR_BYTES
 TILE_ROWS, TILE_VECTORS = (12 if VECTOR_BYTES == 64 else 6), 2
 
 
+# What `list_nonzeros` may write beyond the end of a list.
+LIST_SLACK = max(8, VECTOR_BYTES // 4)
+
+
 class Tile(types.Type):
     """Numba type of ``rows`` x ``vectors`` vectors."""
 
@@ -658,15 +662,15 @@ def trailing_zeros(typingctx, bits):
 
 @intrinsic
 def list_nonzeros(typingctx, array, offset, tile, always, first):
-    """Write ``first`` + lane of each lane that is not zero to an int32 array; return their number.
+    """Write ``first`` + lane of each lane that is not zero to an array; return their number.
 
     Or of every lane if `always` is -1, not 0.  They go to ``array[offset]`` and
     on; as many elements as the vector has lanes, and 8 at least, are written
     whatever the number: a load from a table, an addition and a store for 8 of
     them, without a branch.
     """
-    i8, i32, i64 = ir.IntType(8), ir.IntType(32), ir.IntType(64)
-    bytes_, words = ir.VectorType(i8, 8), ir.VectorType(i32, 8)
+    i8, i64, word = ir.IntType(8), ir.IntType(64), ir.IntType(array.dtype.bitwidth)
+    bytes_, words = ir.VectorType(i8, 8), ir.VectorType(word, 8)
     listed = [[i for i in range(8) if byte >> i & 1] for byte in range(256)]
 
     def emit(context, builder, sig, args):
@@ -686,9 +690,9 @@ def list_nonzeros(typingctx, array, offset, tile, always, first):
             memory.check(at, 8)
             byte = builder.and_(builder.lshr(bits, i64(lane)), i64(255))
             places = builder.zext(builder.load(builder.gep(table, [i64(0), byte])), words)
-            base = builder.add(builder.trunc(first, i32), i32(lane))
+            base = builder.add(builder.trunc(first, word), word(lane))
             places = builder.add(places, _broadcast(builder, base, 8))
-            builder.store(places, memory.pointer(at, words), align=4)
+            builder.store(places, memory.pointer(at, words), align=memory.itemsize)
             at = builder.add(at, builder.ctpop(byte))
         return builder.sub(at, start)
 

@@ -15,6 +15,7 @@ from fastnn import jit
 from fastnn.kernels import activations, affine, losses, nonzeros, updates
 from fastnn.lanes import (
     GROUP_BYTES,
+    LIST_SLACK,
     TILE_VECTORS,
     VECTOR_BYTES,
     absolute,
@@ -543,7 +544,7 @@ class SparseRows:
 
     def __init__(self, x, batch, slot=0):
         self.batch = np.arange(len(x)) if batch is None else np.asarray(batch, np.int64)
-        self.lists = compress_rows(x, x.size)
+        self.lists = compress_rows(x, x.size + LIST_SLACK)
         self.inputs, self.slot = x.shape[1], slot
         self.blocks = -(-self.inputs // nonzeros.COLUMN_BLOCK)
         self.cursor = np.full((self.blocks + 1, slot + self.batch.size), -(10**9))

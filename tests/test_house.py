@@ -26,7 +26,7 @@ FLOORS = [
     ["gate", "parameters", "schedules", "optimizers", "files", "plots", "history", "datasets"],
     ["passes", "differences_of_functions", "finite_difference", "callbacks", "trainer"],
     ["network", "warming"],
-    ["__init__", "cli", "__main__", "recipes", "book"],
+    ["__init__", "cli", "__main__", "recipes", "book", "benchmarks"],
 ]
 KERNEL_FLOORS = [
     ["activations", "affine"],
@@ -38,10 +38,10 @@ KERNEL_FLOORS = [
 RESERVED = {
     "numba": [*FLOORS[0], *FLOORS[1], "differences_of_functions"],
     "llvmlite": FLOORS[0],
-    "matplotlib": ["plots"],
-    "tqdm": ["cli", "trainer"],
+    "matplotlib": ["plots", "benchmarks"],
+    "tqdm": ["cli", "trainer", "benchmarks"],
 }
-TALKERS = ["cli", "recipes", "book"]
+TALKERS = ["cli", "recipes", "book", "benchmarks"]
 
 FILES = sorted(PACKAGE.rglob("*.py"))
 

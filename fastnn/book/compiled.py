@@ -18,7 +18,7 @@ import numpy as np
 
 from fastnn import runtime
 from fastnn.kernels import layers
-from fastnn.lanes import GROUP_BYTES, VECTOR_BYTES
+from fastnn.lanes import GROUP_BYTES, LIST_SLACK, VECTOR_BYTES
 from fastnn.parameters import aligned_zeros
 
 DOUBLE, SINGLE = np.dtype(np.float64), np.dtype(np.float32)
@@ -137,7 +137,7 @@ def _product_scratch(chunks: int, K: int) -> tuple[Any, ...]:
     return (
         _matrices(chunks, rows * width),
         _matrices(chunks, int(layers.BLOCK) * width),
-        np.zeros((chunks, rows * (K + 1) + layers.LIST_SLACK), np.int32),
+        np.zeros((chunks, rows * (K + 1) + LIST_SLACK), np.int32),
         np.zeros((chunks, 2, rows), np.int64),
     )
 
@@ -164,7 +164,7 @@ def _gradients_scratch(chunks: int, N: int, O: int) -> tuple[Any, ...]:
         _matrices(chunks, N * row),
         _matrices(chunks, listed),
         np.zeros((chunks, listed), np.int32),
-        np.zeros((chunks, listed + layers.LIST_SLACK), np.int32),
+        np.zeros((chunks, listed + LIST_SLACK), np.int32),
         np.zeros((chunks, block), np.int64),
         _matrices(chunks, block * row),
         *_product_scratch(chunks, O),

@@ -43,8 +43,6 @@ ROW_BLOCK, GRADIENT_ROWS = 128, 64
 BLOCK, WEIGHT_BLOCK = np.int64(84), np.int64(56)
 # Of the column in a place: it is ``row << BLOCK_BITS`` + column.
 BLOCK_BITS = 7
-# What `list_nonzeros` may write beyond the end of a list.
-LIST_SLACK = max(8, VECTOR_BYTES // 4)
 # Vectors of outputs that have code of their own: 50 outputs are 13 vectors of 4 float64, as many
 # as 16 registers hold beside the operands.
 WIDTHS = (13, 12, 8, 4, 2, 1)

@@ -7,9 +7,12 @@ zeros: ``fma(0, w, s)`` is ``s``, so the bits are those of the dense product.
 peak of the machine.
 """
 
+import numpy as np
+
 from fastnn.jit import entry, inner
 from fastnn.kernels.updates import update_block
 from fastnn.lanes import (
+    LIST_SLACK,
     VECTOR_BYTES,
     broadcast_like,
     element,
@@ -17,15 +20,15 @@ from fastnn.lanes import (
     fma,
     lane_sum,
     like,
+    list_nonzeros,
     load,
     load_first,
     load_like,
-    nonzero_lanes,
     prefetch,
+    put,
     rank_one,
     splat,
     store,
-    trailing_zeros,
 )
 from fastnn.launch import Chunked, run_or_pack
 
@@ -174,19 +177,17 @@ def _compress_row(X, x, I, e, most, column, value):
     With no room up to entry `most` nothing is written and -1 returned; -2 for a
     NaN or an infinity in the row.
     """
-    lanes = VECTOR_BYTES // X.itemsize
-    strange = splat(X.dtype.type(0), 1, 1)
-    room = e + I <= most
-    for i in range(0, I, lanes):
-        v = load_first(X, x + i, I - i, 1)
+    lanes, i, never = VECTOR_BYTES // X.itemsize, 0, np.int64(0)
+    strange, first = splat(X.dtype.type(0), 1, 1), e
+    room = e + I + LIST_SLACK <= most
+    while i < I:
+        v = load(X, x + i, 0, 1, 1) if i + lanes <= I else load_first(X, x + i, I - i, 1)
         strange = fma(v, like(v, 0), strange)  # NaN if v is not finite
-        bits = nonzero_lanes(v)
-        while room and bits:
-            k = i + trailing_zeros(bits)
-            column[e] = k
-            value[e] = element(X, x + k)
-            bits &= bits - 1
-            e += 1
+        if room:
+            e += list_nonzeros(column, e, v, never, i)
+        i += lanes
+    for k in range(first, e):
+        put(value, k, element(X, x + element(column, k)))
     if lane_sum(strange) != 0:
         return -2
     return e if room else -1

@@ -1,0 +1,110 @@
+"""Every contestant has the reference's answers, on small variants of what is timed."""
+
+from dataclasses import replace
+from shutil import which
+
+import numpy as np
+import pytest
+
+from fastnn.benchmarks import inputs, reference
+from fastnn.benchmarks.cases import ACTIVATIONS, DTYPES, MEMORIES, Case
+from fastnn.benchmarks.contestants import CONTESTANTS, is_installed, load
+
+pytestmark = pytest.mark.filterwarnings("default")  # other libraries' warnings are not ours to mend
+
+NETWORK = Case("", "training", "", (20, 9, 5, 4), 8, 7, 50, "dense", lr=0.05)
+
+
+def variants():
+    yield replace(NETWORK, kind="affine_forward", sizes=(13, 7))
+    yield replace(NETWORK, kind="affine_backward", sizes=(13, 7))
+    yield replace(NETWORK, kind="affine_backward", sizes=(13, 7), batch=1)
+    yield replace(NETWORK, kind="softmax_cross_entropy", sizes=(6,))
+    for name in ACTIVATIONS:
+        yield replace(NETWORK, kind="activation", sizes=(11,), activation=name)
+    for name in MEMORIES:
+        yield replace(NETWORK, kind="optimizer", sizes=(20_001,), optimizer=name)
+        yield replace(NETWORK, optimizer=name, activation="tanh", loss="squared_error", lr=0.01)
+    for name in ("relu", "sigmoid", "tanh"):
+        yield replace(NETWORK, activation=name)
+        yield replace(NETWORK, activation=name, batch=1)
+        yield replace(NETWORK, kind="prediction", activation=name)
+        yield replace(NETWORK, kind="prediction", activation=name, batch=1)
+    yield replace(NETWORK, kind="prediction", rows=2300, batch=2300)  # more than a block
+    yield replace(NETWORK, batch=50)  # all rows
+    yield replace(NETWORK, sizes=(20, 4))
+    yield replace(NETWORK, kind="mnist_job", steps=8)  # six steps an epoch, two evaluations
+    small = {"batch": 1, "loss": "squared_error"}
+    yield replace(NETWORK, data="sine", sizes=(1, 3, 1), activation="sigmoid", **small)
+    yield replace(NETWORK, data="quadratic", rows=100_000, sizes=(2, 30, 1), **small)
+    yield replace(NETWORK, kind="numerical_gradient", sizes=(6, 5, 4), batch=3,
+                  activation="sigmoid")  # fmt: skip
+
+
+VARIANTS = [
+    pytest.param(replace(case, dtype=dtype), id="-".join(map(str, words)))
+    for case in variants()
+    for dtype in DTYPES
+    # Differences of float32 are noise.
+    if dtype == "float64" or case.kind != "numerical_gradient"
+    for words in [(case.kind, case.data, *case.sizes, f"batch {case.batch}", case.activation,
+                   case.optimizer, dtype)]
+]  # fmt: skip
+# Each case is compiled for many seconds.
+COMPILED = [replace(NETWORK), replace(NETWORK, activation="tanh", batch=1, dtype="float64")]
+
+
+def question(case):
+    given = inputs.given(case)
+    return given, reference.__dict__[case.kind](case, given)(case.steps)
+
+
+def prepared(case, name, given):
+    """The contestant's run; skips where it has none."""
+    if not is_installed(name):
+        pytest.skip(f"{CONTESTANTS[name].library} is not installed")
+    make = getattr(load(name), case.kind, None)
+    run = make and make(case, given)
+    if run is None:
+        pytest.skip(f"{name} cannot do this")
+    return run
+
+
+def copies(arrays):
+    return {name: np.array(array) for name, array in arrays.items()}
+
+
+def assert_good(case, name):
+    given, expected = question(case)
+    before = copies(given)
+    run = prepared(case, name, given)
+    first = copies(run(case.steps))
+    if case.kind not in getattr(load(name), "NOT_COMPARED", ()):
+        differences = reference.differs(case, first, expected, given)
+        assert all(value <= 1 for value in differences.values()), differences
+    for array, kept in zip(given.values(), before.values(), strict=True):
+        np.testing.assert_array_equal(array, kept, "the given arrays were changed")
+    run(2)  # a run of another length leaves nothing behind
+    again = run(case.steps)
+    for key, value in first.items():
+        np.testing.assert_allclose(again[key], value, rtol=1e-4, atol=1e-6, err_msg="not anew")
+
+
+@pytest.mark.parametrize("name", [name for name in CONTESTANTS if name != "pytorch compiled"])
+@pytest.mark.parametrize("case", VARIANTS)
+def test_answers(case, name):
+    assert_good(case, name)
+
+
+@pytest.mark.skipif(which("g++") is None, reason="torch.compile needs a C++ compiler")
+@pytest.mark.parametrize("case", COMPILED, ids=["relu", "tanh batch 1"])
+def test_answers_of_compiled_pytorch(case):
+    assert_good(case, "pytorch compiled")
+
+
+def test_a_broken_contestant_is_found(monkeypatch):
+    module = load("numpy")
+    broken = lambda name, dy, y, slope, out: np.copyto(out, dy) or out  # noqa: E731
+    monkeypatch.setattr(module, "times_slope", broken)
+    with pytest.raises(AssertionError, match="W1"):
+        assert_good(NETWORK, "numpy")

@@ -1,0 +1,49 @@
+"""Who does the work: a module per contestant, imported only in the process that runs it.
+
+A module has, for each kind of work that its library can do, a function of the
+kind's name with the face of those in `reference`: ``kind(case, given)`` prepares
+what a user would prepare once, and returns ``run(steps)``, which begins anew each
+time, makes so many steps or calls and returns the answers by name; or it returns
+None where the library cannot do the case.  Answers may share memory with the
+contestant: the next run may overwrite them.  Whatever a user of the library would
+sensibly do for speed is allowed, and each module says what it does.
+
+A module may also have ``threads(n)``, which sets what can only be set from inside,
+and ``NOT_COMPARED``, kinds whose answers cannot be compared with the reference.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
+from types import ModuleType
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """Where a contestant is found: its module here, and the library that it needs."""
+
+    module: str
+    library: str
+
+
+CONTESTANTS = {
+    "fastnn": Contestant("with_fastnn", "fastnn"),
+    "numpy": Contestant("with_numpy", "numpy"),
+    "pytorch": Contestant("with_pytorch", "torch"),
+    "pytorch compiled": Contestant("with_pytorch_compiled", "torch"),
+    "jax": Contestant("with_jax", "jax"),
+    "scikit-learn": Contestant("with_scikit_learn", "sklearn"),
+    "document": Contestant("as_documented", "numpy"),
+}
+
+
+def is_installed(name: str) -> bool:
+    """Whether the contestant's library can be imported; it is not imported for that."""
+    return find_spec(CONTESTANTS[name].library) is not None
+
+
+def load(name: str) -> ModuleType:
+    """The contestant's module, and with it its library."""
+    return import_module(f"{__name__}.{CONTESTANTS[name].module}")

@@ -1,0 +1,135 @@
+"""The arrays that all contestants are given alike, made from a case by fixed seeds."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from itertools import pairwise
+
+import numpy as np
+
+from fastnn.benchmarks.cases import Case
+
+
+def given(case: Case) -> dict[str, np.ndarray]:
+    """Arrays by name for a case; nobody may change them.
+
+    Parameters
+    ----------
+    case : Case
+        The work.
+
+    Returns
+    -------
+    dict of str to ndarray
+        For a layer ``x, W, b`` and ``y, dy``, its outputs and their gradient; for a loss
+        ``z, t``; for an activation ``z, dy``; for an optimiser ``params, gradient``.  For
+        networks ``x, t`` and the weights ``W1, b1, W2, ...``, and for training the row
+        numbers of each step, ``batches``, of shape (steps, batch).  t are labels (N,)
+        for cross entropy and rows (N, O) of targets for squared error.
+    """
+    return MAKERS[case.kind](case)
+
+
+def _layer(case: Case) -> dict[str, np.ndarray]:
+    random = np.random.default_rng(1)
+    I, O = case.sizes
+    x, dy = random.standard_normal((case.batch, I)), random.standard_normal((case.batch, O))
+    W, b = random.standard_normal((I, O)) * np.sqrt(2 / I), 0.1 * random.standard_normal(O)
+    y = np.maximum(x @ W + b, 0)
+    return _cast({"x": x, "W": W, "b": b, "y": y, "dy": dy}, case)
+
+
+def _loss(case: Case) -> dict[str, np.ndarray]:
+    random = np.random.default_rng(2)
+    (O,) = case.sizes
+    z = 3 * random.standard_normal((case.batch, O))
+    return _cast({"z": z}, case) | {"t": random.integers(0, O, case.batch)}
+
+
+def _activation(case: Case) -> dict[str, np.ndarray]:
+    random = np.random.default_rng(3)
+    shape = (case.batch, *case.sizes)
+    return _cast(
+        {"z": 2 * random.standard_normal(shape), "dy": random.standard_normal(shape)}, case
+    )
+
+
+def _optimizer(case: Case) -> dict[str, np.ndarray]:
+    random = np.random.default_rng(4)
+    params, gradient = random.standard_normal((2, *case.sizes))
+    return _cast({"params": params, "gradient": gradient}, case)
+
+
+def _training(case: Case) -> dict[str, np.ndarray]:
+    x, t = rows_and_targets(case.data, case.sizes[0], case.sizes[-1], case.rows, case.loss)
+    arrays = _cast({"x": x}, case) | (_cast({"t": t}, case) if t.ndim == 2 else {"t": t})
+    batches = draw_batches(case.steps, case.batch, len(x))
+    return arrays | weights(case) | {"batches": batches}
+
+
+def _prediction(case: Case) -> dict[str, np.ndarray]:
+    x, _ = rows_and_targets(case.data, case.sizes[0], case.sizes[-1], case.rows, case.loss)
+    return _cast({"x": x[: case.batch]}, case) | weights(case)
+
+
+def _differences(case: Case) -> dict[str, np.ndarray]:
+    x, t = rows_and_targets(case.data, case.sizes[0], case.sizes[-1], case.rows, case.loss)
+    return _cast({"x": x[: case.batch]}, case) | {"t": t[: case.batch]} | weights(case)
+
+
+MAKERS = {
+    "affine_forward": _layer,
+    "affine_backward": _layer,
+    "softmax_cross_entropy": _loss,
+    "activation": _activation,
+    "optimizer": _optimizer,
+    "training": _training,
+    "mnist_job": _training,
+    "prediction": _prediction,
+    "numerical_gradient": _differences,
+}
+
+
+@lru_cache(maxsize=4)
+def rows_and_targets(
+    data: str, inputs: int, outputs: int, rows: int, loss: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """Make x and t of a data set, in its own precision: see `given`."""
+    random = np.random.default_rng(5)
+    if data == "mnist":
+        from fastnn.datasets import load_mnist
+
+        (x, t), _ = load_mnist(normalize=True, flatten=True, one_hot_label=False)
+        return x[:rows], t[:rows].astype(np.int64)
+    if data == "dense":
+        x = random.standard_normal((rows, inputs), dtype=np.float32)
+        if loss == "cross_entropy":
+            return x, random.integers(0, outputs, rows)
+        mixed = x @ random.standard_normal((inputs, outputs), dtype=np.float32)
+        return x, np.tanh(mixed)
+    if data == "sine":  # of document 003
+        angle = np.arange(0, np.pi * 2, 0.1)
+        return ((angle - np.pi) / np.pi).reshape(-1, 1), np.sin(angle).reshape(-1, 1)
+    x = random.random((rows, 2))  # of document 000
+    return x, (3 * x[:, 0] ** 2 + 2 * x[:, 1]).reshape(-1, 1)
+
+
+def draw_batches(steps: int, batch: int, rows: int) -> np.ndarray:
+    """Row numbers (steps, batch): shuffled epochs, as most training loops draw them."""
+    random = np.random.default_rng(6)
+    epochs = -(-steps * batch // rows)
+    order = np.concatenate([random.permutation(rows) for _ in range(epochs)])
+    return order[: steps * batch].reshape(steps, batch)
+
+
+def weights(case: Case) -> dict[str, np.ndarray]:
+    """First weights by He's rule and biases of zero; small weights for the documents' networks."""
+    random, found = np.random.default_rng(7), {}
+    for layer, (inputs, outputs) in enumerate(pairwise(case.sizes), start=1):
+        found[f"W{layer}"] = random.standard_normal((inputs, outputs)) * np.sqrt(2 / inputs)
+        found[f"b{layer}"] = np.zeros(outputs)
+    return _cast(found, case)
+
+
+def _cast(arrays: dict[str, np.ndarray], case: Case) -> dict[str, np.ndarray]:
+    return {name: np.ascontiguousarray(a, dtype=case.dtype) for name, a in arrays.items()}

@@ -1,0 +1,70 @@
+"""How a ratio goes with the size of the work: the groups "steps over ..." as curves."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastnn.benchmarks import report
+from fastnn.benchmarks.workers import OURS
+from fastnn.plots.figures import new_figure, write
+
+# What a group goes over, as its axis says it, and where a case has that number.
+SIZES: dict[str, tuple[str, Any]] = {
+    "steps over batch": ("rows of a batch", lambda result: result["batch"]),
+    "steps over width": ("width of the hidden layer", lambda result: result["sizes"][1]),
+    "steps over depth": ("hidden layers", lambda result: len(result["sizes"]) - 2),
+    "steps over data set": ("rows of the data set", lambda result: result["rows"]),
+}
+
+
+def can_draw(groups: set[str]) -> bool:
+    """Whether any of the groups has a curve."""
+    return not groups.isdisjoint(SIZES)
+
+
+def draw(results: dict[str, Any], path: str) -> None:
+    """Write a PNG with the curves of each group "steps over ..."."""
+    groups = [name for name in SIZES if any(r["group"] == name for r in results["cases"])]
+    if not groups:
+        raise ValueError(f"a plot needs cases of {', '.join(SIZES)}")
+    rivals = list(dict.fromkeys(
+        e["contestant"] for r in results["cases"] if r["group"] in SIZES
+        for e in r["contestants"] if e["contestant"] != OURS
+    ))  # fmt: skip
+    columns = min(2, len(groups))
+    figure = new_figure(5.5 * columns, 4.2 * -(-len(groups) // columns))
+    axes = figure.subplots(-(-len(groups) // columns), columns, squeeze=False).flat
+    for place, group in zip(axes, groups, strict=False):
+        _draw_group(place, group, results, rivals)
+    for place in list(axes)[len(groups) :]:
+        place.set_visible(False)
+    figure.suptitle("How many times as long as fastnn a training step takes")
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
+    write(figure, path)
+
+
+def _draw_group(axes: Any, group: str, results: dict[str, Any], rivals: list[str]) -> None:
+    from matplotlib.ticker import FuncFormatter, NullFormatter, NullLocator
+
+    title, size_of = SIZES[group]
+    cases = sorted((r for r in results["cases"] if r["group"] == group), key=size_of)
+    for number, rival in enumerate(rivals):
+        found = [(size_of(r), report.ratio_to(r, rival, results["threads"])) for r in cases]
+        points = [(size, value) for size, value in found if value is not None]
+        axes.plot(*zip(*points, strict=True) if points else ([], []), label=rival,
+                  marker="os^Dv"[number % 5], markersize=4, color=f"C{number}")  # fmt: skip
+    axes.axhline(1, color="black", linewidth=1, linestyle="--", label="as fast as fastnn")
+    axes.set(xscale="log", yscale="log", xlabel=title, ylabel="rival's time / fastnn's")
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+    axes.set_xticks(sorted({size_of(r) for r in cases}))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.tick_params(axis="x", rotation=30, labelsize=8)
+    low, high = axes.get_ylim()
+    low, high = min(low, 0.8), max(high, 1.5)
+    axes.set_ylim(low, high)
+    steps = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
+    axes.set_yticks([value for value in steps if low <= value <= high])
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}x"))
+    axes.yaxis.set_minor_formatter(NullFormatter())
+    axes.grid(alpha=0.3)

@@ -1,0 +1,220 @@
+"""Whole processes: ``python -m fastnn.benchmarks.processes [--json FILE]``.
+
+Imports: ``import fastnn`` against ``import numba``, on which it must build.  Training:
+an epoch of MNIST with 784-50-10 from the start of Python to its end, fastnn with an
+empty and with a filled compile cache against its rivals, with the most memory that each
+process held.  The processes take turns, the first turn is not counted, and the figures
+are medians.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from fastnn.benchmarks import contestants, inputs, machine, report
+from fastnn.benchmarks.cases import Goal
+from fastnn.benchmarks.one_process import CASE
+from fastnn.benchmarks.workers import JAX, OURS, write
+
+PACKAGE = Path(__file__).resolve().parents[1]
+IMPORTS = ("pass", "import numpy", "import numba", "import fastnn")
+RIVALS = ("numpy", "pytorch", "scikit-learn")
+# A rival's process must not pay for `import fastnn`, so its modules are found without it.
+RIVAL_PROGRAM = (
+    "import sys, types; fastnn = types.ModuleType('fastnn'); fastnn.__path__ = [sys.argv.pop(1)]; "
+    "sys.modules['fastnn'] = fastnn; from fastnn.benchmarks.one_process import main; main()"
+)
+COLD, WARM = "fastnn, cold cache", "fastnn, warm cache"
+CACHED = "jax, its compilation cache filled"
+# fastnn's share of JAX's whole process, and seconds above `import numba`: the less the better.
+SHARE_GOALS = {COLD: Goal(1.2, 0.7), WARM: Goal(0.3, 0.15)}
+IMPORT_GOAL = Goal(0.15, 0.05)
+# Losses after 600 float32 steps differ by what rounding grew to; a wrong network by tenths.
+LOSS_TOLERANCE = 0.01
+
+Run = Callable[[], tuple[float, str]]
+Found = dict[str, dict[str, Any]]
+
+
+class ProcessFailedError(Exception):
+    """A process ended with an error; the message is its last line."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure, print and save."""
+    parser = argparse.ArgumentParser(
+        prog="python -m fastnn.benchmarks.processes", description=__doc__
+    )
+    parser.add_argument("--rounds", type=int, default=5, metavar="N", help="turns of each process")
+    parser.add_argument("--json", metavar="FILE", help="save everything measured")
+    options = parser.parse_args(arguments)
+    if options.rounds < 1:
+        parser.error("--rounds must be at least 1")
+    found = measure(options.rounds)
+    print(text(found))
+    if options.json:
+        report.write_json(options.json, {"processes": found})
+    return 0 if found["agree"] else 1
+
+
+def measure(rounds: int) -> dict[str, Any]:
+    """Seconds and answers of every process, JSON-ready."""
+    with tempfile.TemporaryDirectory(prefix="fastnn-bench-") as folder:
+        data = Path(folder) / "data"
+        data.mkdir()
+        write(inputs.given(CASE), data)
+        imports = take_turns({line: runner(["-c", line], folder) for line in IMPORTS}, rounds)
+        training = take_turns(training_runners(folder, str(data)), rounds)
+    agree = mark_wrong(training)
+    facts = machine.describe()
+    return {"machine": facts, "imports": imports, "training": training, "agree": agree}
+
+
+def run_python(arguments: Sequence[str], variables: dict[str, str]) -> tuple[float, str]:
+    """Seconds from start to end, and what was printed."""
+    path = os.pathsep.join(filter(None, [str(PACKAGE.parent), os.environ.get("PYTHONPATH")]))
+    environment = {**os.environ, "PYTHONPATH": path, **variables}
+    command = [sys.executable, *arguments]
+    started = time.perf_counter()
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    seconds = time.perf_counter() - started
+    if done.returncode:
+        last_line = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        raise ProcessFailedError(f"exit code {done.returncode}: {last_line}")
+    return seconds, done.stdout
+
+
+def runner(arguments: Sequence[str], folder: str, **variables: str) -> Run:
+    """A function that runs Python once, with compile caches that are kept."""
+    kept = {"FASTNN_CACHE_DIR": str(Path(folder) / "fastnn-cache"), **variables}
+    return lambda: run_python(arguments, kept)
+
+
+def cold_runner(arguments: Sequence[str]) -> Run:
+    """A function that runs Python once with a compile cache that is new each time."""
+
+    def run() -> tuple[float, str]:
+        with tempfile.TemporaryDirectory(prefix="fastnn-cold-") as cache:
+            return run_python(arguments, {"FASTNN_CACHE_DIR": cache})
+
+    return run
+
+
+def training_runners(folder: str, data: str) -> dict[str, Run]:
+    """The training processes by name, as far as their libraries are installed."""
+    own = ["-m", "fastnn.benchmarks.one_process", OURS, data]
+    runners = {COLD: cold_runner(own), WARM: runner(own, folder)}
+    for name in (JAX, *RIVALS):
+        if contestants.is_installed(name):
+            runners[name] = runner(["-c", RIVAL_PROGRAM, str(PACKAGE), name, data], folder)
+    if JAX in runners:
+        runners[CACHED] = runner(
+            ["-c", RIVAL_PROGRAM, str(PACKAGE), JAX, data],
+            folder,
+            JAX_COMPILATION_CACHE_DIR=str(Path(folder) / "jax-cache"),
+            JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS="0",
+            JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES="-1",
+        )
+    return runners
+
+
+def take_turns(runners: dict[str, Run], rounds: int) -> Found:
+    """Run all in turns; the first turn fills the caches of the disk and of the libraries."""
+    found: Found = {name: {"seconds": [], "answers": {}, "failure": None} for name in runners}
+    for turn in range(1 + rounds):
+        for name, run in runners.items():
+            entry = found[name]
+            if entry["failure"]:
+                continue
+            try:
+                seconds, output = run()
+            except ProcessFailedError as failure:
+                entry.update(failure=str(failure), seconds=[])
+                continue
+            entry["answers"] = json.loads(output) if output else {}
+            if turn > 0:
+                entry["seconds"].append(seconds)
+    return found
+
+
+def mark_wrong(found: Found) -> bool:
+    """Write a failure for those whose losses are not NumPy's; whether there is no failure."""
+    expected = found["numpy"]["answers"]
+    for entry in found.values():
+        answers = entry["answers"]
+        pairs = [(answers[k], expected[k]) for k in ("first", "last") if k in answers and expected]
+        if any(not abs(mine - numpys) <= LOSS_TOLERANCE for mine, numpys in pairs):
+            entry.update(failure=f"DISAGREES: {answers}, NumPy has {expected}", seconds=[])
+    return not any(entry["failure"] for entry in found.values())
+
+
+# In words -----------------------------------------------------------------------------
+
+
+def text(found: dict[str, Any]) -> str:
+    """Both tables, and what failed."""
+    imports, training = found["imports"], found["training"]
+    rows = [[name, *_seconds(entry)] for name, entry in imports.items()]
+    parts = ["## Imports", report.table(["process", "seconds", "least – most"], rows)]
+    pairs = zip(imports["import fastnn"]["seconds"], imports["import numba"]["seconds"],
+                strict=False)  # fmt: skip
+    if extra := [fastnn - numba for fastnn, numba in pairs]:
+        goal = IMPORT_GOAL
+        parts.append(
+            f"`import fastnn` over `import numba`: {median(extra):+.3f} s (at most "
+            f"{goal.at_least:+g} s, aim {goal.aim:+g} s): {verdict(median(extra), goal)}"
+        )
+    header = ["process", "seconds", "least – most", "of JAX's", "goal", "verdict", "peak MiB"]
+    rows = [_training_row(name, training) for name in training]
+    parts += ["## An epoch of MNIST, 784-50-10, batch 100: the whole process",
+              report.table(header, rows)]  # fmt: skip
+    everything = [*imports.items(), *training.items()]
+    parts += [f"{name}: {e['failure']}" for name, e in everything if e["failure"]]
+    return "\n\n".join(parts)
+
+
+def _training_row(name: str, found: Found) -> list[str]:
+    jax, entry, goal = found.get(JAX), found[name], SHARE_GOALS.get(name)
+    share = None
+    if jax and jax["seconds"] and entry["seconds"]:
+        pairs = zip(entry["seconds"], jax["seconds"], strict=True)
+        share = median(seconds / of_jax for seconds, of_jax in pairs)
+    peak = entry["answers"].get("peak_bytes")
+    return [
+        name,
+        *_seconds(entry),
+        report.NOTHING if share is None else f"{share:.2f}",
+        f"{goal.at_least:g}, aim {goal.aim:g}" if goal else "",
+        verdict(share, goal) if goal else "",
+        f"{peak / 2**20:.0f}" if peak else report.NOTHING,
+    ]
+
+
+def _seconds(entry: dict[str, Any]) -> list[str]:
+    seconds = entry["seconds"]
+    if not seconds:
+        return [report.NOTHING, report.NOTHING]
+    return [f"{median(seconds):.3f}", f"{min(seconds):.3f} – {max(seconds):.3f}"]
+
+
+def verdict(reached: float | None, goal: Goal) -> str:
+    """How a value of which less is better stands to its goal."""
+    if reached is None:
+        return "not measured"
+    if reached > goal.at_least:
+        return "missed"
+    return "met, aim too" if reached <= goal.aim else "met"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,126 @@
+"""``fastnn bench``: what its options mean, what it prints, and its exit code."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from fastnn.benchmarks import cases, clock, contestants, machine, report
+from fastnn.benchmarks.cases import Case
+from fastnn.benchmarks.workers import OURS, Load
+
+SHORT_ROUNDS, FULL_ROUNDS = 3, 7
+
+
+def run(
+    *,
+    full: bool,
+    patterns: Sequence[str] | None,
+    rounds: int | None,
+    threads: int | None,
+    json: str | None,
+    plot: str | None,
+    table: Sequence[Case] | None = None,
+    load: Load = contestants.load,
+) -> int:
+    """Measure and print; the exit code is 1 if a contestant disagrees or fails.
+
+    Parameters
+    ----------
+    full, patterns, rounds, threads, json, plot
+        The options of the command line, None where not given.
+    table : sequence of Case, optional
+        Instead of the cases that the options choose.
+    load : callable
+        A contestant's module by its name.
+
+    Returns
+    -------
+    int
+
+    Raises
+    ------
+    ValueError
+        If an option makes no sense.
+    """
+    chosen = list(table) if table is not None else choose(full, patterns)
+    rounds = _at_least_one("--rounds", rounds, FULL_ROUNDS if full else SHORT_ROUNDS)
+    threads = _at_least_one("--threads", threads, machine.available_cores())
+    _check_files(json, plot, chosen)
+    names = installed(chosen)
+    print("# fastnn and what a user could pick instead\n", flush=True)
+    facts = machine.describe() | {"speed": machine.speed(threads)}
+    found = _with_a_bar(chosen, rounds, threads, names, full, load)
+    facts["load_average_at_end"] = machine.load_average()
+    results = {"machine": facts, "threads": threads, "best_threads": True, "rounds": rounds,
+               "full": full, "cases": found}  # fmt: skip
+    print(report.text(results), flush=True)
+    if json:
+        report.write_json(json, results)
+    if plot:
+        from fastnn.benchmarks import pictures
+
+        pictures.draw(results, plot)
+    return int(any(not e["agrees"] for result in found for e in result["contestants"]))
+
+
+def choose(full: bool, patterns: Sequence[str] | None) -> list[Case]:
+    """The cases that match, or all of them, or the quick ones."""
+    if not patterns:
+        return [case for case in cases.CASES if full or case.quick]
+    found = cases.chosen(patterns)
+    if not found:
+        groups = ", ".join(dict.fromkeys(case.group for case in cases.CASES))
+        raise ValueError(
+            f"no case is named {' or '.join(patterns)}; patterns like '*batch 100*' choose by "
+            f"name or by group: {groups}"
+        )
+    return found
+
+
+def installed(chosen: Sequence[Case]) -> list[str]:
+    """Names of fastnn and of the rivals that can be had; the others are named as left out."""
+    asked = {OURS}.union(*(case.contestants for case in chosen))
+    names = [name for name in contestants.CONTESTANTS if name in asked]
+    for name in names:
+        if not contestants.is_installed(name):
+            library = contestants.CONTESTANTS[name].library
+            print(f"{name} is left out: {library} is not installed.\n")
+    return [name for name in names if contestants.is_installed(name)]
+
+
+def _at_least_one(option: str, value: int | None, default: int) -> int:
+    if value is not None and value < 1:
+        raise ValueError(f"{option} must be at least 1, not {value}")
+    return default if value is None else value
+
+
+def _check_files(json: str | None, plot: str | None, chosen: Sequence[Case]) -> None:
+    """Fail before minutes of work rather than after."""
+    if plot:
+        from fastnn.benchmarks import pictures
+        from fastnn.plots import require_matplotlib
+
+        require_matplotlib()
+        if not pictures.can_draw({case.group for case in chosen}):
+            raise ValueError(f"--plot needs cases of {', '.join(pictures.SIZES)}: see --cases")
+    for path in filter(None, (json, plot)):
+        folder = os.path.dirname(path) or "."
+        if not os.path.isdir(folder):
+            raise ValueError(f"{path} cannot be written: there is no folder {folder}")
+
+
+def _with_a_bar(
+    chosen: Sequence[Case], rounds: int, threads: int, names: Sequence[str], full: bool, load: Load
+) -> list[dict[str, Any]]:
+    """`clock.measure` with a progress bar on a terminal."""
+    from tqdm import tqdm
+
+    with tqdm(total=len(chosen) * (rounds + 1), disable=None, leave=False, unit="turn") as bar:
+
+        def progress(case: str) -> None:
+            bar.set_description(case, refresh=False)
+            bar.update()
+
+        return clock.measure(chosen, rounds, threads, True, names, progress, full=full, load=load)

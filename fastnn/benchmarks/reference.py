@@ -1,0 +1,275 @@
+"""What the answers are: every kind of work in float64, one plain line per formula.
+
+Each function takes a case and its arrays and returns a function of a number of
+steps or calls, which begins anew each time and returns the answers by name.
+The contestants' modules have functions of the same names and the same faces.
+`differs` says how far a contestant is from here, and `TOLERANCES` how far it may be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from fastnn.benchmarks.cases import Case
+
+Arrays = dict[str, np.ndarray]
+Run = Callable[[int], Arrays]
+
+# Largest distance of an answer, relative to the size of what is expected.  float32 rounds to 6e-8,
+# a sum of K terms errs by sqrt(K) of that, 2e-6 for 1024 terms, and at worst by K of it.  Weights
+# after steps are compared by the way that they have travelled: a weight of 0.05 that a step
+# changes by 0.001 costs 3e-6 of the change, and where the input of a ReLU is within rounding of 0
+# its slope may be taken on the other side, which is 3e-3 of a step's change at 512 x 256.  Adam
+# divides by the gradient's size, so a gradient of rounding errors alone moves a weight by a whole
+# step.  A wrong sign, a forgotten bias, a mean for a sum or rows out of order are off by 0.1 or
+# far more.
+TOLERANCES = {"float32": 1e-4, "float64": 1e-9}
+TRAVELLED = {"float32": 1e-2, "float64": 1e-6}
+# float32 runs of 10,000 steps differ by what rounding has grown to.
+JOB_TOLERANCE = 0.005
+
+
+def affine_forward(case: Case, given: Arrays) -> Run:
+    """``y = relu(x @ W + b)``."""
+    x, W, b = _double(given, "x", "W", "b")
+    return lambda calls: {"y": np.maximum(x @ W + b, 0)}
+
+
+def affine_backward(case: Case, given: Arrays) -> Run:
+    """``dz = dy * (y > 0)`` and from it dW, db and dx."""
+    x, W, y, dy = _double(given, "x", "W", "y", "dy")
+    dz = dy * (y > 0)
+    return lambda calls: {"dW": x.T @ dz, "db": dz.sum(axis=0), "dx": dz @ W.T}
+
+
+def softmax_cross_entropy(case: Case, given: Arrays) -> Run:
+    """The mean loss of the rows, and its gradient dz."""
+    loss, dz = cross_entropy(given["z"].astype(np.float64), given["t"])
+    return lambda calls: {"loss": np.array([loss]), "dz": dz}
+
+
+def activation(case: Case, given: Arrays) -> Run:
+    """Forward and backward: ``y = f(z)`` and ``dz = dy * f'(z)``."""
+    z, dy = _double(given, "z", "dy")
+    y = activated(case.activation, z)
+    return lambda calls: {"y": y, "dz": dy * slope(case.activation, y)}
+
+
+def optimizer(case: Case, given: Arrays) -> Run:
+    """So many steps with one and the same gradient."""
+    first, gradient = _double(given, "params", "gradient")
+
+    def run(steps: int) -> Arrays:
+        params, rule = [first.copy()], Rule(case, [first])
+        for _ in range(steps):
+            rule.update(params, [gradient])
+        return {"params": params[0]}
+
+    return run
+
+
+def training(case: Case, given: Arrays) -> Run:
+    """The first so many steps: their losses, each before its update, and the weights after."""
+    x, t = given["x"], given["t"]
+
+    def run(steps: int) -> Arrays:
+        params = parameters(given, np.float64)
+        rule, losses = Rule(case, params), []
+        for rows in given["batches"][:steps]:
+            loss, gradients = gradients_of(case, params, x[rows].astype(np.float64), t[rows])
+            rule.update(params, gradients)
+            losses.append(loss)
+        return {"losses": np.array(losses)} | by_name(params)
+
+    return run
+
+
+def mnist_job(case: Case, given: Arrays) -> Run:
+    """Training with the accuracy of all rows every 600 steps: of the last, and the losses' end."""
+    x, t = given["x"], given["t"]
+    every = len(x) // case.batch
+
+    def run(steps: int) -> Arrays:
+        params = parameters(given, np.float64)
+        rule, accuracy = Rule(case, params), 0.0
+        for step, rows in enumerate(given["batches"][:steps]):
+            _, gradients = gradients_of(case, params, x[rows].astype(np.float64), t[rows])
+            rule.update(params, gradients)
+            if step % every == 0:
+                accuracy = float(np.mean(scores(case, params, x).argmax(axis=1) == t))
+        return {"accuracy": np.array([accuracy])}
+
+    return run
+
+
+def prediction(case: Case, given: Arrays) -> Run:
+    """Class probabilities of the rows of x."""
+    z = scores(case, parameters(given, np.float64), given["x"].astype(np.float64))
+    e = np.exp(z - z.max(axis=1, keepdims=True))
+    return lambda calls: {"y": e / e.sum(axis=1, keepdims=True)}
+
+
+def numerical_gradient(case: Case, given: Arrays) -> Run:
+    """Central differences are the gradient, up to 1e-7: it is computed by backpropagation."""
+    _, gradients = gradients_of(case, parameters(given, np.float64), given["x"], given["t"])
+    return lambda calls: by_name(gradients)
+
+
+# Parts --------------------------------------------------------------------------------
+
+
+def parameters(given: Arrays, dtype: Any) -> list[np.ndarray]:
+    """Copies of ``W1, b1, W2, ...`` in their order."""
+    layers = sum(name[0] == "W" for name in given)
+    return [given[f"{kind}{i + 1}"].astype(dtype) for i in range(layers) for kind in "Wb"]
+
+
+def by_name(arrays: Any) -> Arrays:
+    """``W1, b1, W2, ...`` as a dictionary."""
+    return {f"{'Wb'[i % 2]}{i // 2 + 1}": np.asarray(array) for i, array in enumerate(arrays)}
+
+
+def activated(name: str, z: np.ndarray) -> np.ndarray:
+    """An activation by its name."""
+    functions: dict[str, Any] = {
+        "identity": lambda: z.copy(),
+        "relu": lambda: np.maximum(z, 0),
+        "leaky_relu": lambda: np.where(z > 0, z, 0.01 * z),
+        "sigmoid": lambda: 1 / (1 + np.exp(-z)),
+        "tanh": lambda: np.tanh(z),
+        "softplus": lambda: np.log1p(np.exp(-np.abs(z))) + np.maximum(z, 0),
+    }
+    return functions[name]()
+
+
+def slope(name: str, y: np.ndarray) -> np.ndarray:
+    """The derivative, from the output."""
+    slopes: dict[str, Any] = {
+        "identity": lambda: np.ones_like(y),
+        "relu": lambda: (y > 0) * 1.0,
+        "leaky_relu": lambda: np.where(y > 0, 1.0, 0.01),
+        "sigmoid": lambda: y * (1 - y),
+        "tanh": lambda: 1 - y**2,
+        "softplus": lambda: -np.expm1(-y),
+    }
+    return slopes[name]()
+
+
+def outputs(case: Case, params: list[np.ndarray], x: np.ndarray) -> list[np.ndarray]:
+    """The inputs, the outputs of each hidden layer, and the scores."""
+    found = [x]
+    for k in range(0, len(params), 2):
+        z = found[-1] @ params[k] + params[k + 1]
+        found.append(z if k == len(params) - 2 else activated(case.activation, z))
+    return found
+
+
+def scores(case: Case, params: list[np.ndarray], x: np.ndarray) -> np.ndarray:
+    """What the softmax is taken of."""
+    return outputs(case, params, x)[-1]
+
+
+def gradients_of(case: Case, params: list[np.ndarray], x: Any, t: Any) -> tuple[float, list]:
+    """Loss and gradients of a batch."""
+    y = outputs(case, params, x)
+    if case.loss == "cross_entropy":
+        loss, delta = cross_entropy(y[-1], t)
+    else:
+        error = y[-1] - t
+        loss, delta = float((error**2).sum() / 2 / len(x)), error / len(x)
+    gradients: list[np.ndarray] = []
+    for k in reversed(range(len(params) // 2)):
+        gradients[:0] = [y[k].T @ delta, delta.sum(axis=0)]
+        if k:
+            delta = delta @ params[2 * k].T * slope(case.activation, y[k])
+    return loss, gradients
+
+
+def cross_entropy(z: np.ndarray, t: np.ndarray) -> tuple[float, np.ndarray]:
+    """Mean softmax cross entropy and its gradient with respect to the scores."""
+    shifted = z - z.max(axis=1, keepdims=True)
+    log_y = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    rows = np.arange(len(t))
+    dz = np.exp(log_y)
+    dz[rows, t] -= 1
+    return float(-log_y[rows, t].mean()), dz / len(t)
+
+
+class Rule:
+    """The update rules of `fastnn.optimizers` with their default numbers."""
+
+    def __init__(self, case: Case, params: list[np.ndarray]):
+        self.name, self.lr, self.steps = case.optimizer, case.lr, 0
+        self.first = [np.zeros_like(array, dtype=np.float64) for array in params]
+        self.second = [np.zeros_like(array, dtype=np.float64) for array in params]
+
+    def update(self, params: list[np.ndarray], gradients: list[np.ndarray]) -> None:
+        """Make a step; each rule is one method, on an array with what it remembers."""
+        self.steps += 1
+        for p, g, m, s in zip(params, gradients, self.first, self.second, strict=True):
+            getattr(self, f"_{self.name}")(p, g, m, s)
+
+    def _sgd(self, p: Any, g: Any, v: Any, _: Any) -> None:
+        p -= self.lr * g
+
+    def _momentum(self, p: Any, g: Any, v: Any, _: Any) -> None:
+        v[:] = 0.9 * v - self.lr * g
+        p += v
+
+    def _nesterov(self, p: Any, g: Any, v: Any, _: Any) -> None:
+        v[:] = 0.9 * v - self.lr * g
+        p += 0.9 * v - self.lr * g
+
+    def _adagrad(self, p: Any, g: Any, h: Any, _: Any) -> None:
+        h += g * g
+        p -= self.lr * g / (np.sqrt(h) + 1e-7)
+
+    def _rmsprop(self, p: Any, g: Any, h: Any, _: Any) -> None:
+        h[:] = 0.99 * h + 0.01 * g * g
+        p -= self.lr * g / (np.sqrt(h) + 1e-7)
+
+    def _adam(self, p: Any, g: Any, m: Any, s: Any) -> None:
+        m += 0.1 * (g - m)
+        s += 0.001 * (g * g - s)
+        rate = self.lr * np.sqrt(1 - 0.999**self.steps) / (1 - 0.9**self.steps)
+        p -= rate * m / (np.sqrt(s) + 1e-7)
+
+
+def _double(given: Arrays, *names: str) -> list[np.ndarray]:
+    return [given[name].astype(np.float64) for name in names]
+
+
+# How far answers are from each other --------------------------------------------------
+
+
+def differs(case: Case, found: Arrays, expected: Arrays, given: Arrays) -> dict[str, float]:
+    """For each answer, how many times as far as allowed it is from what is expected."""
+    if set(found) != set(expected):
+        return {f"answers are {sorted(found)}, not {sorted(expected)}": np.inf}
+    distances = {}
+    for name, wanted in expected.items():
+        answer = np.asarray(found[name], np.float64)
+        if answer.shape != wanted.shape:
+            distances[f"{name} has the shape {answer.shape}, not {wanted.shape}"] = np.inf
+        else:
+            distances[name] = _distance(case, name, answer, wanted, given)
+    return distances
+
+
+def _distance(case: Case, name: str, answer: Any, wanted: Any, given: Arrays) -> float:
+    if case.kind == "mnist_job":
+        return _safe(np.abs(answer - wanted).max() / JOB_TOLERANCE)
+    if case.kind == "training" and name != "losses":
+        travelled = np.linalg.norm(wanted - given[name])
+        return _safe(np.linalg.norm(answer - wanted) / travelled / TRAVELLED[case.dtype])
+    if case.kind == "numerical_gradient":
+        return _safe(np.abs(answer - wanted).max() / np.abs(wanted).max() / 1e-5)
+    size = np.abs(wanted).max()
+    return _safe(np.abs(answer - wanted).max() / size / TOLERANCES[case.dtype])
+
+
+def _safe(distance: Any) -> float:
+    return float(np.nan_to_num(distance, nan=np.inf, posinf=np.inf))

@@ -1,0 +1,291 @@
+"""What came out, in words: Markdown tables, JSON and a picture.
+
+``python -m fastnn.benchmarks.report --readme RESULTS.json`` prints the README's table from
+stored results; ``--write README.md`` puts it between the two marker comments there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from fastnn.benchmarks.cases import BEST, BEST_OF
+from fastnn.benchmarks.workers import OURS
+
+BEGIN, END = "<!-- benchmarks: begin -->", "<!-- benchmarks: end -->"
+NOTHING = "–"
+# Results of a whole run: of the machine, of `clock.measure` under "cases", and the options.
+Results = dict[str, Any]
+Entry = dict[str, Any]
+
+
+# Numbers ------------------------------------------------------------------------------
+
+
+def entries_of(result: Results, contestant: str) -> list[Entry]:
+    """A contestant's settings that were timed."""
+    return [e for e in result["contestants"] if e["contestant"] == contestant and e["seconds"]]
+
+
+def ours(result: Results, threads: int) -> Entry | None:
+    """The entry of fastnn with that many threads."""
+    return next((e for e in entries_of(result, OURS) if e["threads"] == threads), None)
+
+
+def best_setting(entries: Sequence[Entry]) -> Entry | None:
+    """The setting with the smallest median; the hopeless ones were not timed to the end."""
+    turns = max((len(e["seconds"]) for e in entries), default=0)
+    whole = [e for e in entries if len(e["seconds"]) == turns]
+    return min(whole, key=lambda e: median(e["seconds"]), default=None)
+
+
+def ratio(entry: Entry | None, base: Entry | None) -> float | None:
+    """How many times as long as `base` an entry takes: the median over the rounds."""
+    if entry is None or base is None:
+        return None
+    pairs = zip(entry["seconds"], base["seconds"], strict=False)
+    return median(theirs / own for theirs, own in pairs)
+
+
+def ratio_to(result: Results, contestant: str, threads: int) -> float | None:
+    """A rival's ratio by its best setting; of `BEST` the least of them all."""
+    if contestant == BEST:
+        found = [ratio_to(result, name, threads) for name in BEST_OF]
+        return min((value for value in found if value is not None), default=None)
+    return ratio(best_setting(entries_of(result, contestant)), ours(result, threads))
+
+
+def share(result: Results, machine: Results, threads: int) -> float | None:
+    """Of the machine's peak or of its memory's bandwidth, with all threads; kernels only."""
+    base, speed = ours(result, threads), machine.get("speed")
+    if base is None or not speed or not result["group"].startswith("kernels"):
+        return None
+    seconds = median(base["seconds"])
+    if result["flops"]:
+        top = speed["gflops_per_core"][result["dtype"]] * threads
+        return 1e-9 * result["flops"] / seconds / top
+    if result["bytes"]:
+        return 1e-9 * result["bytes"] / seconds / max(speed["gb_per_second"].values())
+    return None
+
+
+def verdict(reached: float | None, goal: Sequence[float]) -> str:
+    """How a ratio stands to what it should be at the least, and to what it aims at."""
+    if reached is None:
+        return "not measured"
+    if reached < goal[0]:
+        return "missed"
+    return "met, aim too" if reached >= goal[1] else "met"
+
+
+# Tables -------------------------------------------------------------------------------
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table: first column to the left, the others to the right."""
+    cells = [list(header), *map(list, rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    rule = ["-" * widths[0]] + ["-" * (width - 1) + ":" for width in widths[1:]]
+    lines = []
+    for row in [cells[0], rule, *cells[1:]]:
+        rest = [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
+        lines.append(f"| {' | '.join([row[0].ljust(widths[0]), *rest])} |")
+    return "\n".join(lines)
+
+
+def times(value: float | None) -> str:
+    """A ratio as text."""
+    if value is None:
+        return NOTHING
+    return f"{value:.0f}x" if value >= 100 else f"{value:.1f}x" if value >= 10 else f"{value:.2f}x"
+
+
+def in_microseconds(entry: Entry | None) -> str:
+    """The median time of a step."""
+    return NOTHING if entry is None else f"{median(entry['seconds']) * 1e6:.4g}"
+
+
+def machine_lines(results: Results) -> list[str]:
+    """The machine, the versions and the options as a Markdown list."""
+    machine = results["machine"]
+    versions = ", ".join(f"{name} {number}" for name, number in machine["versions"].items())
+    lines = [
+        f"- machine: {machine['processor']}, {machine['cores']} cores, {machine['system']}",
+        f"- versions: Python {machine['python']}, {versions}",
+        f"- threads: {threads_in_words(results)}",
+        f"- dtype: {', '.join(sorted({r['dtype'] for r in results['cases']})) or NOTHING}",
+    ]
+    if speed := machine.get("speed"):
+        peaks = ", ".join(f"{v:.0f} GFLOP/s {k}" for k, v in speed["gflops_per_core"].items())
+        memory = ", ".join(f"{v:.0f} GB/s {n} thr" for n, v in speed["gb_per_second"].items())
+        lines.append(f"- measured peak of a core: {peaks}; memory: {memory}")
+    loads = [machine["load_average"], machine.get("load_average_at_end")]
+    return [*lines, f"- load average at start and end: {loads[0]}, {loads[1]}"]
+
+
+def threads_in_words(results: Results) -> str:
+    """Who had how many."""
+    threads = results["threads"]
+    if results.get("best_threads") and threads > 1:
+        return f"fastnn {threads}, each rival its best of 1 and {threads}"
+    return f"{threads} for all"
+
+
+def group_table(group: str, cases: Sequence[Results], results: Results) -> str:
+    """The table of a group, with a column for every rival that was timed in it."""
+    threads = results["threads"]
+    rivals = list(dict.fromkeys(e["contestant"] for r in cases for e in r["contestants"]))
+    rivals = [name for name in rivals if name != OURS]
+    kernels = group.startswith("kernels")
+    limit = "of bandwidth" if kernels and any(r["bytes"] for r in cases) else "of peak"
+    rows = []
+    for result in cases:
+        base = ours(result, threads)
+        row = [result["case"], in_microseconds(base)]
+        row += [_cell(result, name, threads) for name in rivals]
+        row.append(times(ratio(ours(result, 1), base)) if threads > 1 else NOTHING)
+        if kernels:
+            part = share(result, results["machine"], threads)
+            row.append(NOTHING if part is None else f"{part:.0%}")
+        rows.append(row)
+    header = ["case", "fastnn µs", *rivals, "1 thread", *([limit] if kernels else [])]
+    return table(header, rows)
+
+
+def _cell(result: Results, contestant: str, threads: int) -> str:
+    """A rival's ratio, or what became of it."""
+    found = ratio_to(result, contestant, threads)
+    entries = [e for e in result["contestants"] if e["contestant"] == contestant]
+    if found is not None or not entries:
+        return times(found)
+    return "failed" if entries[0]["failure"] else "wrong" if not entries[0]["agrees"] else NOTHING
+
+
+def goals_table(results: Results) -> str:
+    """Each ratio that has a goal, next to it; empty if none has."""
+    rows = []
+    for result in results["cases"]:
+        for name, goal in result["goals"].items():
+            reached = ratio_to(result, name, results["threads"])
+            against = f"the best of {', '.join(BEST_OF)}" if name == BEST else name
+            words = [result["case"], against, f"{goal[0]:g}x", f"{goal[1]:g}x"]
+            rows.append([*words, times(reached), verdict(reached, goal)])
+    header = ["case", "against", "at least", "aim", "measured", "verdict"]
+    return table(header, rows) if rows else ""
+
+
+def text(results: Results) -> str:
+    """Everything in Markdown: the machine, a table per group, the goals, and what went wrong."""
+    groups: dict[str, list[Results]] = {}
+    for result in results["cases"]:
+        groups.setdefault(result["group"], []).append(result)
+    parts = ["\n".join(machine_lines(results))]
+    parts.append(
+        "fastnn's µs per step or call, and how many times as long each rival takes by its best "
+        'setting:\nabove 1x fastnn is faster.  "1 thread" is fastnn\'s own.'
+    )
+    for group, cases in groups.items():
+        parts += [f"## {group}", group_table(group, cases, results)]
+    if goals := goals_table(results):
+        parts += ["## Goals", goals]
+    parts += [line for lines in (cut_lines(results), wrong_lines(results)) for line in lines]
+    return "\n\n".join(parts)
+
+
+def cut_lines(results: Results) -> list[str]:
+    """Which cases' steps were cut, and to how many."""
+    lines = []
+    for result in results["cases"]:
+        cut = {f"{e['label']} {e['steps']}" for e in result["contestants"]
+               if e["seconds"] and e["steps"] < result["steps"]}  # fmt: skip
+        if cut:
+            steps = f"{result['steps']} steps were cut to"
+            lines.append(f"{result['case']}: {steps} {', '.join(sorted(cut))}.")
+    return ["## Steps of a turn\n\n- " + "\n- ".join(lines)] if lines else []
+
+
+def wrong_lines(results: Results) -> list[str]:
+    """What failed or disagreed, and in which cases, in one part of the text."""
+    found: dict[str, list[str]] = {}
+    for result in results["cases"]:
+        for entry in result["contestants"]:
+            if entry["failure"]:
+                what = f"{entry['label']} FAILED: {entry['failure']}"
+            elif not entry["agrees"]:
+                name, distance = max(entry["distances"].items(), key=lambda item: item[1])
+                how_far = f"{name} is {distance:.3g} times as far off as allowed"
+                what = f"{entry['label']} DISAGREES: {how_far}"
+            else:
+                continue
+            found.setdefault(what, []).append(result["case"])
+    lines = [f"- {what} ({'; '.join(names)})" for what, names in found.items()]
+    return ["## Not timed\n\n" + "\n".join(lines)] if lines else []
+
+
+# Files --------------------------------------------------------------------------------
+
+
+def write_json(path: str, results: Results) -> None:
+    """Save everything that was measured, beside what the file has of other programs."""
+    place = Path(path)
+    known = read_json(path) if place.exists() else {}
+    place.write_text(json.dumps(known | results, indent=1) + "\n", encoding="utf-8")
+
+
+def read_json(path: str) -> Results:
+    """What `write_json` saved."""
+    try:
+        found = json.loads(Path(path).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} has no results: {error}") from None
+    if not isinstance(found, dict):
+        raise ValueError(f"{path} has no results: it is no JSON object")
+    return found
+
+
+def readme_block(results: Results) -> str:
+    """The README's table: every case with a goal, and the machine."""
+    chosen = [r for r in results["cases"] if r["goals"]] or results["cases"]
+    rows = {**results, "cases": chosen}
+    parts = ["\n".join(machine_lines(rows)), group_table("", chosen, rows)]
+    if goals := goals_table(rows):
+        parts.append(goals)
+    return "\n\n".join(parts)
+
+
+def write_readme(path: str, block: str) -> None:
+    """Put the block between the markers of a file."""
+    place = Path(path)
+    content = place.read_text(encoding="utf-8")
+    before, found_begin, rest = content.partition(BEGIN)
+    _, found_end, after = rest.partition(END)
+    if not (found_begin and found_end):
+        raise ValueError(f"{path} has no lines {BEGIN} and {END}")
+    place.write_text(f"{before}{BEGIN}\n\n{block}\n\n{END}{after}", encoding="utf-8")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """``python -m fastnn.benchmarks.report``."""
+    parser = argparse.ArgumentParser(prog="python -m fastnn.benchmarks.report")
+    parser.add_argument("--readme", metavar="RESULTS.json", required=True, help="stored results")
+    parser.add_argument("--write", metavar="README.md", help="put the table between its markers")
+    options = parser.parse_args(arguments)
+    try:
+        block = readme_block(read_json(options.readme))
+        if options.write:
+            write_readme(options.write, block)
+        else:
+            print(block)
+    except (OSError, ValueError) as error:
+        print(f"report: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,37 @@
+"""Contestants for the tests of `fastnn.benchmarks`, loaded in their worker processes."""
+
+import os
+from types import SimpleNamespace
+
+from fastnn.benchmarks import reference
+
+
+def load(name):
+    """The reference itself as a contestant, and some that go wrong."""
+    if name == "jax":
+        raise ImportError("jax is out")
+    return SimpleNamespace(
+        activation={"scikit-learn": off}.get(name, right),
+        training={"pytorch": dies}.get(name, reference.training),
+        NOT_COMPARED={"activation"} if name == "document" else set(),
+    )
+
+
+def right(case, given):
+    return None if case.name == "nobody else" else reference.activation(case, given)
+
+
+def off(case, given):
+    run = reference.activation(case, given)
+    return lambda calls: {name: 1.01 * answer for name, answer in run(calls).items()}
+
+
+def dies(case, given):
+    run = reference.training(case, given)
+
+    def run_or_die(steps):
+        if steps > case.check_steps:
+            os._exit(3)
+        return run(steps)
+
+    return run_or_die
