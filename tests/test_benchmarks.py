@@ -28,8 +28,8 @@ def found():
     """Results of two cases, one round for each of the stubs."""
     names = ["fastnn", "numpy", "pytorch", "jax", "scikit-learn", "document"]
     seen = []
-    results = clock.measure(
-        [SMALL, STEPS], 1, 1, True, names, seen.append, load=stub_contestants.load
+    results = list(
+        clock.measure([SMALL, STEPS], 1, 1, True, names, seen.append, load=stub_contestants.load)
     )
     assert seen == ["small"] * 2 + ["steps"] * 2
     speed = {"gflops_per_core": {"float32": 100.0}, "gb_per_second": {"1": 10.0}}

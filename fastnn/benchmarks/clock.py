@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,8 +54,8 @@ def measure(
     *,
     full: bool = False,
     load: Load = load_contestant,
-) -> list[Result]:
-    """Time fastnn and its rivals on every case.
+) -> Iterator[Result]:
+    """Time fastnn and its rivals on every case, one result after the other.
 
     Parameters
     ----------
@@ -75,17 +75,18 @@ def measure(
     load : callable
         A contestant's module by its name.
 
-    Returns
-    -------
-    list of dict
-        What is known of each case; see `result_of`.
+    Yields
+    ------
+    dict
+        What is known of a case; see `result_of`.
     """
     cases = list(cases)
     asked = {OURS}.union(*(case.contestants for case in cases))
     settings = [setting for name in contestants if name in asked
                 for setting in settings_of(name, threads, best_threads)]  # fmt: skip
     with crew(settings, load) as workers:
-        return [_measure_case(case, workers, rounds, progress, full) for case in cases]
+        for case in cases:
+            yield _measure_case(case, workers, rounds, progress, full)
 
 
 def _measure_case(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from fastnn.benchmarks import cases, clock, contestants, machine, report
@@ -51,10 +51,15 @@ def run(
     names = installed(chosen)
     print("# fastnn and what a user could pick instead\n", flush=True)
     facts = machine.describe() | {"speed": machine.speed(threads)}
-    found = _with_a_bar(chosen, rounds, threads, names, full, load)
+    results: dict[str, Any] = {
+        "machine": facts, "threads": threads, "best_threads": True, "rounds": rounds,
+        "full": full, "cases": [],
+    }  # fmt: skip
+    for found in _with_a_bar(chosen, rounds, threads, names, full, load):
+        results["cases"].append(found)
+        if json:  # after each case, as a full run takes most of an hour
+            report.write_json(json, results)
     facts["load_average_at_end"] = machine.load_average()
-    results = {"machine": facts, "threads": threads, "best_threads": True, "rounds": rounds,
-               "full": full, "cases": found}  # fmt: skip
     print(report.text(results), flush=True)
     if json:
         report.write_json(json, results)
@@ -62,7 +67,7 @@ def run(
         from fastnn.benchmarks import pictures
 
         pictures.draw(results, plot)
-    return int(any(not e["agrees"] for result in found for e in result["contestants"]))
+    return int(any(not e["agrees"] for case in results["cases"] for e in case["contestants"]))
 
 
 def choose(full: bool, patterns: Sequence[str] | None) -> list[Case]:
@@ -113,7 +118,7 @@ def _check_files(json: str | None, plot: str | None, chosen: Sequence[Case]) -> 
 
 def _with_a_bar(
     chosen: Sequence[Case], rounds: int, threads: int, names: Sequence[str], full: bool, load: Load
-) -> list[dict[str, Any]]:
+) -> Iterator[dict[str, Any]]:
     """`clock.measure` with a progress bar on a terminal."""
     from tqdm import tqdm
 
@@ -123,4 +128,6 @@ def _with_a_bar(
             bar.set_description(case, refresh=False)
             bar.update()
 
-        return clock.measure(chosen, rounds, threads, True, names, progress, full=full, load=load)
+        yield from clock.measure(
+            chosen, rounds, threads, True, names, progress, full=full, load=load
+        )

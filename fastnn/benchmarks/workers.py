@@ -23,9 +23,9 @@ from fastnn.benchmarks.cases import Case
 from fastnn.benchmarks.reference import Arrays
 
 OURS, JAX = "fastnn", "jax"
-# Some thread pools spin for a while after their last task (OpenBLAS for tens of milliseconds), on
+# Some thread pools spin for a while after their last task (OpenBLAS for 20 to 30 milliseconds), on
 # the cores the next contestant needs.
-SETTLE_SECONDS = 0.1
+SETTLE_SECONDS = 0.05
 # A turn starts with some untimed steps, unless they take longer than this.
 WARM_UP_SECONDS = 0.3
 MOST_CALLS = 1_000_000
