@@ -181,15 +181,12 @@ def goals_table(results: Results) -> str:
 
 def text(results: Results) -> str:
     """Everything in Markdown: the machine, a table per group, the goals, and what went wrong."""
-    groups: dict[str, list[Results]] = {}
-    for result in results["cases"]:
-        groups.setdefault(result["group"], []).append(result)
     parts = ["\n".join(machine_lines(results))]
     parts.append(
         "fastnn's µs per step or call, and how many times as long each rival takes by its best "
         'setting:\nabove 1x fastnn is faster.  "1 thread" is fastnn\'s own.'
     )
-    for group, cases in groups.items():
+    for group, cases in by_group(results).items():
         parts += [f"## {group}", group_table(group, cases, results)]
     if goals := goals_table(results):
         parts += ["## Goals", goals]
@@ -249,13 +246,24 @@ def read_json(path: str) -> Results:
 
 
 def readme_block(results: Results) -> str:
-    """The README's table: every case with a goal, and the machine."""
-    chosen = [r for r in results["cases"] if r["goals"]] or results["cases"]
-    rows = {**results, "cases": chosen}
-    parts = ["\n".join(machine_lines(rows)), group_table("", chosen, rows)]
-    if goals := goals_table(rows):
+    """The README's tables: the machine, the goals and every case; the kernels' can be opened."""
+    parts = ["\n".join(machine_lines(results))]
+    if goals := goals_table(results):
         parts.append(goals)
+    for group, cases in by_group(results).items():
+        found = f"**{group[0].upper()}{group[1:]}**\n\n{group_table(group, cases, results)}"
+        if group.startswith("kernels"):
+            found = f"<details><summary>{group}</summary>\n\n{found}\n\n</details>"
+        parts.append(found)
     return "\n\n".join(parts)
+
+
+def by_group(results: Results) -> dict[str, list[Results]]:
+    """The cases by the table that they stand in."""
+    groups: dict[str, list[Results]] = {}
+    for result in results["cases"]:
+        groups.setdefault(result["group"], []).append(result)
+    return groups
 
 
 def write_readme(path: str, block: str) -> None:

@@ -90,8 +90,8 @@ def _pad_transposed(M, N, A, a, a_row, P, row):
 
 
 @inner
-def _skips(A):
-    """What `_list` may leave out of x where A is the other factor: zeros, unless A has a NaN."""
+def _always_listed(A):
+    """-1 if zeros of x are to be listed, too, as the other factor A is not finite; else 0."""
     lanes = VECTOR_BYTES // A.itemsize
     # Four vectors at a time, as a sum of single ones would wait for each addition.
     strange, rest = splat(A.dtype.type(0), 1, 4), splat(A.dtype.type(0), 1, 1)
@@ -210,9 +210,9 @@ def _backward(width, height, rows, ends, value, of, D, d, row, G, g):
 def _product(low, high, K, N, X, W, transposed, start, out, Y, B, column, cursor):
     """Rows ``low .. high`` of ``start + x @ W``, or of ``x @ W.T``, for x of K columns, out of N.
 
-    Y, B, column and cursor are scratch of `product_scratch`.
+    Y, B, column and cursor are scratch: rows of outputs, a block of W, lists and places in them.
     """
-    lanes, always = VECTOR_BYTES // W.itemsize, _skips(W)
+    lanes, always = VECTOR_BYTES // W.itemsize, _always_listed(W)
     begin, at = cursor[0], cursor[1]
     for first in range(low, high, ROW_BLOCK):
         rows, e = min(ROW_BLOCK, high - first), 0
@@ -310,7 +310,7 @@ def affine_gradients_chunk(chunk, chunks, x, W, dout, dW, db, dx, row, padded, v
     (N, I), O = x.shape, W.shape[1]
     X, D, G = flat(x), padded[chunk], sums[chunk]
     _pad(N, O, flat(dout), ZERO, O, D, ZERO, row)
-    always = _skips(flat(dout))
+    always = _always_listed(flat(dout))
     blocks = (I + WEIGHT_BLOCK - 1) // WEIGHT_BLOCK
     for block in range(blocks * chunk // chunks, blocks * (chunk + 1) // chunks):
         low = block * WEIGHT_BLOCK
