@@ -246,10 +246,8 @@ def read_json(path: str) -> Results:
 
 
 def readme_block(results: Results) -> str:
-    """The README's tables: the machine, the goals and every case; the kernels' can be opened."""
+    """The README's tables: the machine and every case; the kernels' can be opened."""
     parts = ["\n".join(machine_lines(results))]
-    if goals := goals_table(results):
-        parts.append(goals)
     for group, cases in by_group(results).items():
         found = f"**{group[0].upper()}{group[1:]}**\n\n{group_table(group, cases, results)}"
         if group.startswith("kernels"):
