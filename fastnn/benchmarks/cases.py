@@ -108,6 +108,8 @@ MEMORIES = {"sgd": 0, "momentum": 1, "nesterov": 1, "adagrad": 1, "rmsprop": 1, 
 ACTIVATIONS = ("identity", "relu", "leaky_relu", "sigmoid", "tanh", "softplus")
 DTYPES = ("float32", "float64")
 ALL = ("numpy", "pytorch", "jax", "scikit-learn")
+# torch.compile takes some 20 s for each shape, so not everywhere.
+ALL_AND_COMPILED = (*ALL, "pytorch compiled")
 
 
 def _kernels() -> Iterable[Case]:
@@ -153,7 +155,7 @@ def _steps() -> Iterable[Case]:
             235,
             data=data,
             lr=lr,
-            contestants=ALL,
+            contestants=ALL_AND_COMPILED,
             goals=wide,
         )
         yield Case(
@@ -171,7 +173,7 @@ def _steps() -> Iterable[Case]:
         yield Case(f"step {data} 784-32-16-10 batch 32", "training", group, (784, 32, 16, 10), 32,
                    9375, data=data, lr=lr, contestants=ALL, goals=small)  # fmt: skip
     yield Case("step sigmoid 784-50-10 batch 100", "training", group, (784, 50, 10), 100, 3000,
-               activation="sigmoid", contestants=ALL)  # fmt: skip
+               activation="sigmoid", contestants=ALL_AND_COMPILED)  # fmt: skip
     for batch in (1, 4, 16, 64, 256, 1024, 4096):
         steps = max(30, min(6000, 300_000 // batch))
         yield Case(f"over batch {batch} 784-50-10", "training", "steps over batch",
