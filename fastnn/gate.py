@@ -22,7 +22,7 @@ SPARSE_BELOW = 0.4
 # Narrower inputs gain nothing from lists; a few rows do not pay for making them.
 SPARSE_WIDTH = 32
 SPARSE_ROWS = 8
-SAMPLED_ROWS = 256
+SAMPLED_ROWS = 32  # to look at 256 took longer than to list the nonzeros of 1,000
 NOT_FINITE = -2  # end of a row's entries, from compress_rows
 
 
@@ -68,7 +68,8 @@ def _looks_sparse(x: np.ndarray) -> bool:
     rows, width = x.shape
     if rows < SPARSE_ROWS or width < SPARSE_WIDTH:
         return False
-    some = x[:: max(1, rows // SAMPLED_ROWS)]
+    # A copy, as NumPy counts three times as fast where nothing lies between.
+    some = x[:: max(1, rows // SAMPLED_ROWS)].copy()
     return bool(np.count_nonzero(some) < SPARSE_BELOW * some.size)
 
 
