@@ -638,29 +638,6 @@ def mantissa_part(typingctx, a):
 
 
 @intrinsic
-def nonzero_lanes(typingctx, a):
-    """Bit i is set where lane i is not zero (tiles of one vector)."""
-
-    def emit(context, builder, sig, args):
-        (vector,) = _unpack(builder, a, args[0])
-        zero = ir.Constant(vector.type, [0.0] * a.lanes)
-        bits = builder.bitcast(builder.fcmp_unordered("!=", vector, zero), ir.IntType(a.lanes))
-        return builder.zext(bits, ir.IntType(64))
-
-    return types.int64(a), emit
-
-
-@intrinsic
-def trailing_zeros(typingctx, bits):
-    """Number of the lowest bit that is set."""
-
-    def emit(context, builder, sig, args):
-        return builder.cttz(args[0], ir.Constant(ir.IntType(1), 1))
-
-    return types.int64(types.int64), emit
-
-
-@intrinsic
 def list_nonzeros(typingctx, array, offset, tile, always, first):
     """Write ``first`` + lane of each lane that is not zero to an array; return their number.
 

@@ -37,7 +37,6 @@ from fastnn.lanes import (
     load_transposed,
     mantissa_part,
     maximum,
-    nonzero_lanes,
     polynomial,
     prefetch,
     put,
@@ -47,7 +46,6 @@ from fastnn.lanes import (
     store,
     tile_product,
     times_power_of_two,
-    trailing_zeros,
     where_less,
 )
 
@@ -264,10 +262,8 @@ def across(X):
 
 
 @entry
-def _first_lanes(X, Y, count, OUT, NONZEROS):
+def _first_lanes(X, Y, count, OUT):
     store(OUT, 0, 0, keep_first(load(X, 0, 0, 1, 2), count, load(Y, 0, 0, 1, 2)))
-    NONZEROS[0] = nonzero_lanes(load(X, 0, 0, 1, 1))
-    NONZEROS[1] = trailing_zeros(NONZEROS[0])
 
 
 @entry
@@ -287,15 +283,8 @@ def nonzeros_listed(X, always, first):
 def keep_first_of_two(X, count, Y):
     """The first elements of two vectors of X, then those of Y."""
     out = np.full_like(X, np.nan)
-    _first_lanes(X, Y, count, out, np.zeros(2, np.int64))
+    _first_lanes(X, Y, count, out)
     return out
-
-
-def nonzeros_of_one(X):
-    """The bits of the nonzero lanes of a vector, and the number of the first."""
-    found, X = np.zeros(2, np.int64), np.resize(X, 2 * X.size)
-    _first_lanes(X, X, 0, np.empty_like(X), found)
-    return found
 
 
 # Elementary functions and activations ---------------------------------------------------

@@ -176,18 +176,6 @@ def test_keep_first_takes_the_other_lanes_from_elsewhere(dtype, rng):
 
 
 @each_dtype
-def test_bits_tell_which_lanes_are_not_zero(dtype, rng):
-    limits = np.finfo(dtype)
-    values = np.array([0, -0.0, 1, -1, limits.smallest_subnormal, np.inf, np.nan], dtype)
-    for _ in range(20):
-        X = rng.choice(values, lanes_of(dtype), p=[0.5, 0.25, *[0.05] * 5])
-        lanes = np.flatnonzero(X)
-        bits, first = kernels.nonzeros_of_one(X)
-        assert bits == np.sum(1 << lanes)
-        assert not lanes.size or first == lanes[0]
-
-
-@each_dtype
 @pytest.mark.parametrize("always", [False, True])
 def test_nonzeros_are_listed_in_their_order(always, dtype, rng):
     limits = np.finfo(dtype)

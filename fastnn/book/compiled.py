@@ -3,7 +3,7 @@
 They take contiguous float64 arrays, and float32 inputs of an affine layer, that are large enough to
 be worth a call, about 4 us, and whose weights are not so large that OpenBLAS is faster.  Products
 that it would do as fast are taken, too: its threads and ours would fight for the cores, which cost
-the book's ch05/train_neuralnet.py a third of its time.  Everything else is left to NumPy: other
+the book's ch05/train_neuralnet.py a quarter of its time.  Everything else is left to NumPy: other
 dtypes, strides and subclasses, and read-only arrays.
 """
 
