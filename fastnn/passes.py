@@ -115,6 +115,11 @@ class Steps:
             self._row_loss,
         )
 
+    @property
+    def share(self) -> float:
+        """How much of a call's usual length the next one should have."""
+        return runtime.Pace.TRIAL if self._pace is not None and self._pace.trying else 1.0
+
     def run(
         self, index: np.ndarray, begin: np.ndarray, rates: np.ndarray
     ) -> tuple[int, np.ndarray]:
@@ -141,7 +146,7 @@ class Steps:
             *self._scratch, step_loss, done, new_team(),
         )  # fmt: skip
         if self._pace is not None:
-            self._pace.record(done[0] / (time.perf_counter() - began))
+            self._pace.record(int(done[0]), time.perf_counter() - began)
         return int(done[0]), step_loss[: done[0] + 1]
 
 

@@ -101,31 +101,33 @@ class Pace:
     """
 
     FALL = 0.7  # of the best parallel pace since the last trial: when quiet it stays above 0.8
-    PARALLEL_TRUST, SERIAL_TRUST = 4, 16  # calls, of about 50 ms, before another trial
-    FIRST_TRIAL = 3  # calls before the first: one may compile, one warms the caches
+    PARALLEL_TRUST, SERIAL_TRUST = 0.2, 0.8  # seconds before another trial
+    FIRST_TRIAL = 0.1  # seconds before the first: shorter calls measure little but their start
+    LONGEST = 0.05  # seconds that a call counts at most: the first may compile
+    TRIAL = 0.2  # of a call's usual length: at half the pace, whole ones cost short fits a tenth
 
     def __init__(self) -> None:
         self.parallel = True
-        self._trying, self._tried = False, False
+        self.trying, self._tried = False, False
         self._left = self.FIRST_TRIAL
         self._paces = {True: 0.0, False: 0.0}
         self._best = 0.0
 
-    def record(self, steps_per_second: float) -> None:
-        """Note the pace of the latest call, and choose the way of the next."""
-        self._paces[self.parallel] = steps_per_second
-        self._left -= 1
-        if self._trying:
-            self._trying, self._tried = False, True
+    def record(self, steps: int, seconds: float) -> None:
+        """Note what the latest call has made, and choose the way of the next."""
+        pace = self._paces[self.parallel] = steps / seconds
+        self._left -= min(seconds, self.LONGEST)
+        if self.trying:
+            self.trying, self._tried = False, True
             self.parallel = self._paces[True] >= self._paces[False]
             self._left = self.PARALLEL_TRUST if self.parallel else self.SERIAL_TRUST
             self._best = self._paces[True]
             return
-        fallen = self.parallel and steps_per_second < self.FALL * self._best
+        fallen = self.parallel and pace < self.FALL * self._best
         if self.parallel:
-            self._best = max(self._best, steps_per_second)
+            self._best = max(self._best, pace)
         if self._left <= 0 and (fallen or not self.parallel or not self._tried):
-            self._trying, self.parallel = True, not self.parallel
+            self.trying, self.parallel = True, not self.parallel
 
 
 class _Threshold(threading.local):

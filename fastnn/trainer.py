@@ -18,23 +18,30 @@ from fastnn.parameters import aligned_zeros
 
 # Seconds of compiled steps between two looks at Ctrl-C, callbacks and progress.
 CHUNK_SECONDS = 0.05
+# Share of the time that copies of the weights may take: those of 1024 units cost 3 ms.
+COPY_SHARE = 0.01
 # Row numbers drawn at once; also bounds the first, untimed call.
 INDEX_BLOCK = 1 << 18
 
 
-@dataclass
-class _Piece:
-    """Steps made in one call, with the weights and the optimiser's memory before them."""
+class _Stretch:
+    """Steps of one or more calls, with the weights and the optimiser's memory before them."""
 
-    block: np.ndarray
-    memory: np.ndarray
-    index: np.ndarray
-    begin: np.ndarray
-    rates: np.ndarray
+    def __init__(self, block: np.ndarray, memory: np.ndarray):
+        began = time.perf_counter()
+        self.block, self.memory = block.copy(), memory.copy()
+        self.calls: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []  # of `Steps.run`
+        self.steps = 0
+        now = time.perf_counter()
+        self.until = now + (now - began) / COPY_SHARE
 
-    @property
-    def steps(self) -> int:
-        return self.begin.size - 1
+    def make_again(self, steps: passes.Steps, count: int) -> None:
+        """Make the first so many steps from the copies, in place of what has become of them."""
+        for index, begin, rates in self.calls:
+            part = min(count, begin.size - 1)
+            if part > 0:
+                steps.run(index, begin[: part + 1], rates[:part])
+            count -= part
 
 
 @dataclass
@@ -142,7 +149,8 @@ class _Run:
         )  # fmt: skip
         net.optimizer_state = state
         self.rate = 0.0  # steps per second, as measured
-        self.behind: _Piece | None = None  # the latest piece that was made to its end
+        self.stretch: _Stretch | None = None  # that the next steps belong to
+        self.behind: _Stretch | None = None  # the one before
 
     def train(self, every: int, bar: Any) -> History:
         """All steps, with an evaluation or callbacks each `every` steps and at the end."""
@@ -158,11 +166,13 @@ class _Run:
                 if history.steps % every == 0 or history.steps == iterations:
                     self._evaluate()
                     wishes = [callback(self.net, history) for callback in self.callbacks]
+                    if self.callbacks and self.stretch is not None:
+                        self.stretch.until = 0.0  # they may have changed the weights
                     if any(wishes):
                         history.stop_reason = "callback"
                         break
-            if not np.isfinite(self.net.params.block).all() and self.behind is not None:
-                self._diverged(self.behind, self.behind.steps)
+            if self.stretch is not None and not np.isfinite(self.net.params.block).all():
+                self._diverged(self.stretch, self.stretch.steps)
         except KeyboardInterrupt:
             history.stop_reason = "interrupted"
             raise
@@ -179,36 +189,37 @@ class _Run:
         for index, begin in self.schedule.pieces:
             s = 0
             while s < begin.size - 1:
-                most = max(1, int(self.rate * CHUNK_SECONDS))
+                most = max(1, int(self.rate * CHUNK_SECONDS * self.steps.share))
                 end = min(begin.size - 1, s + most, s + every - self.history.steps % every)
                 yield index, begin[s : end + 1]
                 s = end
 
     def _run_piece(self, index: np.ndarray, begin: np.ndarray) -> None:
         state, rates = self.state, self.rates.take(begin.size - 1)
-        piece = _Piece(self.net.params.block.copy(), state.memory.copy(), index, begin, rates)
-        first, self.steps.done[0] = state.steps, 0
         started = time.perf_counter()
+        if self.stretch is None or started > self.stretch.until:
+            self.behind, self.stretch = self.stretch, _Stretch(self.net.params.block, state.memory)
+        self.stretch.calls.append((index, begin, rates))
+        first, self.steps.done[0] = state.steps, 0
         try:
             done, loss = self.steps.run(index, begin, rates)
         finally:  # Ctrl-C during compiled steps is raised when they have been made
             state.steps = first + int(self.steps.done[0])
         elapsed = time.perf_counter() - started
         self.history.record_steps(loss)
-        if done < piece.steps:
-            self._diverged(piece, done)
+        self.stretch.steps += done
+        if done < begin.size - 1:
+            self._diverged(self.stretch, self.stretch.steps)
         # At most twice the steps of the piece before: the first call may have compiled.
         self.rate = min(done / max(elapsed, 1e-9), 2 * max(done, self.rate * CHUNK_SECONDS)
                         / CHUNK_SECONDS)  # fmt: skip
-        self.behind = piece
 
-    def _diverged(self, piece: _Piece, done: int) -> None:
+    def _diverged(self, stretch: _Stretch, done: int) -> None:
         """Go back to the last weights whose loss was finite, and say so."""
         if done == 0 and self.behind is not None:
-            piece, done = self.behind, self.behind.steps
-        self.net.params.block[:], self.state.memory[:] = piece.block, piece.memory
-        if done > 1:  # again, but for the last update
-            self.steps.run(piece.index, piece.begin[:done], piece.rates[: done - 1])
+            stretch, done = self.behind, self.behind.steps
+        self.net.params.block[:], self.state.memory[:] = stretch.block, stretch.memory
+        stretch.make_again(self.steps, done - 1)  # but for the last update
         self.state.steps -= min(done, 1)
         history = self.history
         what, last = f"loss became {history.loss[-1]} at", max(history.steps - 1, 1)

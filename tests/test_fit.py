@@ -493,12 +493,16 @@ def test_after_divergence_the_network_has_the_last_weights_whose_loss_was_finite
     assert net.loss(x[last], t[last]) == history.loss[-2]
 
 
+@pytest.mark.parametrize("share", [1e-9, 1e9])
 @pytest.mark.parametrize("seconds", [1e-9, 0.002, 0.05, 1e3])
 @pytest.mark.parametrize("every", [1, 2, 7, None])
-def test_after_divergence_the_network_is_the_same_whatever_the_timing(seconds, every, monkeypatch):
+def test_after_divergence_the_network_is_the_same_whatever_the_timing(
+    seconds, every, share, monkeypatch
+):
     net, x, t, table = divergent()
     expected = diverge(net, x, t, table).history
     monkeypatch.setattr(trainer, "CHUNK_SECONDS", seconds)
+    monkeypatch.setattr(trainer, "COPY_SHARE", share)
     again, *_ = divergent()
     history = diverge(again, x, t, table, evaluate_every=every).history
     assert bits_of(again) == bits_of(net)

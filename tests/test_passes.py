@@ -35,12 +35,15 @@ def test_smaller_steps_are_serial_however_many(monkeypatch):
     assert work_told(monkeypatch, SMALL - 1, 10_000) < runtime.PARALLEL_WORK
 
 
+CALLS_OF_SERIAL_TRUST = int(runtime.Pace.SERIAL_TRUST / 0.05)
+
+
 def paces(parallel, serial, calls):
-    """The ways a `Pace` takes when they go at these paces, from call to call."""
+    """The ways a `Pace` takes when they make so many steps, in calls of 50 ms."""
     pace, ways = runtime.Pace(), []
     for call in range(calls):
         ways.append(pace.parallel)
-        pace.record(parallel(call) if pace.parallel else serial(call))
+        pace.record(parallel(call) if pace.parallel else serial(call), 0.05)
     return ways
 
 
@@ -51,14 +54,14 @@ def test_a_pace_tries_the_slower_way_once():
 def test_a_pace_turns_serial_when_that_is_faster():
     ways = paces(lambda call: 1.0, lambda call: 2.0, 100)
     assert ways[0]
-    assert ways.count(True) <= 3 + 100 // runtime.Pace.SERIAL_TRUST
+    assert ways.count(True) <= 3 + 100 // CALLS_OF_SERIAL_TRUST
 
 
 @pytest.mark.parametrize("end", [25, 40])
 def test_a_pace_follows_other_programs_that_come_and_go(end):
     ways = paces(lambda call: 0.5 if 10 <= call < end else 2.0, lambda call: 1.0, 100)
     assert ways[11:end].count(True) <= 2
-    assert ways[end + runtime.Pace.SERIAL_TRUST + 1 :].count(False) == 0
+    assert ways[end + CALLS_OF_SERIAL_TRUST + 1 :].count(False) == 0
 
 
 def test_a_pace_accepts_a_machine_that_has_become_slow():
