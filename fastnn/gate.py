@@ -23,6 +23,7 @@ SPARSE_BELOW = 0.4
 SPARSE_WIDTH = 32
 SPARSE_ROWS = 8
 SAMPLED_ROWS = 32  # to look at 256 took longer than to list the nonzeros of 1,000
+COMPRESS_WORK = 4  # multiply-adds that looking at an input takes as long as
 NOT_FINITE = -2  # end of a row's entries, from compress_rows
 
 
@@ -43,10 +44,10 @@ class Samples:
     def __init__(self, x: np.ndarray):
         self.rows, width = x.shape
         kind = np.uint16 if width <= 1 << 16 else np.int32
-        room = int(x.size * SPARSE_BELOW) if _looks_sparse(x) else 0
+        room = int(x.size * SPARSE_BELOW) if looks_sparse(x) else 0
         column, value = np.empty(room, kind), np.empty(room, x.dtype)
         bounds = np.empty((self.rows, 2), np.int64)
-        runtime.run(compress_rows, x.size, x, bounds, column, value)
+        runtime.run(compress_rows, COMPRESS_WORK * x.size, x, bounds, column, value)
         self.finite = bool((bounds[:, 1] != NOT_FINITE).all())
         self.sparse = bool(room and (bounds[:, 1] >= 0).all())
         self.density = 1.0
@@ -63,7 +64,7 @@ class Samples:
         return np.empty((self._blocks, rows), np.int64)
 
 
-def _looks_sparse(x: np.ndarray) -> bool:
+def looks_sparse(x: np.ndarray) -> bool:
     """Whether a sample of the rows is so; the kernel that makes the lists then sees the rest."""
     rows, width = x.shape
     if rows < SPARSE_ROWS or width < SPARSE_WIDTH:
@@ -73,14 +74,11 @@ def _looks_sparse(x: np.ndarray) -> bool:
     return bool(np.count_nonzero(some) < SPARSE_BELOW * some.size)
 
 
-def few_rows(x: Any, width: int, dtype: np.dtype) -> np.ndarray | None:
-    """`x` for the kernels if that takes no more than a look: an array of less than 8 dense rows.
-
-    None says nothing about `x`; whether its numbers are finite is not known.
-    """
+def plain_rows(x: Any, width: int, dtype: np.dtype) -> np.ndarray | None:
+    """What `matrix` returns, if that takes no more than a look: `x` is an array of such rows."""
     if not (type(x) is np.ndarray and x.ndim == 2 and x.shape[1] == width):
         return None
-    if not (0 < len(x) < SPARSE_ROWS and x.dtype.kind == "f"):
+    if not (len(x) and x.dtype.kind == "f"):
         return None
     if x.dtype == dtype and x.flags.carray:
         return x

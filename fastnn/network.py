@@ -135,6 +135,7 @@ class MLP:
         self._loss = OUTPUT_LOSSES[self.output][self.loss_name]
         codes = [ACTIVATION_CODES[name] for name in self.activations]
         self.params.set_activations([*codes, ACTIVATION_CODES["identity"]])
+        self._most_of_few = passes.most_of_few(self.params)
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Refuse what would break the network later; reading stays a plain look-up."""
@@ -194,9 +195,11 @@ class MLP:
         >>> net.predict([[1, 2, 3], [4, 5, 6]]).sum(axis=1)
         array([1., 1.], dtype=float32)
         """
-        few = gate.few_rows(x, self.layer_sizes[0], self.dtype)
-        if few is not None:
-            found = passes.outputs_of_few(self.params, self._loss, few)
+        rows = gate.plain_rows(x, self.layer_sizes[0], self.dtype)
+        if rows is None:
+            rows = gate.matrix(x, self.layer_sizes[0], self.dtype, "x")
+        if len(rows) <= self._most_of_few or not gate.looks_sparse(rows):
+            found = passes.outputs_of_dense(self.params, self._loss, rows)
             if found is not None:
                 return found  # else the way below says which number is not finite
         samples = gate.samples(x, self.layer_sizes[0], self.dtype)

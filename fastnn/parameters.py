@@ -48,6 +48,7 @@ class Parameters(MutableMapping):
 
     def __init__(self, layer_sizes: tuple[int, ...], dtype: np.dtype):
         self.layer_sizes = layer_sizes
+        self.multiply_adds = sum(i * o for i, o in pairwise(layer_sizes))  # for a dense row
         self._plan = _plan(layer_sizes, dtype)
         last = self._plan[-1]
         self.block = aligned_zeros(int(last[sweeps.B] + last[sweeps.W_ROW]), dtype)
@@ -69,9 +70,12 @@ class Parameters(MutableMapping):
         """Activation code of each layer, for the plans made from now on."""
         self._plan[:, sweeps.ACTIVATION] = codes
 
-    def plan(self, rows: int) -> Plan:
-        """The integers of a pass of up to `rows` rows through the network."""
-        return Plan(self._plan, rows, self.block.dtype)
+    def plan(self, rows: int, gathers: bool = True) -> Plan:
+        """The integers of a pass of up to `rows` rows through the network.
+
+        Without `gathers` there is no room for copies of the inputs.
+        """
+        return Plan(self._plan, rows, self.block.dtype, gathers)
 
     def __getitem__(self, name: str) -> np.ndarray:
         return self._views[name]
@@ -104,9 +108,9 @@ class Parameters(MutableMapping):
 class Plan:
     """A network and the scratch of one pass, as the kernels read them."""
 
-    def __init__(self, layers: np.ndarray, rows: int, dtype: np.dtype):
+    def __init__(self, layers: np.ndarray, rows: int, dtype: np.dtype, gathers: bool):
         self.table = layers.copy()
-        at = padded(int(layers[0, sweeps.INPUTS]), dtype, GROUP_BYTES)
+        at = padded(int(layers[0, sweeps.INPUTS]), dtype, GROUP_BYTES) if gathers else 0
         x, x_row, values, deltas = 0, at, rows * at, 0
         for p in self.table:
             p[sweeps.X], p[sweeps.X_ROW] = x, x_row

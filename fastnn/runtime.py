@@ -30,11 +30,12 @@ from fastnn.launch import Chunked
 __all__ = ["run", "set_num_threads", "threading_info"]
 
 # Multiply-adds per region below which a second core does not pay: at 20 to 50 GFLOP/s a core they
-# are 10 to 25 us, and to fork and join costs 1.6 us with omp when the pool is warm, 25 when not.
-PARALLEL_WORK = 250_000
+# are 80 to 200 us, and to fork and join costs 1.6 us with omp when the pool is warm, 25 when not,
+# and a slice of the scheduler, 8 ms, when other programs need the cores.
+PARALLEL_WORK = 2_000_000
 # Share of that work that pays in each step of a call that makes many: its chunks fork once and
 # meet at two barriers a step, 1 us.  Steps of 20,000 multiply-adds took 1.3 times as long serial.
-STEP_SHARE = 0.08
+STEP_SHARE = 0.01
 
 # Pools that a kernel may use. workqueue is missing on purpose: two threads in it abort the
 # process, the other one may belong to anybody, and its 25 to 165 us a region gain nothing here.
@@ -113,7 +114,7 @@ class Pace:
         self._paces = {True: 0.0, False: 0.0}
         self._best = 0.0
 
-    def record(self, steps: int, seconds: float) -> None:
+    def record(self, steps: float, seconds: float) -> None:
         """Note what the latest call has made, and choose the way of the next."""
         pace = self._paces[self.parallel] = steps / seconds
         self._left -= min(seconds, self.LONGEST)

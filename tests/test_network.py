@@ -20,7 +20,7 @@ from numpy_mlp import (
 )
 
 import fastnn
-from fastnn import runtime
+from fastnn import gate, passes, runtime
 
 DTYPES = ["float32", "float64"]
 # Relative to the largest number of each array: a few dozen units of the last place.
@@ -331,14 +331,24 @@ def test_accuracy_is_the_share_of_the_most_probable_labels(rng):
     assert net.accuracy(x, t) == np.mean(net.predict(x).argmax(axis=1) == t)
 
 
-@pytest.mark.parametrize("rows", [1, 2, 7])
+def outputs_by_evaluation(net, x):
+    """The outputs by the kernel that measures losses too."""
+    samples = gate.samples(x, net.layer_sizes[0], net.dtype)
+    outputs = np.empty((len(x), net.layer_sizes[-1]), net.dtype)
+    nothing = np.empty(0, np.int64), np.empty((0, 1), net.dtype)
+    passes.evaluate(net.params, net._loss, samples, nothing, outputs, np.empty(0))
+    return outputs
+
+
+@pytest.mark.usefixtures("both_builds")
+@pytest.mark.parametrize("rows", [1, 2, 7, 300])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("kind", OUTPUTS_AND_LOSSES)
-def test_few_rows_have_the_bits_that_they_have_among_many(rows, dtype, kind, rng):
+def test_dense_rows_have_the_bits_that_they_have_in_an_evaluation(rows, dtype, kind, rng):
     """They take a shorter way: it must not show, in whatever array they come."""
     net = fastnn.MLP([21, 9, 70, 5], "tanh", *kind, dtype=dtype, seed=1)
-    x = inputs(rng, 40, 21, 1.0).astype(dtype)
-    expected = net.predict(x)[:rows]
+    x = inputs(rng, 340, 21, 1.0).astype(dtype)
+    expected = outputs_by_evaluation(net, x)[:rows]
     few = x[:rows].copy()
     read_only, doubled = few.copy(), np.repeat(few, 2, axis=1)
     read_only.flags.writeable = False
@@ -351,14 +361,25 @@ def test_few_rows_have_the_bits_that_they_have_among_many(rows, dtype, kind, rng
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e300])
-def test_few_rows_that_are_not_finite_are_refused(value):
+@pytest.mark.parametrize("rows", [3, 300])
+@pytest.mark.usefixtures("both_builds")
+def test_dense_rows_that_are_not_finite_are_refused(value, rows):
     net = fastnn.MLP([30, 4, 2], seed=0)
-    x = np.ones((3, 30))
-    x[1, 29] = value
-    with pytest.raises(ValueError, match=r"x\[1, 29\]"):
-        net.predict(x)
-    x[1, 29] = 1
-    assert np.isfinite(net.predict(x)).all()
+    x = np.ones((rows, 30))
+    for row, column in [(0, 0), (1, 29), (rows - 1, 13)]:
+        x[row, column] = value
+        with pytest.raises(ValueError, match=rf"x\[{row}, {column}\]"):
+            net.predict(x)
+        x[row, column] = 1
+        assert np.isfinite(net.predict(x)).all()
+
+
+def test_dense_rows_are_predicted_in_calls_that_ctrl_c_can_wait_for(monkeypatch, rng):
+    net = fastnn.MLP([21, 9, 5], seed=1)
+    x = inputs(rng, 340, 21, 1.0)
+    expected = net.predict(x)
+    monkeypatch.setattr(passes, "EVALUATION_WORK", 50 * net.params.multiply_adds)
+    assert bits(net.predict(x)) == bits(expected)
 
 
 def test_threads_that_predict_few_rows_at_once_do_not_disturb_each_other(rng):

@@ -59,7 +59,7 @@ class _Job:
         self._seconds += time.perf_counter() - began
         self._work += work
         if self._seconds > self.WINDOW:
-            self._pace.record(self._work / self._seconds)
+            self._pace.record(self._work, self._seconds)
             self._work = self._seconds = 0.0
 
 

@@ -194,6 +194,21 @@ def _compress_row(X, x, I, e, most, column, value):
 
 
 @inner
+def all_finite(X, x, size):
+    """Whether so many elements of X from x on are."""
+    lanes, zero = VECTOR_BYTES // X.itemsize, X.dtype.type(0)
+    strange, rest = splat(zero, 1, 4), splat(zero, 1, 1)
+    end = size - size % (4 * lanes)
+    for i in range(0, end, 4 * lanes):
+        v = load(X, x + i, 0, 1, 4)
+        strange = fma(v, like(v, 0), strange)  # NaN if v is not finite
+    for i in range(end, size, lanes):
+        v = load_first(X, x + i, size - i, 1)
+        rest = fma(v, like(v, 0), rest)
+    return lane_sum(strange) + lane_sum(rest) == 0
+
+
+@inner
 def compress_chunk(chunk, chunks, x, bounds, column, value):
     """Compress a chunk's share of the rows of x, in its share of `column` and `value`.
 

@@ -16,7 +16,12 @@ from fastnn.jit import entry, inner
 from fastnn.kernels.activations import activation_backward, activation_forward
 from fastnn.kernels.affine import ONE, ZERO, column_sums, multiply, multiply_transposed
 from fastnn.kernels.losses import loss_backward, loss_forward, outputs_forward
-from fastnn.kernels.nonzeros import column_blocks, nonzeros_backward, nonzeros_forward
+from fastnn.kernels.nonzeros import (
+    all_finite,
+    column_blocks,
+    nonzeros_backward,
+    nonzeros_forward,
+)
 from fastnn.kernels.updates import WEIGHT_DECAY, update_block
 from fastnn.lanes import TILE_ROWS, VECTOR_BYTES, element, flat, prefetch
 from fastnn.launch import Chunked, run_or_pack
@@ -33,6 +38,8 @@ PLAN_COLUMNS = 11
 
 # Rows that pass through the network together: a batch of 100 in one piece on one thread, too.
 ROW_BLOCK = 128
+# In place of a first row: rows lie anywhere.
+GATHER = np.int64(-1)
 # Rows of data are asked for so long before they are copied, 10 % of a dense 784-50-10 step; after
 # so many columns the processor's own prefetcher follows.
 AHEAD, AHEAD_COLUMNS = 8, 256
@@ -48,14 +55,14 @@ PANEL = GRADIENT + WEIGHT_ROWS * 1024 // 4
 
 
 @inner
-def forward_rows(plan, params, sparse, x, bounds, column, value, batch, slot, values,
+def forward_rows(plan, params, sparse, x, row, bounds, column, value, batch, rows, slot, values,
                  cursor):  # fmt: skip
-    """Send rows `batch` of the data through all layers, in rows ``slot ..`` of `values`.
+    """Send `rows` rows of the data, `batch`, through all layers, in rows ``slot ..`` of `values`.
 
-    The last layer's activation is left to the loss.
+    Rows of dense data are copied there first, but if `row` is not GATHER they are those from `row`
+    on, and read where they lie.  The last layer's activation is left to the loss.
     """
     lanes = VECTOR_BYTES // params.itemsize
-    rows = batch.size
     for layer in range(plan.shape[0]):
         p = plan[layer]
         I, vectors = p[INPUTS], (p[OUTPUTS] + lanes - 1) // lanes
@@ -64,10 +71,12 @@ def forward_rows(plan, params, sparse, x, bounds, column, value, batch, slot, va
             nonzeros_forward(batch, I, vectors, bounds, column, value, params, p[W], p[W_ROW],
                              p[B], values, y, p[Y_ROW], cursor, slot)  # fmt: skip
         else:
-            at = p[X] + slot * p[X_ROW]
-            if layer == 0:
-                _gather(x, batch, values, at, p[X_ROW])
-            multiply(rows, vectors * lanes, I, values, at, p[X_ROW], ONE, params, p[W], p[W_ROW],
+            A, at, step = values, p[X] + slot * p[X_ROW], p[X_ROW]
+            if layer == 0 and row == GATHER:
+                _gather(x, batch, values, at, step)
+            elif layer == 0:
+                A, at, step = flat(x), row * I, I
+            multiply(rows, vectors * lanes, I, A, at, step, ONE, params, p[W], p[W_ROW],
                      params, p[B], ZERO, values, y, p[Y_ROW])  # fmt: skip
         activation_forward(p[ACTIVATION], rows, vectors, lanes, values, y, p[Y_ROW])
 
@@ -123,8 +132,8 @@ def row_sweep(chunk, chunks, plan, loss, params, sparse, x, bounds, column, valu
     end = batch.size * (chunk + 1) // chunks
     for first in range(batch.size * chunk // chunks, end, ROW_BLOCK):
         rows = batch[first : min(first + ROW_BLOCK, end)]
-        forward_rows(plan, params, sparse, x, bounds, column, value, rows, first, values,
-                     cursor)  # fmt: skip
+        forward_rows(plan, params, sparse, x, GATHER, bounds, column, value, rows, rows.size,
+                     first, values, cursor)  # fmt: skip
         loss_rows(plan, loss, labels, targets, rows, first, scale, values, deltas,
                   row_loss[first:], True)  # fmt: skip
         backward_rows(plan, params, first, rows.size, values, deltas, work[chunk])
@@ -220,26 +229,35 @@ def train(chunks, context, *args):
 
 
 @inner
+def _hand_out(values, y, y_row, rows, outputs, first):
+    """Copy the last layer's outputs, without the padding."""
+    for r in range(rows):
+        for o in range(outputs.shape[1]):
+            outputs[first + r, o] = values[y + r * y_row + o]
+
+
+@inner
 def evaluate_rows(chunk, chunks, plan, loss, params, sparse, x, bounds, column, value, labels,
                   targets, index, values, cursor, outputs, row_loss):  # fmt: skip
-    """A chunk's share of rows `index`: outputs and losses; an empty array of either is left out."""
+    """A chunk's share of rows `index`: outputs and losses; an empty array of either is left out.
+
+    `index` counts upwards by one.
+    """
     p = plan[plan.shape[0] - 1]
     slot, O = chunk * ROW_BLOCK, p[OUTPUTS]
     y = p[Y] + slot * p[Y_ROW]
     end = index.size * (chunk + 1) // chunks
     for first in range(index.size * chunk // chunks, end, ROW_BLOCK):
         rows = index[first : min(first + ROW_BLOCK, end)]
-        forward_rows(plan, params, sparse, x, bounds, column, value, rows, slot, values,
-                     cursor)  # fmt: skip
+        forward_rows(plan, params, sparse, x, rows[0], bounds, column, value, rows, rows.size,
+                     slot, values, cursor)  # fmt: skip
         if row_loss.size:
             loss_rows(plan, loss, labels, targets, rows, slot, params.dtype.type(0), values,
                       values, row_loss[first:], False)  # fmt: skip
         else:
             outputs_forward(loss, rows.size, O, values, y, p[Y_ROW])
         if outputs.size:
-            for r in range(rows.size):
-                for o in range(O):
-                    outputs[first + r, o] = values[y + r * p[Y_ROW] + o]
+            _hand_out(values, y, p[Y_ROW], rows.size, outputs, first)
 
 
 @Chunked
@@ -249,19 +267,32 @@ def evaluate(chunks, context, *args):
     run_or_pack(chunks, context, evaluate_rows, args)
 
 
-@entry(parallel=False)
-def predict_few(chunks, plan, loss, params, x, index, column, values, outputs):
-    """Outputs of the rows `index` of dense x, in one short call; return whether x is finite.
+@inner
+def predict_rows(chunk, chunks, plan, loss, params, x, column, values, outputs, strange):
+    """A chunk's share of the rows of dense x: outputs; ``strange[chunk]`` if some are not finite.
 
     `column` is empty and stands for lists of nonzeros that there are not.
     """
-    p, strange = plan[plan.shape[0] - 1], params.dtype.type(0)
+    p, X, I = plan[plan.shape[0] - 1], flat(x), x.shape[1]
     never = plan[0, INPUTS] < 0  # a plain False would be a type, so a build, of its own
-    forward_rows(plan, params, never, x, plan, column, params, index, ZERO, values, plan)
-    outputs_forward(loss, index.size, p[OUTPUTS], values, p[Y], p[Y_ROW])
-    for r in range(index.size):
-        for i in range(x.shape[1]):
-            strange += x[r, i] * params.dtype.type(0)
-        for o in range(p[OUTPUTS]):
-            outputs[r, o] = values[p[Y] + r * p[Y_ROW] + o]
-    return strange == 0
+    slot, end = chunk * ROW_BLOCK, x.shape[0] * (chunk + 1) // chunks
+    y = p[Y] + slot * p[Y_ROW]
+    for first in range(x.shape[0] * chunk // chunks, end, ROW_BLOCK):
+        rows = min(ROW_BLOCK, end - first)
+        forward_rows(plan, params, never, x, first, plan, column, params, p, rows, slot, values,
+                     plan)  # fmt: skip
+        outputs_forward(loss, rows, p[OUTPUTS], values, y, p[Y_ROW])
+        _hand_out(values, y, p[Y_ROW], rows, outputs, first)
+        # Now, as the rows are in cache.
+        strange[chunk] |= not all_finite(X, first * I, rows * I)
+
+
+@Chunked
+@entry(parallel=False)
+def predict(chunks, context, plan, loss, params, x, column, values, outputs, strange):
+    """`predict_rows` in so many chunks.
+
+    Arguments by name: to look through a tuple of them takes Numba 2 us of the 8 of a row.
+    """
+    args = plan, loss, params, x, column, values, outputs, strange
+    run_or_pack(chunks, context, predict_rows, args)
