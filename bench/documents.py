@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 from statistics import median
 
-from fastnn.benchmarks import machine, report
+from fastnn.benchmarks import ending, machine, report
 from fastnn.benchmarks.cases import Goal
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -24,6 +24,13 @@ LEAST_ACCURACY = 0.96
 
 def main():
     options = parse_options()
+    return ending.run("documents", lambda: run(options))
+
+
+def run(options):
+    """Time, print and save."""
+    if options.json:
+        report.check_json(options.json)
     facts = machine.describe()
     print(
         f"{facts['processor']}, {facts['cores']} cores, load {facts['load_average']}\n", flush=True
@@ -36,6 +43,7 @@ def main():
     print(report.table(["script", "fastnn s", "the book's s", "ratio", "verdict"], [row]))
     if options.json:
         report.write_json(options.json, {"book": {"machine": facts, "seconds": seconds}})
+    return 0
 
 
 def parse_options():
@@ -76,4 +84,4 @@ def run_book(folder, rounds):
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -2,7 +2,15 @@
 
 import json
 import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,7 +19,7 @@ import stub_contestants
 from fastnn import cli
 from fastnn.benchmarks import cases, clock, inputs, pictures, processes, program, reference, report
 from fastnn.benchmarks.cases import Case, Goal
-from fastnn.benchmarks.workers import Setting, settings_of
+from fastnn.benchmarks.workers import Desk, Setting, Worker, answer, crew, settings_of
 
 SMALL = Case(
     "small", "activation", "kernels: activations", (8,), 4,
@@ -89,15 +97,34 @@ def test_fastnn_is_timed_with_one_thread_too_and_rivals_if_asked():
     assert len({s.label for s in settings_of("jax", 2, True)}) == 3
 
 
-def test_a_full_run_makes_everybody_do_the_same_steps():
-    guesses = {"fast": 0.001, "slow": 0.01}
+def test_rivals_make_as_many_steps_as_fit_and_fastnn_all():
     case = replace(STEPS, steps=10_000)
-    for worker in guesses:
-        assert clock._steps(case, guesses, worker, full=True) == 100
-    assert clock._steps(replace(case, goals=SMALL.goals), guesses, "slow", full=True) == 10_000
-    assert clock._steps(case, guesses, "fastnn", full=False) == 10_000
-    assert clock._steps(case, guesses, "fast", full=False) == 125
-    assert clock._steps(case, guesses, "slow", full=False) == 20
+    ours, rival = (Worker(Setting(name, 1), None) for name in ("fastnn", "numpy"))
+    assert clock._steps(case, ours, 0.01, full=False) == 10_000
+    assert clock._steps(case, rival, 0.001, full=False) == 100
+    assert clock._steps(case, rival, 0.001, full=True) == 300
+    assert clock._steps(case, rival, 0.1, full=False) == case.check_steps
+    assert clock._steps(case, rival, 1e-6, full=False) == 10_000
+    assert clock._steps(replace(case, kind="mnist_job"), rival, 0.1, full=False) == 10_000
+
+
+def test_workers_that_set_their_threads_from_inside_share_a_process():
+    settings = [s for name in ("fastnn", "numpy") for s in settings_of(name, 2, True)]
+    with crew(settings, stub_contestants.load) as workers:
+        hosts = [worker.host for worker in workers]
+    assert hosts[0] is hosts[1]
+    assert hosts[2] is not hosts[3]
+    assert all(host.process is None for host in hosts)
+
+
+def test_desks_of_one_process_take_their_threads_back(monkeypatch):
+    seen = []
+    load = lambda name: SimpleNamespace(threads=seen.append)  # noqa: E731
+    desks = [Desk(Setting("fastnn", threads), load) for threads in (2, 1)]
+    monkeypatch.setattr(Desk, "calibrate", lambda desk, seconds: desk.setting.threads)
+    found = [answer(desk, "calibrate", (1,)) for desk in (*desks, *desks)]
+    assert found == [("done", 2), ("done", 1)] * 2
+    assert seen == [2, 1, 2, 1]
 
 
 # ---- the report
@@ -133,7 +160,28 @@ def test_the_table_has_ratios_below_one_and_the_share_of_the_peak():
     text = report.text(RESULTS)
     (line,) = (line for line in text.splitlines() if "1e+05" in line)
     cells = [cell.strip() for cell in line.strip("|").split("|")]
-    assert cells == ["a case", "1e+05", "4.00x", "0.50x", "2.00x", "50%"]
+    assert cells == ["a case", "1e+05", "4.00x ±0%", "0.50x ±20%", "2.00x ±25%", "50%"]
+
+
+def test_beside_a_ratio_is_how_far_off_its_furthest_round_is():
+    assert report.with_spread([2.0, 1.9, 2.2]) == "2.00x ±10%"
+    assert report.with_spread([2.0, 1.9, 40]) == "2.00x ±>99%"
+    assert report.with_spread([2.0]) == "2.00x"
+    assert report.with_spread([]) == report.NOTHING
+    found = report.ratios_of(RESULT, 2)["pytorch"]
+    assert found == pytest.approx({"median": 0.5, "lowest": 0.4, "highest": 0.5})
+
+
+@pytest.mark.parametrize(
+    ("gb", "array_bytes", "cache_bytes", "expected"),
+    [(3.6, 100, 99, "40%"), (3.6, 100, 100, "in cache"), (3.6, 100, None, "40%"),
+     (10, 100, 99, "in cache")],
+)  # fmt: skip
+def test_arrays_in_caches_have_no_share_of_the_memory(gb, array_bytes, cache_bytes, expected):
+    moves = {"flops": 0, "bytes": gb * 1e8, "array_bytes": array_bytes}
+    assert report.share(RESULT | moves, FACTS | {"cache_bytes": cache_bytes}, 2) == expected
+    del moves["array_bytes"]  # as in results of before
+    assert report.share(RESULT | moves, FACTS, 2) == ("40%" if gb < 9 else "in cache")
 
 
 def test_the_goals_say_what_is_met():
@@ -153,17 +201,57 @@ def test_what_went_wrong_is_in_the_text(found):
 
 def test_results_are_saved_beside_others(tmp_path, found):
     path = str(tmp_path / "results.json")
-    report.write_json(path, {"processes": 1})
+    report.write_json(path, {"processes": {"seconds": 1}})
     report.write_json(path, found)
-    assert report.read_json(path) == found | {"processes": 1}
+    assert report.read_json(path) == found | {"processes": {"seconds": 1}}
 
 
-@pytest.mark.parametrize("content", ["[1]", "no JSON"])
-def test_other_files_are_no_results(tmp_path, content):
+def damaged(change):
+    results = json.loads(json.dumps(RESULTS))
+    change(results)
+    return json.dumps(results)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("[1]", "it is no JSON object"),
+        ("no JSON", "Expecting value"),
+        ("{}", "it has none of cases, processes, book"),
+        ('{"name": "package.json"}', "it has none of"),
+        ('{"cases": 1, "machine": {}}', "is wrong|is missing"),
+        (damaged(lambda results: results.pop("machine")), "machine is missing"),
+        (damaged(lambda results: results["machine"].pop("cores")), "machine.cores is missing"),
+        (damaged(lambda results: results["cases"][0]["contestants"][1].pop("seconds")),
+         r"cases\[0\].contestants\[1\].seconds is missing"),
+        (damaged(lambda results: results["cases"].append("case")), r"cases\[1\] is wrong"),
+    ],
+)  # fmt: skip
+def test_other_files_are_no_results(tmp_path, capsys, content, words):
     path = tmp_path / "results.json"
     path.write_text(content)
-    with pytest.raises(ValueError, match="has no results"):
-        report.read_json(str(path))
+    with pytest.raises(ValueError, match="has no results") as found:
+        report.write_json(str(path), RESULTS)
+    assert re.search(words, str(found.value))
+    assert path.read_text() == content
+    assert report.main(["--readme", str(path)]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_stored_results_can_be_read():
+    path = str(Path(__file__).parents[1] / "bench" / "results" / "epyc-2-cores.json")
+    assert "in cache" in report.readme_block(report.read_json(path))
+
+
+def test_a_reader_who_leaves_is_no_error(tmp_path):
+    path = tmp_path / "results.json"
+    path.write_text(json.dumps(RESULTS | {"cases": 5000 * [RESULT]}))
+    command = [sys.executable, "-m", "fastnn.benchmarks.report", "--readme", str(path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as writer:
+        writer.stdout.read(1)
+        writer.stdout.close()
+        assert writer.stderr.read() == b""
+    assert writer.returncode == 1
 
 
 def test_the_readme_gets_the_table_between_its_markers(tmp_path, capsys):
@@ -182,6 +270,8 @@ def test_the_readme_gets_the_table_between_its_markers(tmp_path, capsys):
 
 def test_a_picture_is_drawn_of_steps_over_a_size(tmp_path, found):
     path = tmp_path / "picture.png"
+    pictures.check({"steps over batch"}, str(path))
+    assert not path.exists()
     pictures.draw(found, str(path))
     assert path.read_bytes().startswith(b"\x89PNG")
     with pytest.raises(ValueError, match="a plot needs cases"):
@@ -204,14 +294,21 @@ def bench(*arguments):
         (["--rounds", "0"], "--rounds must be at least 1"),
         (["--threads", "-1"], "--threads must be at least 1"),
         (["--cases", "nothing*"], "no case is named nothing*"),
+        (["--cases", "step*", "nothing*"], "no case is named nothing*"),
         (["--rounds", "many"], "invalid int value"),
         (["--plot", "a.png"], "--plot needs cases"),
         (["--json", os.path.join("not", "there.json")], "there is no folder not"),
+        (["--json", __file__], "has no results"),
+        (["--json", os.path.dirname(__file__)], "Is a directory"),
+        (["--cases", "steps over*", "--plot", "p.xyz"], "names end with .png, not p.xyz"),
+        (["--cases", "steps over*", "--plot", os.path.join("not", "there.png")], "no folder not"),
     ],
 )
 def test_wrong_options_are_one_line_and_code_2(arguments, words, capsys, monkeypatch):
-    quick = [case for case in cases.CASES if case.group == "training steps"][:1]
-    monkeypatch.setattr(cases, "CASES", tuple(quick))
+    groups = {case.group: case for case in cases.CASES}
+    few = groups["training steps"], groups["steps over batch"]
+    monkeypatch.setattr(cases, "CASES", (replace(few[0], quick=True), few[1]))
+    monkeypatch.setattr(clock, "measure", lambda *a, **k: pytest.fail("something was timed"))
     assert bench(*arguments) == 2
     error = capsys.readouterr().err
     assert words in error
@@ -242,6 +339,77 @@ def test_a_contestant_that_disagrees_makes_the_exit_code_1(capsys, monkeypatch):
     monkeypatch.setattr(program.contestants, "is_installed", lambda name: True)
     assert run([replace(SMALL, contestants=("scikit-learn",))], monkeypatch) == 1
     assert "DISAGREES" in capsys.readouterr().out
+
+
+def test_threads_are_cut_to_the_cores(monkeypatch, tmp_path):
+    monkeypatch.setattr(program.machine, "available_cores", lambda: 1)
+    path = tmp_path / "results.json"
+    assert run([replace(SMALL, contestants=())], monkeypatch, threads=999, json=str(path)) == 0
+    results = json.loads(path.read_text())
+    assert results["threads"] == 1
+    assert [e["threads"] for e in results["cases"][0]["contestants"]] == [1]
+
+
+def test_goals_are_shown_to_who_asks(tmp_path, capsys):
+    path = tmp_path / "results.json"
+    path.write_text(json.dumps(RESULTS))
+    assert report.main(["--goals", str(path)]) == 0
+    assert "at least" in capsys.readouterr().out
+    assert "at least" not in report.text(RESULTS)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="read from /proc")
+def test_workers_are_deaf_to_signals_from_the_start():
+    program = f"""
+        import sys
+        sys.path.insert(0, {str(Path(__file__).parent)!r})
+        import stub_contestants
+        from fastnn.benchmarks.workers import Setting, crew
+        with crew([Setting("fastnn", 1)], stub_contestants.load) as (worker,):
+            worker.send("calibrate", 1)
+            print(open(f"/proc/{{worker.host.process.pid}}/status").read())
+    """
+    printed = subprocess.run(
+        [sys.executable, "-c", "if __name__ == '__main__':" + program], capture_output=True,
+        text=True, check=True,
+    ).stdout  # fmt: skip
+    blocked = int(re.search(r"^SigBlk:\s*(\w+)$", printed, re.M)[1], 16)
+    assert all(blocked >> (number - 1) & 1 for number in (signal.SIGINT, signal.SIGTERM))
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_signals_leave_nothing_behind(number, code, tmp_path):
+    program = f"""
+        import signal, sys
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        sys.path.insert(0, {str(Path(__file__).parent)!r})
+        import stub_contestants
+        from fastnn.benchmarks import cases, ending, program
+        case = cases.Case("a case", "activation", "a group", (8,), 4, contestants=("numpy",))
+        print("ready", flush=True)
+        sys.exit(ending.run("bench", lambda: program.run(
+            full=False, patterns=None, rounds=10**6, threads=1, json=None, plot=None,
+            table=[case], load=stub_contestants.load)))
+    """
+    running = subprocess.Popen(
+        [sys.executable, "-c", "if __name__ == '__main__':" + program], start_new_session=True,
+        env={**os.environ, "TMPDIR": str(tmp_path)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    while not list(tmp_path.glob("fastnn-bench-*")):
+        assert running.poll() is None
+        time.sleep(0.01)
+    time.sleep(0.2)  # its processes are on their way
+    os.killpg(running.pid, number)
+    errors = running.communicate(timeout=60)[1]
+    assert running.returncode == code
+    assert errors.count(b"\n") <= 1, errors
+    assert not list(tmp_path.iterdir())
+    deadline = time.monotonic() + 10
+    with suppress(ProcessLookupError):  # which says that no process is left
+        while time.monotonic() < deadline:
+            os.killpg(running.pid, 0)
+            time.sleep(0.01)
+    assert time.monotonic() < deadline
 
 
 def test_patterns_choose_by_name_or_group():

@@ -78,6 +78,11 @@ class Case:
         return min(20, max(2, self.steps // 5))
 
     @property
+    def can_be_cut(self) -> bool:
+        """Whether fewer steps take the same time each; not with evaluations between them."""
+        return self.kind != "mnist_job"
+
+    @property
     def flops(self) -> int:
         """Floating-point operations of a step's or call's dense products; 0 if there are none.
 
@@ -95,13 +100,20 @@ class Case:
 
     @property
     def bytes(self) -> int:
-        """Bytes that a kernel has to read and write at the least; 0 where data stays in caches."""
+        """Bytes that a kernel has to read and write at the least; 0 where computing counts."""
         item = 8 if self.dtype == "float64" else 4
         if self.kind == "optimizer":  # parameters and memories are read and written, gradients read
             return item * self.sizes[0] * (3 + 2 * MEMORIES[self.optimizer])
         if self.kind == "activation":  # z and dy are read, y and dz written
             return item * self.batch * self.sizes[0] * 4
         return 0
+
+    @property
+    def array_bytes(self) -> int:
+        """Bytes of the arrays that `bytes` counts, each once."""
+        written_again = 1 + MEMORIES[self.optimizer] if self.kind == "optimizer" else 0
+        item = 8 if self.dtype == "float64" else 4
+        return self.bytes - item * self.sizes[0] * written_again
 
 
 MEMORIES = {"sgd": 0, "momentum": 1, "nesterov": 1, "adagrad": 1, "rmsprop": 1, "adam": 2}
@@ -110,6 +122,8 @@ DTYPES = ("float32", "float64")
 ALL = ("numpy", "pytorch", "jax", "scikit-learn")
 # torch.compile takes some 20 s for each shape, so not everywhere.
 ALL_AND_COMPILED = (*ALL, "pytorch compiled")
+# Who skips zeros, asked where there are some to skip.
+SPARSE = ("scipy sparse",)
 
 
 def _kernels() -> Iterable[Case]:
@@ -143,9 +157,10 @@ def _steps() -> Iterable[Case]:
     # A row of normal numbers has eight times an image's squared length, and so a smaller rate.
     for data, lr in (("mnist", 0.1), ("dense", 0.01)):
         goals = step if data == "mnist" else {}
+        sparse = SPARSE if data == "mnist" else ()
         yield Case(f"step {data} 784-50-10 batch 100", "training", group, (784, 50, 10), 100,
-                   10_000 if goals else 1200, data=data, lr=lr, contestants=ALL, goals=goals,
-                   quick=bool(goals))  # fmt: skip
+                   10_000 if goals else 1200, data=data, lr=lr, contestants=(*ALL, *sparse),
+                   goals=goals, quick=True)  # fmt: skip
         yield Case(
             f"step {data} 784-512-512-10 batch 256",
             "training",
@@ -155,7 +170,7 @@ def _steps() -> Iterable[Case]:
             235,
             data=data,
             lr=lr,
-            contestants=ALL_AND_COMPILED,
+            contestants=(*ALL_AND_COMPILED, *sparse),
             goals=wide,
         )
         yield Case(
@@ -167,17 +182,17 @@ def _steps() -> Iterable[Case]:
             59,
             data=data,
             lr=lr,
-            contestants=ALL,
+            contestants=(*ALL, *sparse),
             goals=wide,
         )
         yield Case(f"step {data} 784-32-16-10 batch 32", "training", group, (784, 32, 16, 10), 32,
-                   9375, data=data, lr=lr, contestants=ALL, goals=small)  # fmt: skip
+                   9375, data=data, lr=lr, contestants=(*ALL, *sparse), goals=small)  # fmt: skip
     yield Case("step sigmoid 784-50-10 batch 100", "training", group, (784, 50, 10), 100, 3000,
                activation="sigmoid", contestants=ALL_AND_COMPILED)  # fmt: skip
     for batch in (1, 4, 16, 64, 256, 1024, 4096):
         steps = max(30, min(6000, 300_000 // batch))
         yield Case(f"over batch {batch} 784-50-10", "training", "steps over batch",
-                   (784, 50, 10), batch, steps, quick=batch in (1, 1024), contestants=ALL,
+                   (784, 50, 10), batch, steps, contestants=(*ALL, *SPARSE),
                    lr=0.01 if batch < 16 else 0.1)  # fmt: skip
     for hidden in (10, 17, 32, 64, 100, 129, 200, 256, 1024):
         steps = max(100, min(3000, 100_000 // hidden))
@@ -197,8 +212,7 @@ def _jobs() -> Iterable[Case]:
                (784, 50, 10), 100, 10_000, contestants=("numpy", "pytorch", "jax"))  # fmt: skip
     yield Case("job 4-32-16-4 tanh, full batch of 10,000, Adam", "training", "whole jobs",
                (4, 32, 16, 4), 10_000, 300, 10_000, "dense", activation="tanh",
-               loss="squared_error", optimizer="adam", lr=0.001, contestants=ALL,
-               quick=True)  # fmt: skip
+               loss="squared_error", optimizer="adam", lr=0.001, contestants=ALL)  # fmt: skip
     yield Case(
         "job 784-100-100-10 of bench_mnist",
         "training",
@@ -240,8 +254,23 @@ CASES: tuple[Case, ...] = (*_steps(), *_jobs(), *_predictions(), *_kernels())
 
 
 def chosen(patterns: Iterable[str]) -> list[Case]:
-    """Cases whose name or group matches one of the patterns (``*``, ``?``), in their order."""
+    """Cases whose name or group matches one of the patterns (``*``, ``?``), in their order.
+
+    Raises
+    ------
+    ValueError
+        If a pattern matches none.
+    """
     asked = list(patterns)
-    return [case for case in CASES
-            if any(fnmatchcase(name, pattern) for name in (case.name, case.group)
-                   for pattern in asked)]  # fmt: skip
+    for pattern in asked:
+        if not any(_matches(case, pattern) for case in CASES):
+            groups = ", ".join(dict.fromkeys(case.group for case in CASES))
+            raise ValueError(
+                f"no case is named {pattern}; patterns like '*batch 100*' choose by name or by "
+                f"group: {groups}"
+            )
+    return [case for case in CASES if any(_matches(case, pattern) for pattern in asked)]
+
+
+def _matches(case: Case, pattern: str) -> bool:
+    return fnmatchcase(case.name, pattern) or fnmatchcase(case.group, pattern)

@@ -29,9 +29,11 @@ from fastnn.benchmarks.workers import (
     write,
 )
 
-# Seconds of a turn of calls, short and full, and the most that steps of training may take.
+# Seconds of a turn, short and full: of calls, and the most of a rival's steps of training.
 CALL_SECONDS = {False: 0.02, True: 0.05}
-STEP_SECONDS = {False: 0.125, True: 1.0}
+STEP_SECONDS = {False: 0.1, True: 0.3}
+# First steps that said too much of the others leave a turn this much shorter at the most.
+SHORTENED = 4
 # A rival's setting that takes this many times as long as its best is not timed again.
 HOPELESS = 1.5
 # In short runs one whose first steps take this many times as long is not timed at all.
@@ -71,7 +73,7 @@ def measure(
     progress : callable
         Called with the case's name ``rounds + 1`` times per case.
     full : bool, default False
-        Longer turns, and steps that are not cut where the case is a goal or a whole job.
+        Longer turns.
     load : callable
         A contestant's module by its name.
 
@@ -128,6 +130,7 @@ def result_of(case: Case, entries: Iterable[dict[str, Any]]) -> Result:
         "dtype": case.dtype,
         "flops": case.flops,
         "bytes": case.bytes,
+        "array_bytes": case.array_bytes,
         "goals": {name: [goal.at_least, goal.aim] for name, goal in case.goals.items()},
         "contestants": list(entries),
     }
@@ -180,16 +183,17 @@ def _choose_steps(case: Case, timed: Timed, full: bool) -> Timed:
     """Set the steps of everybody's turns; who is still to be timed."""
     guesses = {worker: _ask(worker, entry, "seconds_per_step") for worker, entry in timed}
     if not full:
+        for worker, entry in timed:  # the machine may have been busy for a moment
+            if _looks_hopeless(worker, guesses):
+                guesses[worker] = _ask(worker, entry, "seconds_per_step")
         timed = [(w, e) for w, e in timed if not _looks_hopeless(w, guesses)]
     for worker, entry in timed:
-        if case.steps == 0 and not entry["failure"]:
-            entry["steps"] = _ask(worker, entry, "calibrate", CALL_SECONDS[full]) or 0
-    rivals = {w: guess for w, guess in guesses.items() if guess and w.setting.contestant != OURS}
-    for worker, entry in timed:
         if case.steps:
-            entry["steps"] = _steps(case, rivals, worker, full)
+            entry["steps"] = _steps(case, worker, guesses[worker], full)
+        else:
+            entry["steps"] = _ask(worker, entry, "calibrate", CALL_SECONDS[full]) or 0
     for worker, entry in timed:
-        if entry["contestant"] == JAX:
+        if case.steps and entry["contestant"] == JAX:
             _compile(case, worker, entry, full)
     return timed
 
@@ -197,14 +201,14 @@ def _choose_steps(case: Case, timed: Timed, full: bool) -> Timed:
 def _compile(case: Case, worker: Worker, entry: dict[str, Any], full: bool) -> None:
     """Let JAX compile, which it does anew for each number of steps.
 
-    Its first steps are mostly the call, and say little of the others: a cut short turn is
-    set again by a turn.
+    Its first steps are mostly the call, and may say little of the others: a turn that is
+    far too short is set again by a turn.
     """
     _ask(worker, entry, "time", entry["steps"])
-    if case.steps and not full and entry["steps"] < case.steps:
-        seconds = _ask(worker, entry, "time", entry["steps"])
-        entry["steps"] = min(case.steps, int(STEP_SECONDS[full] / (seconds or 1e9)) or 1)
-        _ask(worker, entry, "time", entry["steps"])
+    steps = _steps(case, worker, _ask(worker, entry, "time", entry["steps"]), full)
+    if steps > SHORTENED * entry["steps"]:
+        entry["steps"] = steps
+        _ask(worker, entry, "time", steps)
 
 
 def _looks_hopeless(worker: Worker, guesses: dict[Worker, float | None]) -> bool:
@@ -214,17 +218,16 @@ def _looks_hopeless(worker: Worker, guesses: dict[Worker, float | None]) -> bool
     return name != OURS and own is not None and own > LOOKS_HOPELESS * min(others, default=own)
 
 
-def _steps(case: Case, rivals: dict[Worker, float], worker: Worker, full: bool) -> int:
-    """Steps of a worker's turn, so that nobody's takes much longer than STEP_SECONDS.
+def _steps(case: Case, worker: Worker, seconds: float | None, full: bool) -> int:
+    """Steps of a worker's turn, if one takes about so many seconds.
 
-    In full runs all make the same number.  In short ones each rival makes as many as fit
-    and fastnn makes them all: the rivals' steps take the same time each, but `fit` first
-    checks and compresses its data, once a call, which a shorter turn would overstate.
+    A rival makes as many as fit into STEP_SECONDS, and fastnn makes them all: the rivals' steps
+    take the same time each, but `fit` first checks and compresses its data, once a call, which a
+    shorter turn would overstate.
     """
-    if not rivals or (full and (case.goals or case.group == "whole jobs")):
+    if worker.setting.contestant == OURS or not case.can_be_cut or not seconds:
         return case.steps
-    slowest = max(rivals.values()) if full else rivals.get(worker, 0.0)
-    return max(case.check_steps, min(case.steps, int(STEP_SECONDS[full] / max(slowest, 1e-9))))
+    return max(case.check_steps, min(case.steps, int(STEP_SECONDS[full] / seconds)))
 
 
 def _is_hopeless(entry: dict[str, Any], result: Result) -> bool:

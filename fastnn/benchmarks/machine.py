@@ -23,7 +23,7 @@ from fastnn.benchmarks import limits
 from fastnn.lanes import TILE_ROWS, TILE_VECTORS, VECTOR_BYTES
 from fastnn.parameters import aligned_zeros
 
-PACKAGES = ("fastnn", "numba", "numpy", "jax", "jaxlib", "torch", "scikit-learn")
+PACKAGES = ("fastnn", "numba", "numpy", "scipy", "jax", "jaxlib", "torch", "scikit-learn")
 ROUNDS = 7
 TURN_SECONDS = 0.02
 # Of each of the three arrays: far more than the last cache of a processor of today.
@@ -35,6 +35,7 @@ def describe() -> dict[str, Any]:
     return {
         "processor": processor_name(),
         "cores": available_cores(),
+        "cache_bytes": cache_bytes(),
         "vector_bytes": VECTOR_BYTES,
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
@@ -61,6 +62,15 @@ def processor_name() -> str:
     flags = fields.get("flags", "").split()
     vectors = next((name for name in ("avx512f", "avx2") if name in flags), "")
     return " ".join(filter(None, [fields.get("model name", platform.machine()), vectors]))
+
+
+def cache_bytes() -> int | None:
+    """The size of the last cache, where the system tells it."""
+    sizes = []
+    for path in Path("/sys/devices/system/cpu/cpu0/cache").glob("index*/size"):
+        number, unit = path.read_text().strip()[:-1], path.read_text().strip()[-1]
+        sizes.append(int(number) << {"K": 10, "M": 20}[unit])
+    return max(sizes, default=None)
 
 
 def load_average() -> float | None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from fastnn.benchmarks import report
 from fastnn.benchmarks.workers import OURS
-from fastnn.plots.figures import new_figure, write
+from fastnn.plots.figures import new_figure, require_matplotlib, write
 
 # What a group goes over, as its axis says it, and where a case has that number.
 SIZES: dict[str, tuple[str, Any]] = {
@@ -17,9 +18,31 @@ SIZES: dict[str, tuple[str, Any]] = {
 }
 
 
-def can_draw(groups: set[str]) -> bool:
-    """Whether any of the groups has a curve."""
-    return not groups.isdisjoint(SIZES)
+def check(groups: set[str], path: str) -> None:
+    """Fail now where `draw` would fail after all the work.
+
+    Parameters
+    ----------
+    groups : set of str
+        What is to be timed.
+    path : str
+        Of the picture.
+
+    Raises
+    ------
+    ImportError
+        If matplotlib is not installed.
+    ValueError
+        If no group has a curve, or the file would not be what its name says.
+    OSError
+        If the file cannot be written.
+    """
+    require_matplotlib()
+    if groups.isdisjoint(SIZES):
+        raise ValueError(f"--plot needs cases of {', '.join(SIZES)}: see --cases")
+    if Path(path).suffix.lower() != ".png":
+        raise ValueError(f"--plot writes PNG files, whose names end with .png, not {path}")
+    report.check_writable(path)
 
 
 def draw(results: dict[str, Any], path: str) -> None:

@@ -21,7 +21,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from fastnn.benchmarks import contestants, inputs, machine, report
+from fastnn.benchmarks import contestants, ending, inputs, machine, report
 from fastnn.benchmarks.cases import Goal
 from fastnn.benchmarks.one_process import CASE
 from fastnn.benchmarks.workers import JAX, OURS, write
@@ -60,10 +60,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.rounds < 1:
         parser.error("--rounds must be at least 1")
-    found = measure(options.rounds)
+    return ending.run("processes", lambda: run(options.rounds, options.json))
+
+
+def run(rounds: int, json: str | None) -> int:
+    """What the options ask for; the exit code is 1 if a process fails or disagrees."""
+    if json:
+        report.check_json(json)
+    found = measure(rounds)
+    if json:
+        report.write_json(json, {"processes": found})
     print(text(found))
-    if options.json:
-        report.write_json(options.json, {"processes": found})
     return 0 if found["agree"] else 1
 
 

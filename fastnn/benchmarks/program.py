@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from fastnn.benchmarks import cases, clock, contestants, machine, report
 from fastnn.benchmarks.cases import Case
+from fastnn.benchmarks.ending import unwound_by_signals
 from fastnn.benchmarks.workers import OURS, Load
 
 SHORT_ROUNDS, FULL_ROUNDS = 3, 7
@@ -46,23 +46,24 @@ def run(
     """
     chosen = list(table) if table is not None else choose(full, patterns)
     rounds = _at_least_one("--rounds", rounds, FULL_ROUNDS if full else SHORT_ROUNDS)
-    threads = _at_least_one("--threads", threads, machine.available_cores())
+    cores = machine.available_cores()
+    threads = min(_at_least_one("--threads", threads, cores), cores)
     _check_files(json, plot, chosen)
     names = installed(chosen)
     print("# fastnn and what a user could pick instead\n", flush=True)
-    facts = machine.describe() | {"speed": machine.speed(threads)}
     results: dict[str, Any] = {
-        "machine": facts, "threads": threads, "best_threads": True, "rounds": rounds,
-        "full": full, "cases": [],
+        "machine": facts_for(chosen, threads), "threads": threads, "best_threads": True,
+        "rounds": rounds, "full": full, "cases": [],
     }  # fmt: skip
-    for found in _with_a_bar(chosen, rounds, threads, names, full, load):
-        results["cases"].append(found)
-        if json:  # after each case, as a full run takes most of an hour
-            report.write_json(json, results)
-    facts["load_average_at_end"] = machine.load_average()
-    print(report.text(results), flush=True)
+    with unwound_by_signals():
+        for found in _with_a_bar(chosen, rounds, threads, names, full, load):
+            results["cases"].append(found | {"ratios": report.ratios_of(found, threads)})
+            if json:  # after each case, as a full run takes half an hour
+                report.write_json(json, results)
+    results["machine"]["load_average_at_end"] = machine.load_average()
     if json:
         report.write_json(json, results)
+    print(report.text(results), flush=True)
     if plot:
         from fastnn.benchmarks import pictures
 
@@ -70,18 +71,19 @@ def run(
     return int(any(not e["agrees"] for case in results["cases"] for e in case["contestants"]))
 
 
+def facts_for(chosen: Sequence[Case], threads: int) -> dict[str, Any]:
+    """The machine; its speed only where a kernel is compared with that."""
+    facts = machine.describe()
+    if any(report.has_limit(case.group) for case in chosen):
+        facts["speed"] = machine.speed(threads)
+    return facts
+
+
 def choose(full: bool, patterns: Sequence[str] | None) -> list[Case]:
     """The cases that match, or all of them, or the quick ones."""
     if not patterns:
         return [case for case in cases.CASES if full or case.quick]
-    found = cases.chosen(patterns)
-    if not found:
-        groups = ", ".join(dict.fromkeys(case.group for case in cases.CASES))
-        raise ValueError(
-            f"no case is named {' or '.join(patterns)}; patterns like '*batch 100*' choose by "
-            f"name or by group: {groups}"
-        )
-    return found
+    return cases.chosen(patterns)
 
 
 def installed(chosen: Sequence[Case]) -> list[str]:
@@ -105,15 +107,10 @@ def _check_files(json: str | None, plot: str | None, chosen: Sequence[Case]) -> 
     """Fail before minutes of work rather than after."""
     if plot:
         from fastnn.benchmarks import pictures
-        from fastnn.plots import require_matplotlib
 
-        require_matplotlib()
-        if not pictures.can_draw({case.group for case in chosen}):
-            raise ValueError(f"--plot needs cases of {', '.join(pictures.SIZES)}: see --cases")
-    for path in filter(None, (json, plot)):
-        folder = os.path.dirname(path) or "."
-        if not os.path.isdir(folder):
-            raise ValueError(f"{path} cannot be written: there is no folder {folder}")
+        pictures.check({case.group for case in chosen}, plot)
+    if json:
+        report.check_json(json)
 
 
 def _with_a_bar(
@@ -122,7 +119,12 @@ def _with_a_bar(
     """`clock.measure` with a progress bar on a terminal."""
     from tqdm import tqdm
 
-    with tqdm(total=len(chosen) * (rounds + 1), disable=None, leave=False, unit="turn") as bar:
+    class Bar(tqdm):
+        """Without tqdm's own thread, to which held back signals would go."""
+
+        monitor_interval = 0
+
+    with Bar(total=len(chosen) * (rounds + 1), disable=None, leave=False, unit="turn") as bar:
 
         def progress(case: str) -> None:
             bar.set_description(case, refresh=False)

@@ -1,27 +1,42 @@
-"""What came out, in words: Markdown tables, JSON and a picture.
+"""What came out, in words: Markdown tables and JSON.
 
 ``python -m fastnn.benchmarks.report --readme RESULTS.json`` prints the README's table from
-stored results; ``--write README.md`` puts it between the two marker comments there.
+stored results; ``--write README.md`` puts it between the two marker comments there.  ``--goals
+RESULTS.json`` prints how the ratios stand to what fastnn's developers want to reach.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Iterable, Sequence
+from numbers import Real
 from pathlib import Path
 from statistics import median
 from typing import Any
 
+from fastnn.benchmarks import ending
 from fastnn.benchmarks.cases import BEST, BEST_OF
 from fastnn.benchmarks.workers import OURS
 
 BEGIN, END = "<!-- benchmarks: begin -->", "<!-- benchmarks: end -->"
-NOTHING = "–"
+NOTHING, IN_CACHE = "–", "in cache"
 # Results of a whole run: of the machine, of `clock.measure` under "cases", and the options.
 Results = dict[str, Any]
 Entry = dict[str, Any]
+
+# What the tables need of results, in the shape that it has: of this program, of
+# `python -m fastnn.benchmarks.processes` and of the book's scripts, which share a file.
+ENTRY = {"contestant": str, "threads": int, "label": str, "agrees": bool, "distances": dict,
+         "steps": int, "seconds": [Real]}  # fmt: skip
+CASE = {"case": str, "group": str, "dtype": str, "steps": int, "flops": Real, "bytes": int,
+        "goals": dict, "contestants": [ENTRY]}  # fmt: skip
+PARTS: dict[str, Any] = {"cases": [CASE], "processes": dict, "book": dict}
+MACHINE = {"processor": str, "cores": int, "system": str, "python": str, "versions": dict,
+           "load_average": object}  # fmt: skip
+BESIDE: dict[str, dict[str, Any]] = {"cases": {"machine": MACHINE, "threads": int}}
 
 
 # Numbers ------------------------------------------------------------------------------
@@ -44,34 +59,59 @@ def best_setting(entries: Sequence[Entry]) -> Entry | None:
     return min(whole, key=lambda e: median(e["seconds"]), default=None)
 
 
-def ratio(entry: Entry | None, base: Entry | None) -> float | None:
-    """How many times as long as `base` an entry takes: the median over the rounds."""
+def rounds_of(entry: Entry | None, base: Entry | None) -> list[float]:
+    """How many times as long as `base` an entry took in each round."""
     if entry is None or base is None:
-        return None
+        return []
     pairs = zip(entry["seconds"], base["seconds"], strict=False)
-    return median(theirs / own for theirs, own in pairs)
+    return [theirs / own for theirs, own in pairs]
 
 
 def ratio_to(result: Results, contestant: str, threads: int) -> float | None:
-    """A rival's ratio by its best setting; of `BEST` the least of them all."""
+    """The median of a rival's rounds; of `BEST` the least of them all."""
     if contestant == BEST:
         found = [ratio_to(result, name, threads) for name in BEST_OF]
         return min((value for value in found if value is not None), default=None)
-    return ratio(best_setting(entries_of(result, contestant)), ours(result, threads))
+    rounds = rounds_to(result, contestant, threads)
+    return median(rounds) if rounds else None
 
 
-def share(result: Results, machine: Results, threads: int) -> float | None:
-    """Of the machine's peak or of its memory's bandwidth, with all threads; kernels only."""
+def rounds_to(result: Results, contestant: str, threads: int) -> list[float]:
+    """A rival's ratios by its best setting, a round each."""
+    return rounds_of(best_setting(entries_of(result, contestant)), ours(result, threads))
+
+
+def ratios_of(result: Results, threads: int) -> dict[str, dict[str, float]]:
+    """What the tables say of each rival: the median of its rounds, the lowest and the highest."""
+    names = dict.fromkeys(e["contestant"] for e in result["contestants"])
+    found = {name: rounds_to(result, name, threads) for name in names if name != OURS}
+    return {name: {"median": median(rounds), "lowest": min(rounds), "highest": max(rounds)}
+            for name, rounds in found.items() if rounds}  # fmt: skip
+
+
+def has_limit(group: str) -> bool:
+    """Whether a group's times are compared with what the machine can do: kernels' are."""
+    return group.startswith("kernels")
+
+
+def share(result: Results, machine: Results, threads: int) -> str:
+    """How much of the machine's peak or of its memory's bandwidth, with all threads.
+
+    Arrays that fit the last cache may not come from the memory, whose bandwidth so says nothing.
+    """
     base, speed = ours(result, threads), machine.get("speed")
-    if base is None or not speed or not result["group"].startswith("kernels"):
-        return None
+    if base is None or not speed:
+        return NOTHING
     seconds = median(base["seconds"])
     if result["flops"]:
         top = speed["gflops_per_core"][result["dtype"]] * threads
-        return 1e-9 * result["flops"] / seconds / top
+        return f"{1e-9 * result['flops'] / seconds / top:.0%}"
     if result["bytes"]:
-        return 1e-9 * result["bytes"] / seconds / max(speed["gb_per_second"].values())
-    return None
+        part = 1e-9 * result["bytes"] / seconds / max(speed["gb_per_second"].values())
+        cache = machine.get("cache_bytes") or 0
+        fits = result.get("array_bytes", cache + 1) <= cache
+        return IN_CACHE if fits or part > 1 else f"{part:.0%}"
+    return NOTHING
 
 
 def verdict(reached: float | None, goal: Sequence[float]) -> str:
@@ -103,6 +143,15 @@ def times(value: float | None) -> str:
     if value is None:
         return NOTHING
     return f"{value:.0f}x" if value >= 100 else f"{value:.1f}x" if value >= 10 else f"{value:.2f}x"
+
+
+def with_spread(rounds: Sequence[float]) -> str:
+    """The median ratio, and how far off it the furthest round is, in percent of it."""
+    if len(rounds) < 2:
+        return times(rounds[0] if rounds else None)
+    middle = median(rounds)
+    furthest = max(abs(found / middle - 1) for found in rounds)
+    return f"{times(middle)} ±{furthest:.0%}" if furthest < 1 else f"{times(middle)} ±>99%"
 
 
 def in_microseconds(entry: Entry | None) -> str:
@@ -141,28 +190,27 @@ def group_table(group: str, cases: Sequence[Results], results: Results) -> str:
     threads = results["threads"]
     rivals = list(dict.fromkeys(e["contestant"] for r in cases for e in r["contestants"]))
     rivals = [name for name in rivals if name != OURS]
-    kernels = group.startswith("kernels")
-    limit = "of bandwidth" if kernels and any(r["bytes"] for r in cases) else "of peak"
+    limited = has_limit(group)
+    limit = "of bandwidth" if limited and any(r["bytes"] for r in cases) else "of peak"
     rows = []
     for result in cases:
         base = ours(result, threads)
         row = [result["case"], in_microseconds(base)]
         row += [_cell(result, name, threads) for name in rivals]
-        row.append(times(ratio(ours(result, 1), base)) if threads > 1 else NOTHING)
-        if kernels:
-            part = share(result, results["machine"], threads)
-            row.append(NOTHING if part is None else f"{part:.0%}")
+        row.append(with_spread(rounds_of(ours(result, 1), base)) if threads > 1 else NOTHING)
+        if limited:
+            row.append(share(result, results["machine"], threads))
         rows.append(row)
-    header = ["case", "fastnn µs", *rivals, "1 thread", *([limit] if kernels else [])]
+    header = ["case", "fastnn µs", *rivals, "1 thread", *([limit] if limited else [])]
     return table(header, rows)
 
 
 def _cell(result: Results, contestant: str, threads: int) -> str:
     """A rival's ratio, or what became of it."""
-    found = ratio_to(result, contestant, threads)
+    found = rounds_to(result, contestant, threads)
     entries = [e for e in result["contestants"] if e["contestant"] == contestant]
-    if found is not None or not entries:
-        return times(found)
+    if found or not entries:
+        return with_spread(found)
     return "failed" if entries[0]["failure"] else "wrong" if not entries[0]["agrees"] else NOTHING
 
 
@@ -180,16 +228,15 @@ def goals_table(results: Results) -> str:
 
 
 def text(results: Results) -> str:
-    """Everything in Markdown: the machine, a table per group, the goals, and what went wrong."""
+    """Everything in Markdown: the machine, a table per group, and what went wrong."""
     parts = ["\n".join(machine_lines(results))]
     parts.append(
         "fastnn's µs per step or call, and how many times as long each rival takes by its best "
-        'setting:\nabove 1x fastnn is faster.  "1 thread" is fastnn\'s own.'
+        "setting:\nabove 1x fastnn is faster.  ± is how far off the furthest round was.  "
+        '"1 thread" is fastnn\'s own.'
     )
     for group, cases in by_group(results).items():
         parts += [f"## {group}", group_table(group, cases, results)]
-    if goals := goals_table(results):
-        parts += ["## Goals", goals]
     parts += [line for lines in (cut_lines(results), wrong_lines(results)) for line in lines]
     return "\n\n".join(parts)
 
@@ -229,9 +276,9 @@ def wrong_lines(results: Results) -> list[str]:
 
 def write_json(path: str, results: Results) -> None:
     """Save everything that was measured, beside what the file has of other programs."""
-    place = Path(path)
-    known = read_json(path) if place.exists() else {}
-    place.write_text(json.dumps(known | results, indent=1) + "\n", encoding="utf-8")
+    known = read_json(path) if Path(path).exists() else {}
+    content = json.dumps(known | results, indent=1) + "\n"
+    Path(path).write_text(content, encoding="utf-8")
 
 
 def read_json(path: str) -> Results:
@@ -240,9 +287,58 @@ def read_json(path: str) -> Results:
         found = json.loads(Path(path).read_text(encoding="utf-8"))
     except ValueError as error:
         raise ValueError(f"{path} has no results: {error}") from None
-    if not isinstance(found, dict):
-        raise ValueError(f"{path} has no results: it is no JSON object")
+    wrong = "it is no JSON object" if not isinstance(found, dict) else ""
+    if not wrong and found.keys().isdisjoint(PARTS):
+        wrong = f"it has none of {', '.join(PARTS)}"
+    for part in () if wrong else found.keys() & PARTS.keys():
+        wrong = wrong or misshapen(found, {part: PARTS[part], **BESIDE.get(part, {})})
+    if wrong:
+        raise ValueError(f"{path} has no results of fastnn's: {wrong}")
     return found
+
+
+def misshapen(found: Any, shape: Any, name: str = "") -> str:
+    """What is missing or of the wrong kind, in words; empty if nothing is."""
+    kind: Any = shape if isinstance(shape, type) else type(shape)
+    if not isinstance(found, kind):
+        return f"{name} is wrong"
+    if isinstance(shape, dict):
+        for key, inner in shape.items():
+            where = f"{name}.{key}" if name else key
+            if key not in found:
+                return f"{where} is missing"
+            if wrong := misshapen(found[key], inner, where):
+                return wrong
+    if isinstance(shape, list):
+        words = (misshapen(each, shape[0], f"{name}[{i}]") for i, each in enumerate(found))
+        return next(filter(None, words), "")
+    return ""
+
+
+def check_json(path: str) -> None:
+    """Fail now if results cannot be written there, or something else is there.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be written.
+    ValueError
+        If there is a file that `write_json` has not made.
+    """
+    if os.path.isfile(path):
+        read_json(path)
+    check_writable(path)
+
+
+def check_writable(path: str) -> None:
+    """Fail now if a file cannot be written, and leave no file behind."""
+    folder, there = os.path.dirname(path) or ".", os.path.exists(path)
+    if not os.path.isdir(folder):
+        raise ValueError(f"{path} cannot be written: there is no folder {folder}")
+    with open(path, "ab"):
+        pass
+    if not there:
+        os.remove(path)
 
 
 def readme_block(results: Results) -> str:
@@ -278,19 +374,24 @@ def write_readme(path: str, block: str) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """``python -m fastnn.benchmarks.report``."""
     parser = argparse.ArgumentParser(prog="python -m fastnn.benchmarks.report")
-    parser.add_argument("--readme", metavar="RESULTS.json", required=True, help="stored results")
+    stored = parser.add_mutually_exclusive_group(required=True)
+    stored.add_argument("--readme", metavar="RESULTS.json", help="the table of stored results")
+    stored.add_argument("--goals", metavar="RESULTS.json", help="what the ratios should become")
     parser.add_argument("--write", metavar="README.md", help="put the table between its markers")
     options = parser.parse_args(arguments)
-    try:
-        block = readme_block(read_json(options.readme))
-        if options.write:
+
+    def show() -> int:
+        results = read_json(options.readme or options.goals)
+        if "cases" not in results:
+            raise ValueError(f"{options.readme or options.goals} has no cases of `fastnn bench`")
+        block = goals_table(results) if options.goals else readme_block(results)
+        if options.write and options.readme:
             write_readme(options.write, block)
         else:
             print(block)
-    except (OSError, ValueError) as error:
-        print(f"report: {error}", file=sys.stderr)
-        return 2
-    return 0
+        return 0
+
+    return ending.run("report", show)
 
 
 if __name__ == "__main__":

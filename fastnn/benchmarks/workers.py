@@ -1,7 +1,8 @@
-"""A process per contestant and thread setting, told by the parent when to run.
+"""A worker per contestant and thread setting, told by the parent when to run.
 
 Own processes keep the contestants apart: thread counts that a library reads only at
-its start can differ, and no library's idle threads belong to another's process.  The
+its start can differ, and no library's idle threads belong to another's process.  Only
+the workers of a library that changes its threads at any time share one process.  The
 parent lets one worker at a time run against the clock; each reads its own.
 """
 
@@ -9,17 +10,18 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import signal
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from fastnn.benchmarks.cases import Case
+from fastnn.benchmarks.ending import signals_held_back
 from fastnn.benchmarks.reference import Arrays
 
 OURS, JAX = "fastnn", "jax"
@@ -30,6 +32,8 @@ SETTLE_SECONDS = 0.05
 WARM_UP_SECONDS = 0.3
 MOST_CALLS = 1_000_000
 
+# Set from inside, by the `threads` of their modules.
+SET_FROM_INSIDE = (OURS, "pytorch")
 BLAS_VARIABLES = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS")
 SERIAL_EIGEN = "--xla_cpu_multi_thread_eigen=false"
 
@@ -57,7 +61,7 @@ class Setting:
 
     def environment(self) -> dict[str, str]:
         """Variables that must be set before the contestant's libraries start."""
-        if self.contestant == OURS:
+        if self.contestant in SET_FROM_INSIDE:
             return {}
         if self.contestant == JAX:
             # The size of XLA's thread pool; `xla_cpu_multi_thread_eigen` alone does not bound it.
@@ -92,23 +96,23 @@ def variables_set(variables: dict[str, str]) -> Iterator[None]:
                 os.environ[name] = value
 
 
-class Worker:
-    """The parent's handle on a process that holds one contestant."""
+class Host:
+    """The parent's handle on a process, in which contestants of one environment work."""
 
-    def __init__(self, setting: Setting, load: Load):
-        self.setting, self.load = setting, load
+    def __init__(self, environment: dict[str, str], load: Load):
+        self.environment, self.load = environment, load
         self.connection: Any = None
         self.process: Any = None
 
-    def send(self, question: str, *arguments: Any) -> None:
+    def send(self, message: Any) -> None:
         """Ask for something, in a new process if there is none or the last one has died."""
         if self.process is None or not self.process.is_alive():
             self._start()
         with suppress(OSError):  # it has died since; there will be no answer
-            self.connection.send((question, arguments))
+            self.connection.send(message)
 
     def receive(self) -> Any:
-        """Wait for the answer to what was asked last."""
+        """Wait for the answer to the oldest question that has none yet."""
         try:
             outcome, answer = self.connection.recv()
         except (EOFError, OSError):
@@ -119,58 +123,75 @@ class Worker:
             raise ContestantFailedError(answer)
         return answer
 
-    def ask(self, question: str, *arguments: Any) -> Any:
-        """Send and receive."""
-        self.send(question, *arguments)
-        return self.receive()
-
-    def stop(self) -> None:
-        """End the process, at once if it is busy."""
-        if self.process is None:
-            return
-        self.connection.close()  # an idle worker reads the end of it and leaves
-        self.process.join(timeout=2)
-        if self.process.is_alive():
-            self.process.terminate()
+    def end(self) -> None:
+        """End the process, at once: it holds nothing that anybody waits for."""
+        if self.process is not None:
+            self.connection.close()
+            self.process.kill()
             self.process.join()
 
     def _start(self) -> None:
+        resource_tracker.ensure_running()  # else `start` does so, and lets signals through again
         context = multiprocessing.get_context("spawn")
-        self.connection, child = context.Pipe()
-        arguments = (child, self.setting, self.load)
-        self.process = context.Process(target=serve, args=arguments, daemon=True)
-        with variables_set(self.setting.environment()):
-            self.process.start()
+        connection, child = context.Pipe()
+        process = context.Process(target=serve, args=(child, self.load), daemon=True)
+        with variables_set(self.environment), signals_held_back():
+            process.start()
+            self.connection, self.process = connection, process
         child.close()
+
+
+class Worker:
+    """A contestant with its threads, in a host's process."""
+
+    def __init__(self, setting: Setting, host: Host):
+        self.setting, self.host = setting, host
+
+    def send(self, question: str, *arguments: Any) -> None:
+        """Ask for something."""
+        self.host.send((self.setting, question, arguments))
+
+    def receive(self) -> Any:
+        """Wait for the answer; those of one host answer in the order they were asked in."""
+        return self.host.receive()
 
 
 @contextmanager
 def crew(settings: Iterable[Setting], load: Load) -> Iterator[list[Worker]]:
-    """Workers for the settings, stopped at the end of the block."""
-    workers = [Worker(setting, load) for setting in settings]
+    """Workers for the settings, whose processes end with the block."""
+    hosts: dict[Any, Host] = {}
+    workers = []
+    for setting in settings:
+        environment = setting.environment()
+        key = (setting.contestant, *environment.items())
+        workers.append(Worker(setting, hosts.setdefault(key, Host(environment, load))))
     try:
         yield workers
     finally:
-        for worker in workers:
-            worker.stop()
+        for host in hosts.values():
+            host.end()
 
 
 # In the worker's process --------------------------------------------------------------
 
 
-def serve(connection: Any, setting: Setting, load: Load) -> None:
-    """Answer the parent's questions until it hangs up: the life of a worker process."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
-    desk = Desk(setting, load)
-    while True:
-        try:
-            question, arguments = connection.recv()
-        except EOFError:
-            return
-        try:
-            connection.send(("done", getattr(desk, question)(*arguments)))
-        except Exception as error:
-            connection.send(("failed", f"{type(error).__name__}: {error}"))
+def serve(connection: Any, load: Load) -> None:
+    """Answer the parent's questions until it is gone: the life of a worker process."""
+    desks: dict[Setting, Desk] = {}
+    with suppress(EOFError, OSError):  # nobody asks any more, or reads the answer
+        while True:
+            setting, question, arguments = connection.recv()
+            desk = desks.setdefault(setting, Desk(setting, load))
+            connection.send(answer(desk, question, arguments))
+
+
+def answer(desk: Desk, question: str, arguments: tuple[Any, ...]) -> tuple[str, Any]:
+    """What became of a question: "done" and the answer, or "failed" and the reason."""
+    try:
+        desk.use_own_threads()
+        return "done", getattr(desk, question)(*arguments)
+    except Exception as error:
+        return "failed", f"{type(error).__name__}: {error}"
 
 
 class Desk:
@@ -180,11 +201,15 @@ class Desk:
         self.setting, self.load = setting, load
         self.run: Any = None
 
-    def prepare(self, case: Case, folder: str) -> Arrays | bool:
-        """Answers after the case's first steps; True if not to be compared, False if unable."""
+    def use_own_threads(self) -> None:
+        """Take the number of threads back that another desk of the process may have changed."""
         module = self.load(self.setting.contestant)
         if hasattr(module, "threads"):
             module.threads(self.setting.threads)
+
+    def prepare(self, case: Case, folder: str) -> Arrays | bool:
+        """Answers after the case's first steps; True if not to be compared, False if unable."""
+        module = self.load(self.setting.contestant)
         self.case, self.run = case, None  # the last case's arrays go before the next one's come
         make = getattr(module, case.kind, None)
         self.run = make(case, read(folder)) if make else None

@@ -31,6 +31,7 @@ class Contestant:
 CONTESTANTS = {
     "fastnn": Contestant("with_fastnn", "fastnn"),
     "numpy": Contestant("with_numpy", "numpy"),
+    "scipy sparse": Contestant("with_scipy_sparse", "scipy"),
     "pytorch": Contestant("with_pytorch", "torch"),
     "pytorch compiled": Contestant("with_pytorch_compiled", "torch"),
     "jax": Contestant("with_jax", "jax"),

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
@@ -102,10 +103,10 @@ def optimizer(case: Case, given: Arrays) -> Run:
 # Networks -----------------------------------------------------------------------------
 
 
-def training(case: Case, given: Arrays) -> Run:
-    """One lean step after another."""
+def training(case: Case, given: Arrays, kind: type[Network] | None = None) -> Run:
+    """One lean step after another, of a `Network` or of another kind of one."""
     x, t = given["x"], given["t"]
-    network = Network(case)
+    network = (kind or Network)(case)
 
     def run(steps: int) -> Arrays:
         network.start(given)
@@ -181,19 +182,27 @@ class Network:
             np.copyto(mine, first)
         self.rule = Rule(self.case, self.flat)
 
-    def step(self, x: np.ndarray, t: np.ndarray, rows: np.ndarray) -> float:
+    def step(self, x: Any, t: np.ndarray, rows: np.ndarray) -> float:
         """A step with these rows of x and t; its loss before the update."""
-        np.take(x, rows, axis=0, out=self.outputs[0], mode="clip")
-        forward(self.activation, self.params, self.outputs, self.slopes)
+        self.forward(x, rows)
         loss = self.loss(self.outputs[-1], t.take(rows, axis=0), self.rule.scale / len(rows))
         self._backward()
         self.rule.update(self.flat_steps)
         return loss
 
+    def forward(self, x: Any, rows: np.ndarray) -> None:
+        """Fill the outputs of all layers for these rows of x."""
+        np.take(x, rows, axis=0, out=self.outputs[0], mode="clip")
+        forward(self.activation, self.params, self.outputs, self.slopes)
+
+    def weight_gradient(self, k: int, delta: np.ndarray) -> None:
+        """Sum a layer's inputs times the gradients of its outputs over the rows."""
+        np.matmul(self.outputs[k].T, delta, out=self.gradients[2 * k])
+
     def _backward(self) -> None:
         delta = self.outputs[-1]
         for k in reversed(range(len(self.transposed))):
-            np.matmul(self.outputs[k].T, delta, out=self.gradients[2 * k])
+            self.weight_gradient(k, delta)
             np.matmul(self.ones, delta, out=self.gradients[2 * k + 1])
             if k:
                 y, below = self.outputs[k], self.deltas[k]
