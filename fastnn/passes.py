@@ -19,6 +19,8 @@ EVALUATION_WORK = 200_000_000
 # Multiply-adds of rows up to which lists of their nonzeros are not worth making: 100 rows of
 # 784-50-10 take 80 us, where the longer way of `evaluate` begins with 60.
 FEW_WORK = 4_000_000
+# Multiply-adds of one row from which two threads train it faster: 784-512-512-10 without zeros.
+ONE_ROW_WORK = 500_000
 
 
 class Examples:
@@ -118,7 +120,9 @@ class Steps:
         self._row_loss = np.empty(batch_size)
         self.done = np.zeros(1, np.int64)  # updates of the latest call, also of one interrupted
         plain = rule[0] == updates.SGD and rule[1][updates.WEIGHT_DECAY] == 0
-        self._one_by_one = batch_size == 1 and (plain or not rows.sparse)
+        # Wide layers are worth sharing out even for one row.
+        shared = chunks > 1 and self._work >= ONE_ROW_WORK
+        self._one_by_one = batch_size == 1 and (plain or not rows.sparse) and not shared
         self._network = plan.table, loss, *rule, params.block, memory
         self._data = *rows.arguments, *examples.wanted
         self._scratch = (

@@ -48,6 +48,10 @@ def made(sizes, kind=("softmax", "cross_entropy"), dtype="float32", rows=230, no
         ([40, 300, 2], 100),
         ([40, 3], 230),
         ([1, 1], 2),
+        # shared out by columns:
+        ([300, 701, 10], 33),
+        ([90, 400, 450, 3], 2),
+        ([700, 720, 5], 1),
     ],
 )
 def test_threads_do_not_change_the_bits(sizes, batch, dtype, nonzeros):
@@ -194,7 +198,7 @@ def training_digest():
     digest = hashlib.sha256()
     with runtime.forced(parallel=True):
         for dtype, nonzeros in itertools.product(DTYPES, [0.2, 1.0]):
-            for sizes, batch in [([40, 16, 3], 7), ([130, 33, 5], 50)]:
+            for sizes, batch in [([40, 16, 3], 7), ([130, 33, 5], 50), ([90, 400, 450, 3], 16)]:
                 net, x, t = made(sizes, dtype=dtype, nonzeros=nonzeros)
                 found = results(net, x, t, epochs=2, batch_size=batch)
                 digest.update(repr(found).encode())

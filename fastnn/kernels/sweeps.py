@@ -43,6 +43,8 @@ GATHER = np.int64(-1)
 # Rows of data are asked for so long before they are copied, 10 % of a dense 784-50-10 step; after
 # so many columns the processor's own prefetcher follows.
 AHEAD, AHEAD_COLUMNS = 8, 256
+# Batches of so few rows, of networks of so many weights, are shared out by columns.
+COLUMN_ROWS, COLUMN_WEIGHTS = 64, 200_000
 # Weights whose gradient is summed together: 96 x 1024 bytes are a fifth of a
 # second-level cache.
 WEIGHT_ROWS = 96
@@ -55,6 +57,33 @@ PANEL = GRADIENT + WEIGHT_ROWS * 1024 // 4
 
 
 @inner
+def _vectors(plan, layer, lanes):
+    """Vectors of a layer's outputs, the padding with them."""
+    return (plan[layer, OUTPUTS] + lanes - 1) // lanes
+
+
+@inner
+def _forward_layer(layer, low, high, plan, params, sparse, x, row, bounds, column, value, batch,
+                   rows, slot, values, cursor):  # fmt: skip
+    """Vectors low .. high of a layer's outputs, for rows as `forward_rows` has them."""
+    lanes, p = VECTOR_BYTES // params.itemsize, plan[layer]
+    I, at = p[INPUTS], low * lanes
+    y = p[Y] + slot * p[Y_ROW] + at
+    if layer == 0 and sparse:
+        nonzeros_forward(batch, I, high - low, bounds, column, value, params, p[W] + at, p[W_ROW],
+                         p[B] + at, values, y, p[Y_ROW], cursor, slot)  # fmt: skip
+    else:
+        A, a, step = values, p[X] + slot * p[X_ROW], p[X_ROW]
+        if layer == 0 and row == GATHER:
+            _gather(x, batch, values, a, step)
+        elif layer == 0:
+            A, a, step = flat(x), row * I, I
+        multiply(rows, (high - low) * lanes, I, A, a, step, ONE, params, p[W] + at, p[W_ROW],
+                 params, p[B] + at, ZERO, values, y, p[Y_ROW])  # fmt: skip
+    activation_forward(p[ACTIVATION], rows, high - low, lanes, values, y, p[Y_ROW])
+
+
+@inner
 def forward_rows(plan, params, sparse, x, row, bounds, column, value, batch, rows, slot, values,
                  cursor):  # fmt: skip
     """Send `rows` rows of the data, `batch`, through all layers, in rows ``slot ..`` of `values`.
@@ -64,21 +93,8 @@ def forward_rows(plan, params, sparse, x, row, bounds, column, value, batch, row
     """
     lanes = VECTOR_BYTES // params.itemsize
     for layer in range(plan.shape[0]):
-        p = plan[layer]
-        I, vectors = p[INPUTS], (p[OUTPUTS] + lanes - 1) // lanes
-        y = p[Y] + slot * p[Y_ROW]
-        if layer == 0 and sparse:
-            nonzeros_forward(batch, I, vectors, bounds, column, value, params, p[W], p[W_ROW],
-                             p[B], values, y, p[Y_ROW], cursor, slot)  # fmt: skip
-        else:
-            A, at, step = values, p[X] + slot * p[X_ROW], p[X_ROW]
-            if layer == 0 and row == GATHER:
-                _gather(x, batch, values, at, step)
-            elif layer == 0:
-                A, at, step = flat(x), row * I, I
-            multiply(rows, vectors * lanes, I, A, at, step, ONE, params, p[W], p[W_ROW],
-                     params, p[B], ZERO, values, y, p[Y_ROW])  # fmt: skip
-        activation_forward(p[ACTIVATION], rows, vectors, lanes, values, y, p[Y_ROW])
+        _forward_layer(layer, ZERO, _vectors(plan, layer, lanes), plan, params, sparse, x, row,
+                       bounds, column, value, batch, rows, slot, values, cursor)  # fmt: skip
 
 
 @inner
@@ -110,18 +126,25 @@ def loss_rows(plan, loss, labels, targets, batch, slot, scale, values, deltas, r
 
 
 @inner
+def _backward_layer(layer, low, high, plan, params, slot, rows, values, deltas, work):
+    """Deltas of vectors low .. high of a layer's inputs, which are the outputs of that below."""
+    lanes, p, below = VECTOR_BYTES // params.itemsize, plan[layer], plan[layer - 1]
+    at = low * lanes
+    d, y = below[D] + slot * below[Y_ROW] + at, below[Y] + slot * below[Y_ROW] + at
+    multiply_transposed(rows, min(p[INPUTS], high * lanes) - at, p[OUTPUTS], deltas,
+                        p[D] + slot * p[Y_ROW], p[Y_ROW], params, p[W] + at * p[W_ROW], p[W_ROW],
+                        work, ZERO, ZERO, deltas, d, below[Y_ROW], work[PANEL:])  # fmt: skip
+    activation_backward(below[ACTIVATION], rows, high - low, lanes, values, y, deltas, d,
+                        below[Y_ROW])  # fmt: skip
+
+
+@inner
 def backward_rows(plan, params, slot, rows, values, deltas, work):
     """Deltas of all layers but the last, whose deltas are given."""
     lanes = VECTOR_BYTES // params.itemsize
     for layer in range(plan.shape[0] - 1, 0, -1):
-        p, below = plan[layer], plan[layer - 1]
-        d, y = below[D] + slot * below[Y_ROW], below[Y] + slot * below[Y_ROW]
-        multiply_transposed(rows, p[INPUTS], p[OUTPUTS], deltas, p[D] + slot * p[Y_ROW], p[Y_ROW],
-                            params, p[W], p[W_ROW], work, ZERO, ZERO, deltas, d, below[Y_ROW],
-                            work[PANEL:])  # fmt: skip
-        vectors = (p[INPUTS] + lanes - 1) // lanes
-        activation_backward(below[ACTIVATION], rows, vectors, lanes, values, y, deltas, d,
-                            below[Y_ROW])  # fmt: skip
+        _backward_layer(layer, ZERO, _vectors(plan, layer - 1, lanes), plan, params, slot, rows,
+                        values, deltas, work)  # fmt: skip
 
 
 @inner
@@ -137,6 +160,41 @@ def row_sweep(chunk, chunks, plan, loss, params, sparse, x, bounds, column, valu
         loss_rows(plan, loss, labels, targets, rows, first, scale, values, deltas,
                   row_loss[first:], True)  # fmt: skip
         backward_rows(plan, params, first, rows.size, values, deltas, work[chunk])
+
+
+@inner
+def column_sweep(chunk, chunks, plan, loss, params, sparse, x, bounds, column, value, labels,
+                 targets, batch, values, deltas, work, cursor, row_loss, team):  # fmt: skip
+    """What `row_sweep` does, but a chunk has its share of each layer's columns, for all rows.
+
+    So each reads its own weights only: with 16 rows of 784-1024-1024-10 that is most of the work.
+    The price is a wait for each layer, forwards and back.
+    """
+    lanes, layers, rows = VECTOR_BYTES // params.itemsize, plan.shape[0], batch.size
+    scale = params.dtype.type(1) / params.dtype.type(rows)
+    for layer in range(layers):
+        vectors = _vectors(plan, layer, lanes)
+        _forward_layer(layer, vectors * chunk // chunks, vectors * (chunk + 1) // chunks, plan,
+                       params, sparse, x, GATHER, bounds, column, value, batch, rows, ZERO, values,
+                       cursor)  # fmt: skip
+        barrier(team, chunks)
+    first, end = rows * chunk // chunks, rows * (chunk + 1) // chunks
+    loss_rows(plan, loss, labels, targets, batch[first:end], first, scale, values, deltas,
+              row_loss[first:], True)  # fmt: skip
+    for layer in range(layers - 1, 0, -1):
+        barrier(team, chunks)
+        vectors = _vectors(plan, layer - 1, lanes)
+        _backward_layer(layer, vectors * chunk // chunks, vectors * (chunk + 1) // chunks, plan,
+                        params, ZERO, rows, values, deltas, work[chunk])  # fmt: skip
+
+
+@inner
+def _by_columns(plan, rows, chunks):
+    """Whether `column_sweep` is the faster way."""
+    weights = ZERO
+    for layer in range(plan.shape[0]):
+        weights += plan[layer, INPUTS] * plan[layer, OUTPUTS]
+    return chunks > 1 and rows <= COLUMN_ROWS and weights >= COLUMN_WEIGHTS
 
 
 @inner
@@ -205,8 +263,13 @@ def train_chunk(chunk, chunks, plan, loss, rule, hyper, params, memory, sparse, 
         return
     for s in range(begin.size - 1):
         batch = index[begin[s] : begin[s + 1]]
-        row_sweep(chunk, chunks, plan, loss, params, sparse, x, bounds, column, value, labels,
-                  targets, batch, values, deltas, work, cursor, row_loss)  # fmt: skip
+        if _by_columns(plan, batch.size, chunks):
+            column_sweep(chunk, chunks, plan, loss, params, sparse, x, bounds, column, value,
+                         labels, targets, batch, values, deltas, work, cursor, row_loss,
+                         team)  # fmt: skip
+        else:
+            row_sweep(chunk, chunks, plan, loss, params, sparse, x, bounds, column, value, labels,
+                      targets, batch, values, deltas, work, cursor, row_loss)  # fmt: skip
         barrier(team, chunks)
         total = 0.0  # the same in every chunk
         for r in range(batch.size):
