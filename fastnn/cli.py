@@ -201,8 +201,8 @@ def _add_gradcheck(commands: Any) -> None:
 def _add_bench(commands: Any) -> None:
     bench = commands.add_parser(
         "bench",
-        help="time fastnn next to NumPy, JAX, PyTorch and scikit-learn",
-        description="Time fastnn next to what is installed of NumPy, JAX, PyTorch and "
+        help="time fastnn next to NumPy, SciPy, JAX, PyTorch and scikit-learn",
+        description="Time fastnn next to what is installed of NumPy, SciPy, JAX, PyTorch and "
         "scikit-learn, after comparing their answers, and print how many times as long as "
         "fastnn each takes: a few cases in about a minute, or all with --full.",
         epilog="The exit code is 1 if a contestant's answers are wrong, 2 for wrong options.",
@@ -212,7 +212,7 @@ def _add_bench(commands: Any) -> None:
         "--cases", nargs="+", metavar="PATTERN", help="names or groups, like 'kernels*' or '*512*'"
     )
     bench.add_argument(
-        "--rounds", type=int, metavar="N", help="turns of each contestant; else 3, or 7 with --full"
+        "--rounds", type=int, metavar="N", help="turns of each contestant; else 3, or 5 with --full"
     )
     bench.add_argument(
         "--threads", type=int, metavar="N", help="of fastnn; rivals may be faster with one; all "

@@ -194,6 +194,10 @@ def _steps() -> Iterable[Case]:
         yield Case(f"over batch {batch} 784-50-10", "training", "steps over batch",
                    (784, 50, 10), batch, steps, contestants=(*ALL, *SPARSE),
                    lr=0.01 if batch < 16 else 0.1)  # fmt: skip
+    for batch in (1, 4, 16, 64):
+        yield Case(f"over batch {batch} 784-1024-1024-10", "training", "steps over batch, wide",
+                   (784, 1024, 1024, 10), batch, 300 if batch < 16 else 100, contestants=ALL,
+                   lr=0.001 if batch < 16 else 0.01)  # fmt: skip
     for hidden in (10, 17, 32, 64, 100, 129, 200, 256, 1024):
         steps = max(100, min(3000, 100_000 // hidden))
         yield Case(f"over width 784-{hidden}-10 batch 100", "training", "steps over width",

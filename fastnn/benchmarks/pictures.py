@@ -12,6 +12,7 @@ from fastnn.plots.figures import new_figure, require_matplotlib, write
 # What a group goes over, as its axis says it, and where a case has that number.
 SIZES: dict[str, tuple[str, Any]] = {
     "steps over batch": ("rows of a batch", lambda result: result["batch"]),
+    "steps over batch, wide": ("rows of a batch", lambda result: result["batch"]),
     "steps over width": ("width of the hidden layer", lambda result: result["sizes"][1]),
     "steps over depth": ("hidden layers", lambda result: len(result["sizes"]) - 2),
     "steps over data set": ("rows of the data set", lambda result: result["rows"]),

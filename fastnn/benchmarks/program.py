@@ -10,7 +10,7 @@ from fastnn.benchmarks.cases import Case
 from fastnn.benchmarks.ending import unwound_by_signals
 from fastnn.benchmarks.workers import OURS, Load
 
-SHORT_ROUNDS, FULL_ROUNDS = 3, 7
+SHORT_ROUNDS, FULL_ROUNDS = 3, 5
 
 
 def run(
