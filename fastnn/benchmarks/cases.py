@@ -160,7 +160,7 @@ def _steps() -> Iterable[Case]:
         sparse = SPARSE if data == "mnist" else ()
         yield Case(f"step {data} 784-50-10 batch 100", "training", group, (784, 50, 10), 100,
                    10_000 if goals else 1200, data=data, lr=lr, contestants=(*ALL, *sparse),
-                   goals=goals, quick=True)  # fmt: skip
+                   goals=goals, quick=bool(goals))  # fmt: skip
         yield Case(
             f"step {data} 784-512-512-10 batch 256",
             "training",
@@ -207,7 +207,8 @@ def _steps() -> Iterable[Case]:
                    (784, *(64,) * depth, 10), 100, 1200, contestants=ALL, lr=0.05)  # fmt: skip
     for rows in (1_000, 10_000, 100_000, 1_000_000):
         yield Case(f"over rows {rows} of 20-50-10 batch 100", "training", "steps over data set",
-                   (20, 50, 10), 100, 2000, rows, "dense", lr=0.05, contestants=ALL)  # fmt: skip
+                   (20, 50, 10), 100, 2000, rows, "dense", lr=0.05, contestants=ALL,
+                   quick=rows == 10_000)  # fmt: skip
 
 
 def _jobs() -> Iterable[Case]:
