@@ -9,7 +9,7 @@ from __future__ import annotations
 import ctypes
 import math
 import operator
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -75,23 +75,29 @@ def looks_sparse(x: np.ndarray) -> bool:
 
 
 def plain_rows(x: Any, width: int, dtype: np.dtype) -> np.ndarray | None:
-    """What `matrix` returns, if that takes no more than a look: `x` is an array of such rows."""
+    """What `matrix` returns, if that takes no more than a look or a copy of a few rows."""
     if not (type(x) is np.ndarray and x.ndim == 2 and x.shape[1] == width):
         return None
     if not (len(x) and x.dtype.kind == "f"):
         return None
     if x.dtype == dtype and x.flags.carray:
         return x
+    if len(x) >= SPARSE_ROWS:
+        return None  # `matrix` copies only if it must
     with np.errstate(all="ignore"):
         return x.astype(dtype, "C")
 
 
 def samples(x: Any, width: int, dtype: np.dtype, name: str = "x") -> Samples:
     """Inputs as `Samples`: a finite numeric array of shape (N, width), N > 0."""
-    array = matrix(x, width, dtype, name)
-    found = Samples(array)
+    return samples_of(matrix(x, width, dtype, name), x, name)
+
+
+def samples_of(rows: np.ndarray, x: Any, name: str) -> Samples:
+    """`samples` of what `matrix` has made of `x`."""
+    found = Samples(rows)
     if not found.finite:
-        _refuse_not_finite(x, array, name)
+        refuse_not_finite(x, rows, name)
     return found
 
 
@@ -137,7 +143,8 @@ def kernel_array(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
     return alias
 
 
-def _refuse_not_finite(x: Any, array: np.ndarray, name: str) -> None:
+def refuse_not_finite(x: Any, array: np.ndarray, name: str) -> NoReturn:
+    """Say which number of `x`, or of the array made of it, is not finite."""
     row, column = np.argwhere(~np.isfinite(array))[0]
     found = np.asarray(x)[row, column]
     if np.isfinite(found):
@@ -187,7 +194,7 @@ def targets(
         )
     ready = kernel_array(array, dtype)
     if not np.isfinite(ready).all():
-        _refuse_not_finite(array, ready, name)
+        refuse_not_finite(array, ready, name)
     if unit and (ready.min() < 0 or ready.max() > 1):
         bad = ready.min() if ready.min() < 0 else ready.max()
         raise ValueError(f"{name} must lie in 0 .. 1 for binary cross entropy, got {bad}")

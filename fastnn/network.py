@@ -135,7 +135,6 @@ class MLP:
         self._loss = OUTPUT_LOSSES[self.output][self.loss_name]
         codes = [ACTIVATION_CODES[name] for name in self.activations]
         self.params.set_activations([*codes, ACTIVATION_CODES["identity"]])
-        self._most_of_few = passes.most_of_few(self.params)
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Refuse what would break the network later; reading stays a plain look-up."""
@@ -198,11 +197,13 @@ class MLP:
         rows = gate.plain_rows(x, self.layer_sizes[0], self.dtype)
         if rows is None:
             rows = gate.matrix(x, self.layer_sizes[0], self.dtype, "x")
-        if len(rows) <= self._most_of_few or not gate.looks_sparse(rows):
+        few = self.params.multiply_adds * len(rows) <= passes.FEW_WORK
+        if few or not gate.looks_sparse(rows):
             found = passes.outputs_of_dense(self.params, self._loss, rows)
-            if found is not None:
-                return found  # else the way below says which number is not finite
-        samples = gate.samples(x, self.layer_sizes[0], self.dtype)
+            if found is None:
+                gate.refuse_not_finite(x, rows, "x")
+            return found
+        samples = gate.samples_of(rows, x, "x")
         outputs = np.empty((samples.rows, self.layer_sizes[-1]), self.dtype)
         nothing = np.empty(0, np.int64), np.empty((0, 1), self.dtype)
         passes.evaluate(self.params, self._loss, samples, nothing, outputs, np.empty(0))

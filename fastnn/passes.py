@@ -17,8 +17,10 @@ from fastnn.team import new_team
 # Ctrl-C is never far.
 EVALUATION_WORK = 200_000_000
 # Multiply-adds of rows up to which lists of their nonzeros are not worth making: 100 rows of
-# 784-50-10 take 80 us, where the longer way of `evaluate` begins with 60.
+# 784-50-10.  Of 8 rows the lists, and what comes with them, were four fifths of the time.
 FEW_WORK = 4_000_000
+# Scratch of a prediction that a network keeps for the next one.
+KEPT_BYTES = 4 << 20
 # Multiply-adds of one row from which two threads train it faster: 784-512-512-10 without zeros.
 ONE_ROW_WORK = 500_000
 
@@ -63,11 +65,6 @@ def evaluate(
         )  # fmt: skip
 
 
-def most_of_few(params: Parameters) -> int:
-    """Rows up to which lists of their nonzeros are not worth making."""
-    return max(1, FEW_WORK // params.multiply_adds)
-
-
 def outputs_of_dense(params: Parameters, loss: int, x: np.ndarray) -> np.ndarray | None:
     """Outputs of rows that lie in an array, with scratch that is kept; None if x is not finite."""
     kept, work = params.kept_scratch, params.multiply_adds * len(x)
@@ -83,15 +80,17 @@ def outputs_of_dense(params: Parameters, loss: int, x: np.ndarray) -> np.ndarray
         scratch = np.zeros(most, np.bool_), plan.table, np.empty(0, np.uint16), values
     strange, table, no_column, values = scratch
     network = table, loss, params.block
-    if most == 1 and work <= EVALUATION_WORK:
+    # Whole blocks of rows at least: each reads all weights.
+    calls = -(-len(x) // max(most * sweeps.ROW_BLOCK, EVALUATION_WORK // params.multiply_adds))
+    if most == calls == 1:
         sweeps.predict.serial(1, *network, x, no_column, values, outputs, strange)
     else:
-        calls = -(-work // EVALUATION_WORK)
         for rows, y in zip(np.array_split(x, calls), np.array_split(outputs, calls), strict=True):
             runtime.run(sweeps.predict, work / calls, *network, rows, no_column, values, y, strange)
-    if True in strange.tolist():  # 50 ns; any() takes 2 us
+    if True in strange.tolist():  # any() would take a fifth of a short call
         return None
-    kept.append(scratch)
+    if values.nbytes <= KEPT_BYTES:
+        kept.append(scratch)
     return outputs
 
 

@@ -34,7 +34,8 @@ __all__ = ["run", "set_num_threads", "threading_info"]
 # and a slice of the scheduler, 8 ms, when other programs need the cores.
 PARALLEL_WORK = 2_000_000
 # Share of that work that pays in each step of a call that makes many: its chunks fork once and
-# meet at two barriers a step, 1 us.  Steps of 20,000 multiply-adds took 1.3 times as long serial.
+# mostly meet at two barriers a step, 1 us.  Steps of 20,000 multiply-adds took 1.3 times as long
+# serial.
 STEP_SHARE = 0.01
 
 # Pools that a kernel may use. workqueue is missing on purpose: two threads in it abort the
@@ -116,7 +117,7 @@ class Pace:
 
     def record(self, steps: float, seconds: float) -> None:
         """Note what the latest call has made, and choose the way of the next."""
-        pace = self._paces[self.parallel] = steps / seconds
+        pace = self._paces[self.parallel] = steps / max(seconds, 1e-9)
         self._left -= min(seconds, self.LONGEST)
         if self.trying:
             self.trying, self._tried = False, True

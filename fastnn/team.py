@@ -1,6 +1,6 @@
 """Chunks that run side by side and wait for each other: atomic words, and a barrier.
 
-A training step needs two waits: to fork and join Numba's threads for each would
+A training step needs two waits or more: to fork and join Numba's threads for each would
 cost 6 us a time (two EPYC cores), and this barrier costs 2.5.  A
 waiting chunk spins, and gives its processor away when that takes long.
 

@@ -18,7 +18,7 @@ from fastnn.parameters import aligned_zeros
 
 # Seconds of compiled steps between two looks at Ctrl-C, callbacks and progress.
 CHUNK_SECONDS = 0.05
-# Share of the time that copies of the weights may take: those of 1024 units cost 3 ms.
+# Share of the time that copies of the weights may take.
 COPY_SHARE = 0.01
 # Row numbers drawn at once; also bounds the first, untimed call.
 INDEX_BLOCK = 1 << 18
@@ -35,12 +35,12 @@ class _Stretch:
         now = time.perf_counter()
         self.until = now + (now - began) / COPY_SHARE
 
-    def make_again(self, steps: passes.Steps, count: int) -> None:
-        """Make the first so many steps from the copies, in place of what has become of them."""
+    def make_again(self, steps: passes.Steps, count: int) -> Iterator[int]:
+        """Make the first so many steps from the copies; yields how many each call has made."""
         for index, begin, rates in self.calls:
             part = min(count, begin.size - 1)
             if part > 0:
-                steps.run(index, begin[: part + 1], rates[:part])
+                yield steps.run(index, begin[: part + 1], rates[:part])[0]
             count -= part
 
 
@@ -198,7 +198,8 @@ class _Run:
         state, rates = self.state, self.rates.take(begin.size - 1)
         started = time.perf_counter()
         if self.stretch is None or started > self.stretch.until:
-            self.behind, self.stretch = self.stretch, _Stretch(self.net.params.block, state.memory)
+            self.behind = self.stretch  # what was behind goes before there are new copies
+            self.stretch = _Stretch(self.net.params.block, state.memory)
         self.stretch.calls.append((index, begin, rates))
         first, self.steps.done[0] = state.steps, 0
         try:
@@ -219,8 +220,9 @@ class _Run:
         if done == 0 and self.behind is not None:
             stretch, done = self.behind, self.behind.steps
         self.net.params.block[:], self.state.memory[:] = stretch.block, stretch.memory
-        stretch.make_again(self.steps, done - 1)  # but for the last update
-        self.state.steps -= min(done, 1)
+        self.state.steps -= done
+        for made in stretch.make_again(self.steps, done - 1):  # but for the last update
+            self.state.steps += made
         history = self.history
         what, last = f"loss became {history.loss[-1]} at", max(history.steps - 1, 1)
         if np.isfinite(history.loss[-1]):

@@ -1,7 +1,7 @@
 """Per-sample gradient descent: forward, backward and update fused, one row at a time.
 
-A step on one row is too short to share, and even for calls: with all that it
-calls inlined a step of 1-3-1 takes half as long.  It is the same arithmetic as
+A step on one row of a small network is too short to share, and even for calls:
+with all that it calls inlined a step of 1-3-1 takes half as long.  It is the same arithmetic as
 the sweeps make with a batch of one row, in the same order, so the same bits
 (tests/test_bits.py).
 """
