@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from fnmatch import fnmatch
 from math import comb
 from pathlib import Path
@@ -160,8 +160,9 @@ class Side:
 
     def seconds(self, name, number):
         """Seconds that so many calls took."""
-        self.process.stdin.write(f"{name} {number}\n")
-        self.process.stdin.flush()
+        with suppress(OSError):  # it has ended; there will be no answer
+            self.process.stdin.write(f"{name} {number}\n")
+            self.process.stdin.flush()
         return float(self._line())
 
     def stop(self):

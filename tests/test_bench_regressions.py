@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from bench import regressions
+from fastnn.benchmarks import ending
 
 
 def drawn(slower, seed, rounds=15, hiccups=0):
@@ -71,3 +72,14 @@ def test_who_comes_first_changes(monkeypatch):
     times = regressions.take_turns("a case", side("base"), side("head"), 3)
     assert seen[2:] == ["head", "base", "base", "head", "head", "base"]
     assert times == ([0.1] * 3, [0.1] * 3)
+
+
+def test_a_process_that_has_died_is_no_lost_case(tmp_path, monkeypatch, capsys):
+    script = tmp_path / "script.py"
+    script.write_text("import sys; print(__file__); sys.exit(3)")
+    monkeypatch.setattr(regressions, "SCRIPT", script)
+    side = regressions.Side(tmp_path, tmp_path)
+    side.process.wait()
+    assert ending.run("regressions", lambda: side.seconds("a case", 1)) == 2
+    assert capsys.readouterr().err == "regressions: a process ended with exit code 3\n"
+    side.stop()

@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from contextlib import suppress
 from dataclasses import replace
@@ -17,7 +18,17 @@ import pytest
 import stub_contestants
 
 from fastnn import cli
-from fastnn.benchmarks import cases, clock, inputs, pictures, processes, program, reference, report
+from fastnn.benchmarks import (
+    cases,
+    clock,
+    ending,
+    inputs,
+    pictures,
+    processes,
+    program,
+    reference,
+    report,
+)
 from fastnn.benchmarks.cases import Case, Goal
 from fastnn.benchmarks.workers import Desk, Setting, Worker, answer, crew, settings_of
 
@@ -121,10 +132,20 @@ def test_desks_of_one_process_take_their_threads_back(monkeypatch):
     seen = []
     load = lambda name: SimpleNamespace(threads=seen.append)  # noqa: E731
     desks = [Desk(Setting("fastnn", threads), load) for threads in (2, 1)]
+    for desk in desks:
+        desk.case = SMALL
     monkeypatch.setattr(Desk, "calibrate", lambda desk, seconds: desk.setting.threads)
     found = [answer(desk, "calibrate", (1,)) for desk in (*desks, *desks)]
     assert found == [("done", 2), ("done", 1)] * 2
     assert seen == [2, 1, 2, 1]
+
+
+def test_who_loses_its_process_to_another_is_told_so():
+    found = clock.measure([STEPS], 1, 2, True, ["pytorch"], full=True, load=stub_contestants.load)
+    (result,) = found
+    assert {e["threads"]: e["failure"] for e in result["contestants"]} == {
+        2: "its process ended with exit code 3", 1: "its process ended earlier",
+    }  # fmt: skip
 
 
 # ---- the report
@@ -206,6 +227,44 @@ def test_results_are_saved_beside_others(tmp_path, found):
     assert report.read_json(path) == found | {"processes": {"seconds": 1}}
 
 
+def test_a_write_that_is_cut_short_leaves_what_was_there(tmp_path, monkeypatch):
+    path, link = tmp_path / "results.json", tmp_path / "link.json"
+    link.symlink_to(path)
+    report.check_json(str(link))
+    report.write_json(str(link), RESULTS)
+    path.chmod(0o600)
+
+    def cut_short(place, content, encoding):
+        place.write_bytes(content[: len(content) // 2].encode(encoding))
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_text", cut_short)
+        with pytest.raises(KeyboardInterrupt):
+            report.write_json(str(link), RESULTS | {"threads": 1})
+    assert report.read_json(str(path)) == RESULTS
+    report.write_json(str(link), {"processes": {}})
+    assert report.read_json(str(path)) == RESULTS | {"processes": {}}
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert link.is_symlink()
+    assert set(tmp_path.iterdir()) == {path, link}
+
+
+def test_what_is_no_regular_file_is_not_replaced(monkeypatch):
+    monkeypatch.setattr(os, "replace", lambda *paths: pytest.fail("replaced"))
+    report.check_json(os.devnull)
+    report.write_json(os.devnull, RESULTS)
+    report.write_json(os.devnull, RESULTS)
+
+
+def test_one_sentence_says_that_steps_were_cut():
+    assert "fewer steps" not in report.text(RESULTS)
+    rival = row("numpy", 1, 0.5) | {"steps": 30}
+    cut = RESULT | {"steps": 100, "contestants": [row("fastnn", 2, 0.1) | {"steps": 100}, rival]}
+    text = report.text(RESULTS | {"cases": [cut, RESULT], "full": True})
+    assert "than fastnn in 1 of 2 cases (about as many as fit into 0.3 s)" in text
+
+
 def damaged(change):
     results = json.loads(json.dumps(RESULTS))
     change(results)
@@ -224,6 +283,8 @@ def damaged(change):
         (damaged(lambda results: results["machine"].pop("cores")), "machine.cores is missing"),
         (damaged(lambda results: results["cases"][0]["contestants"][1].pop("seconds")),
          r"cases\[0\].contestants\[1\].seconds is missing"),
+        (damaged(lambda results: results["cases"][0]["contestants"][1].pop("failure")),
+         r"cases\[0\].contestants\[1\].failure is missing"),
         (damaged(lambda results: results["cases"].append("case")), r"cases\[1\] is wrong"),
     ],
 )  # fmt: skip
@@ -410,6 +471,52 @@ def test_signals_leave_nothing_behind(number, code, tmp_path):
             os.killpg(running.pid, 0)
             time.sleep(0.01)
     assert time.monotonic() < deadline
+
+
+@pytest.fixture
+def bystander():
+    """A thread that signals can be delivered to, as those of a library's pool."""
+    done = threading.Event()
+    thread = threading.Thread(target=done.wait)
+    thread.start()
+    yield thread
+    done.set()
+    thread.join()
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="signals of threads are POSIX's")
+@pytest.mark.parametrize(
+    ("number", "error"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)]
+)
+def test_signals_that_other_threads_get_wait_too(number, error, bystander):
+    before, passed = signal.getsignal(number), []
+
+    def started():
+        with ending.unwound_by_signals(), ending.signals_held_back():
+            signal.pthread_kill(bystander.ident, number)
+            time.sleep(0.05)
+            passed.append(signal.pthread_sigmask(signal.SIG_BLOCK, ()))
+
+    with pytest.raises(error):
+        started()
+    assert set(ending.SIGNALS) <= passed[0]
+    assert signal.getsignal(number) is before
+    assert not signal.pthread_sigmask(signal.SIG_BLOCK, ()) & set(ending.SIGNALS)
+
+
+def test_systems_without_masks_and_other_threads_can_hold_signals_back(monkeypatch):
+    entered = []
+
+    def enter():
+        with ending.signals_held_back():
+            entered.append(threading.current_thread())
+
+    thread = threading.Thread(target=enter)
+    thread.start()
+    thread.join()
+    monkeypatch.delattr(signal, "pthread_sigmask", raising=False)
+    enter()
+    assert entered == [thread, threading.current_thread()]
 
 
 def test_patterns_choose_by_name_or_group():

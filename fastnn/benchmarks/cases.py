@@ -120,7 +120,7 @@ MEMORIES = {"sgd": 0, "momentum": 1, "nesterov": 1, "adagrad": 1, "rmsprop": 1, 
 ACTIVATIONS = ("identity", "relu", "leaky_relu", "sigmoid", "tanh", "softplus")
 DTYPES = ("float32", "float64")
 ALL = ("numpy", "pytorch", "jax", "scikit-learn")
-# torch.compile takes some 20 s for each shape, so not everywhere.
+# torch.compile takes far longer for each shape than the timing, so not everywhere.
 ALL_AND_COMPILED = (*ALL, "pytorch compiled")
 # Who skips zeros, asked where there are some to skip.
 SPARSE = ("scipy sparse",)
@@ -154,7 +154,7 @@ def _steps() -> Iterable[Case]:
     wide, small = {BEST: Goal(1.2, 1.6)}, {BEST: Goal(3, 8)}
     group = "training steps"
     # Lengths of real training: fit checks and compresses its data once a call, inside the clock.
-    # A row of normal numbers has eight times an image's squared length, and so a smaller rate.
+    # A row of normal numbers is several times as long as an image, and so a smaller rate.
     for data, lr in (("mnist", 0.1), ("dense", 0.01)):
         goals = step if data == "mnist" else {}
         sparse = SPARSE if data == "mnist" else ()

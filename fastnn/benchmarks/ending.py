@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -43,11 +44,40 @@ def signals_held_back() -> Iterator[None]:
 
     Ctrl-C goes to all processes of a terminal, but it is the parent's to answer.
     """
+    with _handled_later(), _masked():
+        yield
+
+
+@contextmanager
+def _masked() -> Iterator[None]:
+    """Block signals for this thread and for the processes that it starts; Windows has no masks."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
     before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     try:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def _handled_later() -> Iterator[None]:
+    """Note signals, which other threads still get, and raise the first after the block."""
+    if threading.current_thread() is not threading.main_thread():  # no other has handlers
+        yield
+        return
+    noted: list[int] = []
+    # None stands for a handler that Python cannot put back.
+    heard = [n for n in SIGNALS if signal.getsignal(n) not in (signal.SIG_IGN, None)]
+    before = {n: signal.signal(n, lambda number, frame: noted.append(number)) for n in heard}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        if noted:
+            signal.raise_signal(noted[0])
 
 
 def run(name: str, command: Callable[[], int]) -> int:

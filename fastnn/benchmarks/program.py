@@ -58,7 +58,7 @@ def run(
     with unwound_by_signals():
         for found in _with_a_bar(chosen, rounds, threads, names, full, load):
             results["cases"].append(found | {"ratios": report.ratios_of(found, threads)})
-            if json:  # after each case, as a full run takes half an hour
+            if json:  # after each case, as a full run takes most of an hour
                 report.write_json(json, results)
     results["machine"]["load_average_at_end"] = machine.load_average()
     if json:

@@ -22,9 +22,9 @@ Run = Callable[[int], Arrays]
 # a sum of K terms errs by sqrt(K) of that, 2e-6 for 1024 terms, and at worst by K of it.  Weights
 # after steps are compared by the way that they have travelled: a weight of 0.05 that a step
 # changes by 0.001 costs 3e-6 of the change, and where the input of a ReLU is within rounding of 0
-# its slope may be taken on the other side, which is 3e-3 of a step's change at 512 x 256.  Adam
-# divides by the gradient's size, so a gradient of rounding errors alone moves a weight by a whole
-# step.  A wrong sign, a forgotten bias, a mean for a sum or rows out of order are off by 0.1 or
+# its slope may be taken on the other side, which changes a step by about a row's share of its
+# batch.  Adam divides by the gradient's size, so a gradient of rounding errors alone moves a weight
+# by a whole step.  A wrong sign, a forgotten bias, a mean for a sum or rows out of order are off by
 # far more.
 TOLERANCES = {"float32": 1e-4, "float64": 1e-9}
 TRAVELLED = {"float32": 1e-2, "float64": 1e-6}

@@ -10,8 +10,10 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import sys
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from numbers import Real
 from pathlib import Path
 from statistics import median
@@ -19,6 +21,7 @@ from typing import Any
 
 from fastnn.benchmarks import ending
 from fastnn.benchmarks.cases import BEST, BEST_OF
+from fastnn.benchmarks.clock import STEP_SECONDS
 from fastnn.benchmarks.workers import OURS
 
 BEGIN, END = "<!-- benchmarks: begin -->", "<!-- benchmarks: end -->"
@@ -30,7 +33,7 @@ Entry = dict[str, Any]
 # What the tables need of results, in the shape that it has: of this program, of
 # `python -m fastnn.benchmarks.processes` and of the book's scripts, which share a file.
 ENTRY = {"contestant": str, "threads": int, "label": str, "agrees": bool, "distances": dict,
-         "steps": int, "seconds": [Real]}  # fmt: skip
+         "failure": object, "steps": int, "seconds": [Real]}  # fmt: skip
 CASE = {"case": str, "group": str, "dtype": str, "steps": int, "flops": Real, "bytes": int,
         "goals": dict, "contestants": [ENTRY]}  # fmt: skip
 PARTS: dict[str, Any] = {"cases": [CASE], "processes": dict, "book": dict}
@@ -237,20 +240,20 @@ def text(results: Results) -> str:
     )
     for group, cases in by_group(results).items():
         parts += [f"## {group}", group_table(group, cases, results)]
-    parts += [line for lines in (cut_lines(results), wrong_lines(results)) for line in lines]
+    parts += [*cut_lines(results), *wrong_lines(results)]
     return "\n\n".join(parts)
 
 
 def cut_lines(results: Results) -> list[str]:
-    """Which cases' steps were cut, and to how many."""
-    lines = []
-    for result in results["cases"]:
-        cut = {f"{e['label']} {e['steps']}" for e in result["contestants"]
-               if e["seconds"] and e["steps"] < result["steps"]}  # fmt: skip
-        if cut:
-            steps = f"{result['steps']} steps were cut to"
-            lines.append(f"{result['case']}: {steps} {', '.join(sorted(cut))}.")
-    return ["## Steps of a turn\n\n- " + "\n- ".join(lines)] if lines else []
+    """In how many cases rivals made fewer steps than fastnn, which makes all."""
+    cases = results["cases"]
+    cut = sum(any(e["seconds"] and e["steps"] < result["steps"] for e in result["contestants"])
+              for result in cases)  # fmt: skip
+    seconds = STEP_SECONDS[results.get("full", False)]
+    return [
+        f"Rivals made fewer steps a turn than fastnn in {cut} of {len(cases)} cases (about as many "
+        f"as fit into {seconds:g} s); `--json` saves how many."
+    ] if cut else []  # fmt: skip
 
 
 def wrong_lines(results: Results) -> list[str]:
@@ -276,9 +279,35 @@ def wrong_lines(results: Results) -> list[str]:
 
 def write_json(path: str, results: Results) -> None:
     """Save everything that was measured, beside what the file has of other programs."""
-    known = read_json(path) if Path(path).exists() else {}
+    known = read_json(path) if os.path.isfile(path) else {}
     content = json.dumps(known | results, indent=1) + "\n"
-    Path(path).write_text(content, encoding="utf-8")
+    if is_replaced(path):
+        replace(os.path.realpath(path), content)
+    else:
+        Path(path).write_text(content, encoding="utf-8")
+
+
+def is_replaced(path: str) -> bool:
+    """Whether a file is, or will be, a regular one; /dev/null and the like are not."""
+    return os.path.isfile(path) or not os.path.exists(path)
+
+
+def replace(path: str, content: str) -> None:
+    """Write a file whole or not at all, whatever ends this process."""
+    new = beside(path)
+    try:
+        Path(new).write_text(content, encoding="utf-8")
+        with suppress(FileNotFoundError):
+            shutil.copymode(path, new)
+        os.replace(new, path)
+    finally:
+        with suppress(FileNotFoundError):
+            os.remove(new)
+
+
+def beside(path: str) -> str:
+    """Where a file's next content is written before it takes the file's place."""
+    return f"{path}.{os.getpid()}"
 
 
 def read_json(path: str) -> Results:
@@ -328,6 +357,8 @@ def check_json(path: str) -> None:
     if os.path.isfile(path):
         read_json(path)
     check_writable(path)
+    if is_replaced(path):
+        check_writable(beside(os.path.realpath(path)))
 
 
 def check_writable(path: str) -> None:
@@ -338,7 +369,7 @@ def check_writable(path: str) -> None:
     with open(path, "ab"):
         pass
     if not there:
-        os.remove(path)
+        os.remove(os.path.realpath(path))  # not a link to what is not there yet
 
 
 def readme_block(results: Results) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -25,8 +26,8 @@ from fastnn.benchmarks.ending import signals_held_back
 from fastnn.benchmarks.reference import Arrays
 
 OURS, JAX = "fastnn", "jax"
-# Some thread pools spin for a while after their last task (OpenBLAS for 20 to 30 milliseconds), on
-# the cores the next contestant needs.
+# Some thread pools, as OpenBLAS's, spin for a while after their last task, on the cores the next
+# contestant needs.
 SETTLE_SECONDS = 0.05
 # A turn starts with some untimed steps, unless they take longer than this.
 WARM_UP_SECONDS = 0.3
@@ -131,7 +132,8 @@ class Host:
             self.process.join()
 
     def _start(self) -> None:
-        resource_tracker.ensure_running()  # else `start` does so, and lets signals through again
+        if hasattr(signal, "pthread_sigmask"):  # Windows has neither masks nor a tracker
+            resource_tracker.ensure_running()  # or `start` does so, and lets signals through again
         context = multiprocessing.get_context("spawn")
         connection, child = context.Pipe()
         process = context.Process(target=serve, args=(child, self.load), daemon=True)
@@ -187,6 +189,8 @@ def serve(connection: Any, load: Load) -> None:
 
 def answer(desk: Desk, question: str, arguments: tuple[Any, ...]) -> tuple[str, Any]:
     """What became of a question: "done" and the answer, or "failed" and the reason."""
+    if desk.case is None and question != "prepare":  # another desk's work has ended the process
+        return "failed", "its process ended earlier"
     try:
         desk.use_own_threads()
         return "done", getattr(desk, question)(*arguments)
@@ -199,6 +203,7 @@ class Desk:
 
     def __init__(self, setting: Setting, load: Load):
         self.setting, self.load = setting, load
+        self.case: Any = None
         self.run: Any = None
 
     def use_own_threads(self) -> None:

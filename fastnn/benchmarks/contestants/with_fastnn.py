@@ -30,8 +30,8 @@ threads = fastnn.set_num_threads
 
 # Elements of an update that go to a chunk together; the rule is the same whatever their number.
 UPDATE_UNIT = 1024
-# About what an element costs beside a multiply-add.  On two cores 40,000 parameters under Adam in
-# float32 take 30 us either way, 1,000,000 take 600 us serial and 400 in parallel.
+# About what an element costs beside a multiply-add.  What more threads gain at two sizes of an
+# update is in the column "1 thread" of `fastnn bench --cases "optimizer *"`.
 ELEMENT_COST = 20
 
 
@@ -116,7 +116,7 @@ def numerical_gradient(case: Case, given: Arrays) -> Run:
 
 
 # Kernels ------------------------------------------------------------------------------
-# Entries name their arguments: in a tuple they cost Numba 0.2 of the 3 us of a small call.
+# Entries name their arguments: in a tuple they cost Numba time, which a small call shows.
 
 
 @inner

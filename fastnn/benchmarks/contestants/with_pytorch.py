@@ -1,4 +1,4 @@
-"""PyTorch eager, without modules and optimiser objects, which cost some 20 % on small networks.
+"""PyTorch eager, without modules and optimiser objects, whose cost small networks show.
 
 Gradients of networks come from ``torch.autograd.grad`` and are applied in place; kernels call the
 operations that autograd itself would, and write into tensors made once.
