@@ -82,8 +82,8 @@ def outputs_of_dense(params: Parameters, loss: int, x: np.ndarray) -> np.ndarray
     network = table, loss, params.block
     # Whole blocks of rows at least: each reads all weights.
     calls = -(-len(x) // max(most * sweeps.ROW_BLOCK, EVALUATION_WORK // params.multiply_adds))
-    if most == calls == 1:
-        sweeps.predict.serial(1, *network, x, no_column, values, outputs, strange)
+    if calls == 1:
+        runtime.run(sweeps.predict, work, *network, x, no_column, values, outputs, strange)
     else:
         for rows, y in zip(np.array_split(x, calls), np.array_split(outputs, calls), strict=True):
             runtime.run(sweeps.predict, work / calls, *network, rows, no_column, values, y, strange)

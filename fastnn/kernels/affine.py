@@ -23,7 +23,7 @@ from fastnn.lanes import (
 
 # Indices summed per pass: the part of B that is in use (264 x 64 bytes) and the rows of A that meet
 # it then stay in a first-level cache of 32 KiB.  Where A is read by columns each index takes a line
-# of its own: with 256 the weight gradients of 256 rows reach 83 % of the peak, with 160 it is 92.
+# of its own, and as long sums lose more than they gain.
 K_BLOCK, K_BLOCK_OF_COLUMNS = 264, 160
 
 

@@ -190,12 +190,12 @@ def column_sweep(chunk, chunks, plan, loss, params, sparse, x, bounds, column, v
 
 
 @inner
-def _by_columns(plan, rows, chunks):
-    """Whether `column_sweep` is the faster way."""
+def _weights(plan):
+    """Number of weights of the network."""
     weights = ZERO
     for layer in range(plan.shape[0]):
         weights += plan[layer, INPUTS] * plan[layer, OUTPUTS]
-    return chunks > 1 and rows <= COLUMN_ROWS and weights >= COLUMN_WEIGHTS
+    return weights
 
 
 @inner
@@ -262,9 +262,10 @@ def train_chunk(chunk, chunks, plan, loss, rule, hyper, params, memory, sparse, 
     chunks = assemble(team, chunk, chunks)
     if chunks == 0:
         return
+    by_columns = COLUMN_ROWS if chunks > 1 and _weights(plan) >= COLUMN_WEIGHTS else 0
     for s in range(begin.size - 1):
         batch = index[begin[s] : begin[s + 1]]
-        if _by_columns(plan, batch.size, chunks):
+        if batch.size <= by_columns:
             column_sweep(chunk, chunks, plan, loss, params, sparse, x, bounds, column, value,
                          labels, targets, batch, values, deltas, work, cursor, row_loss,
                          team)  # fmt: skip
