@@ -30,29 +30,37 @@ NOT_FINITE = -2  # end of a row's entries, from compress_rows
 class Samples:
     """Rows of input data in the form that the kernels read: dense, or without the zeros.
 
+    If some are `chosen`, in ascending order, the others are not looked at and must not be read.
+
     Attributes
     ----------
     rows : int
         Number of rows.
     density : float
         Share of the inputs that the kernels multiply.
+    finite : bool
+        Whether all numbers are.
     arguments : tuple
         ``sparse, x, bounds, column, value`` as the kernels take them; whichever
         form is not used is empty.
     """
 
-    def __init__(self, x: np.ndarray):
+    def __init__(self, x: np.ndarray, chosen: np.ndarray | None = None):
         self.rows, width = x.shape
+        if chosen is None:
+            chosen = np.arange(self.rows)
         kind = np.uint16 if width <= 1 << 16 else np.int32
-        room = int(x.size * SPARSE_BELOW) if looks_sparse(x) else 0
+        size = len(chosen) * width
+        room = int(size * SPARSE_BELOW) if looks_sparse(x) else 0
         column, value = np.empty(room, kind), np.empty(room, x.dtype)
-        bounds = np.empty((self.rows, 2), np.int64)
-        runtime.run(compress_rows, COMPRESS_WORK * x.size, x, bounds, column, value)
-        self.finite = bool((bounds[:, 1] != NOT_FINITE).all())
-        self.sparse = bool(room and (bounds[:, 1] >= 0).all())
+        bounds = np.zeros((self.rows, 2), np.int64)
+        runtime.run(compress_rows, COMPRESS_WORK * size, x, chosen, bounds, column, value)
+        first, end = bounds[chosen].T
+        self.finite = bool((end != NOT_FINITE).all())
+        self.sparse = bool(room and (end >= 0).all())
         self.density = 1.0
         if self.sparse:
-            self.density = float((bounds[:, 1] - bounds[:, 0]).sum() / x.size)
+            self.density = float((end - first).sum() / size)
             x = x[:0]
         else:
             bounds, column, value = bounds[:0], column[:0].copy(), value[:0].copy()
@@ -93,9 +101,9 @@ def samples(x: Any, width: int, dtype: np.dtype, name: str = "x") -> Samples:
     return samples_of(matrix(x, width, dtype, name), x, name)
 
 
-def samples_of(rows: np.ndarray, x: Any, name: str) -> Samples:
-    """`samples` of what `matrix` has made of `x`."""
-    found = Samples(rows)
+def samples_of(rows: np.ndarray, x: Any, name: str, chosen: np.ndarray | None = None) -> Samples:
+    """`samples` of what `matrix` has made of `x`, of all rows or of some."""
+    found = Samples(rows, chosen)
     if not found.finite:
         refuse_not_finite(x, rows, name)
     return found

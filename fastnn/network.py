@@ -370,7 +370,8 @@ class MLP:
         Parameters
         ----------
         x : array_like, shape (N, I)
-            Inputs.
+            Inputs.  Without `validation_data`, rows that no batch uses are not looked at if they
+            are half or more: a step on 100 of 60,000 images takes no longer than on 100 of 1,000.
         t : array_like
             Labels (N,) or one-hot (N, O) with softmax; otherwise targets (N, O),
             or (N,) with one output.
@@ -458,8 +459,12 @@ class MLP:
 
     def _examples(self, x: Any, t: Any, x_name: str = "x", t_name: str = "t") -> passes.Examples:
         """Inputs and targets, checked and in the form that the kernels read."""
-        I, O = self.layer_sizes[0], self.layer_sizes[-1]
-        samples = gate.samples(x, I, self.dtype, x_name)
+        return self._with_targets(
+            gate.samples(x, self.layer_sizes[0], self.dtype, x_name), t, t_name
+        )
+
+    def _with_targets(self, samples: gate.Samples, t: Any, t_name: str = "t") -> passes.Examples:
+        O = self.layer_sizes[-1]
         labels, targets = np.empty(0, np.int64), np.empty((0, 1), self.dtype)
         if self.output == "softmax":
             labels = gate.labels(t, samples.rows, O, t_name)

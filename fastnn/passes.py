@@ -21,8 +21,6 @@ EVALUATION_WORK = 200_000_000
 FEW_WORK = 4_000_000
 # Scratch of a prediction that a network keeps for the next one.
 KEPT_BYTES = 4 << 20
-# Multiply-adds of one row from which two threads train it faster: 784-512-512-10 without zeros.
-ONE_ROW_WORK = 500_000
 
 
 class Examples:
@@ -119,9 +117,8 @@ class Steps:
         self._row_loss = np.empty(batch_size)
         self.done = np.zeros(1, np.int64)  # updates of the latest call, also of one interrupted
         plain = rule[0] == updates.SGD and rule[1][updates.WEIGHT_DECAY] == 0
-        # Wide layers are worth sharing out even for one row.
-        shared = chunks > 1 and self._work >= ONE_ROW_WORK
-        self._one_by_one = batch_size == 1 and (plain or not rows.sparse) and not shared
+        small = params.multiply_adds < sweeps.WIDE_WEIGHTS
+        self._one_by_one = batch_size == 1 and (plain or not rows.sparse) and small
         self._network = plan.table, loss, *rule, params.block, memory
         self._data = *rows.arguments, *examples.wanted
         self._scratch = (

@@ -381,6 +381,16 @@ def _multiply_transposed(M, N, K, A, a, a_row, W, w, w_row, S, s, s_row, C, c, c
 
 
 @entry
+def _multiply_transposed_few(M, N, K, A, a, a_row, W, w, w_row, C, c, c_row):
+    affine.multiply_transposed_few(M, N, K, A, a, a_row, W, w, w_row, C, c, c_row)
+
+
+@entry
+def _multiply_few(N, K, A, a, a_col, B, b, b_row, C, c):
+    affine.multiply_few(N, K, A, a, a_col, B, b, b_row, C, c)
+
+
+@entry
 def _column_sums(M, N, A, a, a_row, C, c):
     affine.column_sums(M, N, A, a, a_row, C, c)
 
@@ -409,6 +419,25 @@ def multiply_transposed(A, W, S, in_place=False, **layout):
         np.full(K * TILE_VECTORS * lanes_of(A.dtype), np.nan, A.dtype),
     )
     return total.read()
+
+
+def multiply_transposed_few(A, W, **layout):
+    """With the columns up to a whole vector."""
+    (M, K), (N, _) = A.shape, W.shape
+    total = Memory(nothing(M, N + -N % lanes_of(A.dtype), A.dtype), **layout)
+    _multiply_transposed_few(
+        M, N, K, *Memory(A, **layout).place, *Memory(W, **layout).place, *total.place
+    )
+    return total.read()
+
+
+def multiply_few(A, B, column, **layout):
+    """The products of one column of A, as a row, with B, which has whole vectors."""
+    left, right = Memory(A, **layout), Memory(B, **layout)
+    total = Memory(nothing(1, B.shape[1], B.dtype), **layout)
+    _multiply_few(B.shape[1], len(B), left.flat, left.at + column, left.row, *right.place,
+                  total.flat, total.at)  # fmt: skip
+    return total.read()[0]
 
 
 def column_sums(A, **layout):
@@ -513,9 +542,23 @@ def _nonzeros_backward(block, I, rows, vectors, column, value, D, d, d_row,
 
 
 @entry
-def _compress_chunks(chunks, x, bounds, column, value):
+def _values_of_column(i, rows, first, last, column, value, out, o):
+    nonzeros.values_of_column(i, rows, first, last, column, value, out, o)
+
+
+def values_of_columns(x):
+    """x, put together from its lists column by column."""
+    bounds, column, value = compress_rows(x, x.size + LIST_SLACK)
+    found, first = nothing(x.shape[1], len(x), x.dtype), bounds[:, 0].copy()
+    for i, row in enumerate(found):
+        _values_of_column(i, len(x), first, bounds[:, 1].copy(), column, value, row, 0)
+    return found.T
+
+
+@entry
+def _compress_chunks(chunks, x, chosen, bounds, column, value):
     for chunk in range(chunks):
-        nonzeros.compress_chunk(chunk, chunks, x, bounds, column, value)
+        nonzeros.compress_chunk(chunk, chunks, x, chosen, bounds, column, value)
 
 
 def compress_rows(x, room, chunks=1):
@@ -524,7 +567,7 @@ def compress_rows(x, room, chunks=1):
     # The library has both kinds of columns, for narrow and for wide inputs.
     column = np.full(room, 9999, np.uint16 if x.dtype == np.float32 else np.int32)
     value = np.full(room, np.nan, x.dtype)
-    _compress_chunks(chunks, x, bounds, column, value)
+    _compress_chunks(chunks, x, np.arange(len(x)), bounds, column, value)
     return bounds, column, value
 
 
@@ -605,10 +648,13 @@ def exercises(dtype):
         "multiply, bias": lambda: multiply(A, B, S[0]),
         "multiply, by columns": lambda: multiply(A, B, S, by_columns=True),
         "multiply_transposed": lambda: multiply_transposed(Y, W, S),
+        "multiply_transposed_few": lambda: multiply_transposed_few(Y[:3], W),
+        "multiply_few": lambda: multiply_few(Y, S, 2),
         "column_sums": lambda: column_sums(B),
         "update_block, store": lambda: update_block(updates.STORE, 0.1, Y, D, S)[1],
         "update_block, SGD": lambda: update_block(updates.SGD, 0.1, Y, D, S)[0],
         "nonzeros_forward": lambda: nonzeros_forward(x, B[:197], B[0], slot=1),
+        "values_of_column": lambda: values_of_columns(x),
         "nonzeros_backward": lambda: nonzeros_backward(x, D[:7])[1],
     }
 

@@ -205,6 +205,19 @@ def multiply_transposed(A, W, S):
     return multiply(A, W.T, S)
 
 
+def multiply_transposed_few(A, W):
+    """Each sum in as many parts as a group has lanes, added by halves."""
+    lanes = 64 // A.itemsize
+    A, W = (np.pad(matrix, [(0, 0), (0, -A.shape[1] % lanes)]) for matrix in (A, W))
+    C = np.zeros((len(A), len(W)), A.dtype)
+    for m, n in np.ndindex(*C.shape):
+        parts = np.zeros(lanes, A.dtype)
+        for k in range(0, A.shape[1], lanes):
+            parts = fma(A[m, k : k + lanes], W[n, k : k + lanes], parts)
+        C[m, n] = lane_sum(parts)
+    return C
+
+
 def column_sums(A):
     total = np.zeros(A.shape[1], A.dtype)
     for row in A:

@@ -6,7 +6,7 @@ import pytest
 import reference
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from kernel_entries import DTYPES, lanes_of, padded
+from kernel_entries import DTYPES, group_of, lanes_of, padded
 from numpy.testing import assert_allclose
 from reference import assert_same_bits
 
@@ -110,6 +110,34 @@ def test_a_transposed_product_may_start_all_rows_from_zeros(dtype, rng):
     assert_same_bits(found[:, : len(W)], expected)
     assert (found[:, len(W) :] == 0).all()
     assert_same_bits(kernels.multiply_transposed(A, W, zeros, in_place=True), found)
+
+
+# Products of few rows --------------------------------------------------------------------
+
+
+@each_dtype
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_transposed_product_of_few_rows_adds_in_groups(layout, dtype, rng):
+    lanes, group = lanes_of(dtype), group_of(dtype)
+    for N in (0, 1, 2, 3, lanes, 2 * lanes + 1):
+        for M, K in ((0, 3), (1, 0), (1, 1), (4, group - 1), (1, group), (2, group + 1),
+                     (3, 3 * group + lanes)):  # fmt: skip
+            A, W = rng.normal(size=(M, K)).astype(dtype), rng.normal(size=(N, K)).astype(dtype)
+            found = kernels.multiply_transposed_few(A, W, **layout)
+            assert_same_bits(found[:, :N], reference.multiply_transposed_few(A, W))
+            assert (found[:, N:] == 0).all()
+
+
+@each_dtype
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_gradient_of_few_samples_is_one_chain(layout, dtype, rng):
+    for vectors in range(11):
+        for K in range(6):
+            A, B, S = matrices(rng, 3, vectors * lanes_of(dtype), K, dtype)
+            expected = reference.multiply(A, B, np.zeros_like(S))
+            for m in range(len(A)):
+                found = kernels.multiply_few(np.ascontiguousarray(A.T), B, m, **layout)
+                assert_same_bits(found, expected[m])
 
 
 # column_sums -----------------------------------------------------------------------------

@@ -266,6 +266,42 @@ def test_without_a_length_one_epoch_is_made():
     assert trained([{}]) == trained([{"epochs": 1}])
 
 
+@pytest.mark.parametrize("nonzeros", [1.0, 0.2])
+def test_rows_that_no_batch_uses_are_not_looked_at(nonzeros, monkeypatch):
+    found = []
+    for share in (0, trainer.FEW_ROWS):
+        monkeypatch.setattr(trainer, "FEW_ROWS", share)
+        net, x, t = problem(nonzeros=nonzeros)
+        if share:
+            x[50:] = np.nan
+        history = net.fit(x, t, batches=[[3, 1], [3, 30], [49, 0]])
+        found.append(bits(history.loss, *net.params.values()))
+    assert found[0] == found[1]
+    with pytest.raises(ValueError, match=r"x must be finite, got nan at x\[50, 0\]"):
+        net.fit(x, t, batches=[[3, 50]])
+    with pytest.raises(ValueError, match="x must be finite"):
+        net.fit(x, t, batches=[[3, 1]], validation_data=(x[:2], t[:2]))
+
+
+@pytest.mark.parametrize("sampling", ["shuffle", "replacement"])
+def test_few_steps_are_those_of_many(sampling, monkeypatch):
+    """The rows of a short fit are drawn before its steps; this does not show."""
+    options = [{"sampling": sampling, "iterations": 1}] * 3
+    few = trained(options)
+    monkeypatch.setattr(trainer, "FEW_ROWS", 0)
+    assert trained(options) == few
+
+
+def test_a_fit_that_is_refused_draws_no_batches():
+    first, x, t = problem()
+    second, _, _ = problem()
+    with pytest.raises(ValueError, match="finite"):
+        first.fit(np.full_like(x, np.nan), t, iterations=1, batch_size=7)
+    with pytest.raises(ValueError, match="labels"):
+        first.fit(x, t + 5, iterations=1, batch_size=7)
+    assert bits(first.fit(x, t, batch_size=7).loss) == bits(second.fit(x, t, batch_size=7).loss)
+
+
 def test_the_seed_makes_the_batches():
     assert trained([{"seed": 5}]) == trained([{"seed": np.random.default_rng(5)}])
     assert trained([{"seed": 5}]) != trained([{"seed": 6}])

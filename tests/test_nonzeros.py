@@ -152,6 +152,14 @@ def test_compression_lists_the_nonzeros_of_each_row_that_it_has_room_for(dtype, 
 
 
 @each_dtype
+def test_the_values_of_each_column_are_found_in_the_lists(dtype, rng):
+    for rows in range(5):
+        x = sparse(rng, rows, 40, dtype)
+        x[:, 7] = 0
+        assert_array_equal(kernels.values_of_columns(x), x)
+
+
+@each_dtype
 @pytest.mark.parametrize("strange", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("room", [0, 1000])
 def test_a_row_with_a_number_that_is_not_finite_is_marked(strange, room, dtype, rng):

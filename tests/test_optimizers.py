@@ -61,10 +61,10 @@ class Rule:
             self.m[key], self.v[key] = m, v
 
 
-def problem(nonzeros=1.0, dtype="float64", output="softmax"):
-    net = fastnn.MLP([40, 9, 3], "tanh", output, weight_init="xavier", dtype=dtype, seed=7)
+def problem(nonzeros=1.0, dtype="float64", output="softmax", sizes=(40, 9, 3)):
+    net = fastnn.MLP(sizes, "tanh", output, weight_init="xavier", dtype=dtype, seed=7)
     rng = np.random.default_rng(7)
-    return net, inputs(rng, 60, 40, nonzeros), targets(rng, net, 60)
+    return net, inputs(rng, 60, sizes[0], nonzeros), targets(rng, net, 60)
 
 
 def table(steps, size):
@@ -76,10 +76,23 @@ def table(steps, size):
 @pytest.mark.parametrize("nonzeros", [1.0, 0.2])
 @pytest.mark.parametrize("decay", [0.0, 0.02])
 def test_100_steps_are_those_of_the_book(name, size, nonzeros, decay):
+    assert_steps_are_those_of_the_book(problem(nonzeros), name, table(100, size), decay)
+
+
+@each_rule
+@pytest.mark.parametrize("size", [1, 3, 5])
+@pytest.mark.parametrize("nonzeros", [1.0, 0.2])
+@pytest.mark.parametrize("decay", [0.0, 0.02])
+def test_steps_of_few_rows_of_a_wide_network_are_those_of_the_book(name, size, nonzeros, decay):
+    wide = problem(nonzeros, sizes=(400, 531, 21, 3))
+    assert_steps_are_those_of_the_book(wide, name, table(10, size), decay)
+
+
+def assert_steps_are_those_of_the_book(given, name, batches, decay):
     optimizer = copy.copy(FAST[name])
     object.__setattr__(optimizer, "weight_decay", decay)
-    net, x, t = problem(nonzeros)
-    reference, rule, batches = NumpyMLP(net), Rule(optimizer), table(100, size)
+    net, x, t = given
+    reference, rule = NumpyMLP(net), Rule(optimizer)
     start = {key: value.copy() for key, value in net.params.items()}
     history = net.fit(x, t, batches=batches, optimizer=optimizer)
     losses = []

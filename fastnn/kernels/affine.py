@@ -10,12 +10,20 @@ import numpy as np
 
 from fastnn.jit import inner
 from fastnn.lanes import (
+    GROUP,
+    GROUP_BYTES,
     TILE_ROWS,
     TILE_VECTORS,
     VECTOR_BYTES,
     element,
+    fma,
+    lane_sum,
     load,
+    load_first,
+    load_like,
     load_transposed,
+    put,
+    rank_one,
     splat,
     store,
     tile_product,
@@ -132,6 +140,54 @@ def multiply_transposed(M, N, K, A, a, a_row, W, w, w_row, S, s, s_row, C, c, c_
             columns += lanes
         multiply(M, columns, K, A, a, a_row, ONE, panel, ZERO, width,
                  S, s + (n if s_row else 0), s_row, C, c + n, c_row)  # fmt: skip
+
+
+@inner
+def multiply_transposed_few(M, N, K, A, a, a_row, W, w, w_row, C, c, c_row):
+    """`multiply_transposed` from sums of zero, for so few rows that a panel is not worth making.
+
+    Each row of W is read once, in one piece, which the processor's prefetcher follows: 1024 x 1024
+    weights for one row take less than half as long.  The order of a sum is another one, the same
+    for all widths of vectors.
+    """
+    lanes, zero = GROUP_BYTES // A.itemsize, A.dtype.type(0)
+    whole = K - K % lanes
+    for n in range(0, N, 2):  # two sums, or each product waits for the one before
+        other = min(n + 1, N - 1)
+        W_n, W_other = w + n * w_row, w + other * w_row
+        for m in range(M):
+            row, first, second = a + m * a_row, splat(zero, 1, GROUP), splat(zero, 1, GROUP)
+            for k in range(0, whole, lanes):
+                left = load(A, row + k, 0, 1, GROUP)
+                first = fma(left, load_like(W, W_n + k, left), first)
+                second = fma(left, load_like(W, W_other + k, left), second)
+            if whole < K:
+                left = load_first(A, row + whole, K - whole, GROUP)
+                first = fma(left, load_first(W, W_n + whole, K - whole, GROUP), first)
+                second = fma(left, load_first(W, W_other + whole, K - whole, GROUP), second)
+            put(C, c + m * c_row + n, lane_sum(first))
+            put(C, c + m * c_row + other, lane_sum(second))
+    for m in range(M):
+        for n in range(N, N + -N % (VECTOR_BYTES // A.itemsize)):
+            put(C, c + m * c_row + n, zero)
+
+
+@inner
+def multiply_few(N, K, A, a, a_col, B, b, b_row, C, c):
+    """``C = A @ B`` for one row of few elements: a row of a gradient of few samples."""
+    lanes, zero, n = VECTOR_BYTES // A.itemsize, A.dtype.type(0), ZERO
+    while n + 4 * lanes <= N:
+        total = splat(zero, 1, 4)
+        for k in range(K):
+            total = rank_one(total, A, a + k * a_col, ZERO, B, b + k * b_row + n)
+        store(C, c + n, 0, total)
+        n += 4 * lanes
+    while n < N:
+        total = splat(zero, 1, 1)
+        for k in range(K):
+            total = rank_one(total, A, a + k * a_col, ZERO, B, b + k * b_row + n)
+        store(C, c + n, 0, total)
+        n += lanes
 
 
 @inner

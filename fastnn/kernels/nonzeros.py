@@ -171,6 +171,16 @@ def _backward_block(width, rows, low, first, last, column, value, D, d, d_row, G
 
 
 @inner
+def values_of_column(i, rows, first, last, column, value, out, o):
+    """Write a batch's values in column i of x; `first`, the next entry of each row, moves on."""
+    for r in range(rows):
+        e = first[r]
+        here = e < last[r] and element(column, e) == i
+        put(out, o + r, element(value, e) if here else value.dtype.type(0))
+        first[r] += here
+
+
+@inner
 def _compress_row(X, x, I, e, most, column, value):
     """Write the nonzeros of a row from entry e on; return their end.
 
@@ -209,15 +219,15 @@ def all_finite(X, x, size):
 
 
 @inner
-def compress_chunk(chunk, chunks, x, bounds, column, value):
-    """Compress a chunk's share of the rows of x, in its share of `column` and `value`.
+def compress_chunk(chunk, chunks, x, chosen, bounds, column, value):
+    """Compress a chunk's share of the `chosen` rows of x, in its share of `column` and `value`.
 
     ``bounds[r]`` become the first entry of row r and its end, which is -1 or -2
     for the reasons of `_compress_row`.
     """
-    (N, I), X = x.shape, flat(x)
+    N, I, X = chosen.size, x.shape[1], flat(x)
     e, most = value.size * chunk // chunks, value.size * (chunk + 1) // chunks
-    for r in range(N * chunk // chunks, N * (chunk + 1) // chunks):
+    for r in chosen[N * chunk // chunks : N * (chunk + 1) // chunks]:
         end = _compress_row(X, r * I, I, e, most, column, value)
         bounds[r, 0], bounds[r, 1] = e, end
         e = max(e, end)

@@ -15,15 +15,25 @@ import numpy as np
 
 from fastnn.jit import entry, inner
 from fastnn.kernels.activations import activation_backward, activation_forward
-from fastnn.kernels.affine import ONE, ZERO, column_sums, multiply, multiply_transposed
+from fastnn.kernels.affine import (
+    ONE,
+    ZERO,
+    column_sums,
+    multiply,
+    multiply_few,
+    multiply_transposed,
+    multiply_transposed_few,
+)
 from fastnn.kernels.losses import loss_backward, loss_forward, outputs_forward
 from fastnn.kernels.nonzeros import (
+    COLUMN_BLOCK,
     all_finite,
     column_blocks,
     nonzeros_backward,
     nonzeros_forward,
+    values_of_column,
 )
-from fastnn.kernels.updates import WEIGHT_DECAY, update_block
+from fastnn.kernels.updates import SGD, WEIGHT_DECAY, update_block
 from fastnn.lanes import TILE_ROWS, VECTOR_BYTES, element, flat, prefetch
 from fastnn.launch import Chunked, run_or_pack
 from fastnn.team import assemble, barrier
@@ -44,17 +54,21 @@ GATHER = np.int64(-1)
 # Rows of data are asked for so long before they are copied; after so many columns the processor's
 # own prefetcher follows.
 AHEAD, AHEAD_COLUMNS = 8, 256
-# Batches of so few rows, of networks of so many weights, are shared out by columns.
-COLUMN_ROWS, COLUMN_WEIGHTS = 64, 200_000
-# Weights whose gradient is summed together: 96 x 1024 bytes are a fifth of a
-# second-level cache.
+# Networks of so many weights: batches of few rows are shared out by columns, and for very few
+# reading and writing the weights is all that counts.
+WIDE_WEIGHTS, COLUMN_ROWS, FEW_ROWS = 200_000, 64, 4
+# Weights whose gradient is summed together, rows and bytes of each.
 WEIGHT_ROWS = 96
 WEIGHT_VECTORS = 1024 // VECTOR_BYTES
+# Those that are updated together.  Pieces of rows of 1024 weights, each in a page of its own, take
+# three times as long as whole rows, with SGD as with Adam; but dz is then read anew for each block
+# of weights, and of 512 rows of 1024 that costs as much.
+UPDATE_VECTORS, UPDATE_BATCH = 4096 // VECTOR_BYTES, 256
 
 # `work`, scratch of a thread: zeros to start sums from, a block of gradients, a panel.
 # Offsets in elements, large enough for either precision.
 GRADIENT = np.int64(1024)
-PANEL = GRADIENT + WEIGHT_ROWS * 1024 // 4
+PANEL = GRADIENT + WEIGHT_ROWS * 4096 // 4
 
 
 @inner
@@ -127,30 +141,34 @@ def loss_rows(plan, loss, labels, targets, batch, slot, scale, values, deltas, r
 
 
 @inner
-def _backward_layer(layer, low, high, plan, params, slot, rows, values, deltas, work):
+def _backward_layer(layer, low, high, plan, params, slot, rows, few, values, deltas, work):
     """Deltas of vectors low .. high of a layer's inputs, which are the outputs of that below."""
     lanes, p, below = VECTOR_BYTES // params.itemsize, plan[layer], plan[layer - 1]
     at = low * lanes
     d, y = below[D] + slot * below[Y_ROW] + at, below[Y] + slot * below[Y_ROW] + at
-    multiply_transposed(rows, min(p[INPUTS], high * lanes) - at, p[OUTPUTS], deltas,
-                        p[D] + slot * p[Y_ROW], p[Y_ROW], params, p[W] + at * p[W_ROW], p[W_ROW],
-                        work, ZERO, ZERO, deltas, d, below[Y_ROW], work[PANEL:])  # fmt: skip
+    N, dz, w = min(p[INPUTS], high * lanes) - at, p[D] + slot * p[Y_ROW], p[W] + at * p[W_ROW]
+    if few:
+        multiply_transposed_few(rows, N, p[OUTPUTS], deltas, dz, p[Y_ROW], params, w, p[W_ROW],
+                                deltas, d, below[Y_ROW])  # fmt: skip
+    else:
+        multiply_transposed(rows, N, p[OUTPUTS], deltas, dz, p[Y_ROW], params, w, p[W_ROW],
+                            work, ZERO, ZERO, deltas, d, below[Y_ROW], work[PANEL:])  # fmt: skip
     activation_backward(below[ACTIVATION], rows, high - low, lanes, values, y, deltas, d,
                         below[Y_ROW])  # fmt: skip
 
 
 @inner
-def backward_rows(plan, params, slot, rows, values, deltas, work):
+def backward_rows(plan, params, slot, rows, few, values, deltas, work):
     """Deltas of all layers but the last, whose deltas are given."""
     lanes = VECTOR_BYTES // params.itemsize
     for layer in range(plan.shape[0] - 1, 0, -1):
         _backward_layer(layer, ZERO, _vectors(plan, layer - 1, lanes), plan, params, slot, rows,
-                        values, deltas, work)  # fmt: skip
+                        few, values, deltas, work)  # fmt: skip
 
 
 @inner
 def row_sweep(chunk, chunks, plan, loss, params, sparse, x, bounds, column, value, labels, targets,
-              batch, values, deltas, work, cursor, row_loss):  # fmt: skip
+              batch, few, values, deltas, work, cursor, row_loss):  # fmt: skip
     """A chunk's share of the rows of a batch: outputs, losses and deltas."""
     scale = params.dtype.type(1) / params.dtype.type(batch.size)
     end = batch.size * (chunk + 1) // chunks
@@ -160,12 +178,12 @@ def row_sweep(chunk, chunks, plan, loss, params, sparse, x, bounds, column, valu
                      first, values, cursor)  # fmt: skip
         loss_rows(plan, loss, labels, targets, rows, first, scale, values, deltas,
                   row_loss[first:], True)  # fmt: skip
-        backward_rows(plan, params, first, rows.size, values, deltas, work[chunk])
+        backward_rows(plan, params, first, rows.size, few, values, deltas, work[chunk])
 
 
 @inner
 def column_sweep(chunk, chunks, plan, loss, params, sparse, x, bounds, column, value, labels,
-                 targets, batch, values, deltas, work, cursor, row_loss, team):  # fmt: skip
+                 targets, batch, few, values, deltas, work, cursor, row_loss, team):  # fmt: skip
     """What `row_sweep` does, but a chunk has its share of each layer's columns, for all rows.
 
     So each reads its own weights only: with 16 rows of 784-1024-1024-10 that is most of the work.
@@ -186,7 +204,7 @@ def column_sweep(chunk, chunks, plan, loss, params, sparse, x, bounds, column, v
         barrier(team, chunks)
         vectors = _vectors(plan, layer - 1, lanes)
         _backward_layer(layer, vectors * chunk // chunks, vectors * (chunk + 1) // chunks, plan,
-                        params, ZERO, rows, values, deltas, work[chunk])  # fmt: skip
+                        params, ZERO, rows, few, values, deltas, work[chunk])  # fmt: skip
 
 
 @inner
@@ -200,7 +218,7 @@ def _weights(plan):
 
 @inner
 def weight_sweep(chunk, chunks, plan, rule, hyper, rate, params, memory, sparse, column, value,
-                 index, values, deltas, work, cursor):  # fmt: skip
+                 index, few, values, deltas, work, cursor):  # fmt: skip
     """A chunk's share of every layer's weights: gradient and update."""
     lanes = VECTOR_BYTES // params.itemsize
     for layer in range(plan.shape[0]):
@@ -211,16 +229,26 @@ def weight_sweep(chunk, chunks, plan, rule, hyper, rate, params, memory, sparse,
         if layer == 0 and sparse:
             blocks = column_blocks(I)
             for block in range(blocks * share // chunks, blocks * (share + 1) // chunks):
-                nonzeros_backward(block, I, index.size, vectors, column, value,
-                                  deltas, p[D], p[Y_ROW], rule, hyper, rate, hyper[WEIGHT_DECAY],
-                                  params, memory, p[W], p[W_ROW], work[chunk], GRADIENT,
-                                  cursor)  # fmt: skip
+                if few:
+                    _nonzeros_of_few(block, p, vectors, lanes, rule, hyper, rate, params, memory,
+                                     index.size, column, value, deltas, work[chunk],
+                                     cursor)  # fmt: skip
+                else:
+                    nonzeros_backward(block, I, index.size, vectors, column, value, deltas, p[D],
+                                      p[Y_ROW], rule, hyper, rate, hyper[WEIGHT_DECAY], params,
+                                      memory, p[W], p[W_ROW], work[chunk], GRADIENT,
+                                      cursor)  # fmt: skip
         else:
             tiles = (I + TILE_ROWS - 1) // TILE_ROWS
             low = tiles * share // chunks * TILE_ROWS
             high = min(I, tiles * (share + 1) // chunks * TILE_ROWS)
-            _dense_weights(p, low, high, vectors, lanes, rule, hyper, rate, params, memory,
-                           index.size, values, deltas, work[chunk])  # fmt: skip
+            if few:
+                for i in range(low, high):
+                    _row_of_few(i, p, values, p[X] + i, p[X_ROW], vectors, lanes, rule, hyper, rate,
+                                params, memory, index.size, deltas, work[chunk])  # fmt: skip
+            else:
+                _dense_weights(p, low, high, vectors, lanes, rule, hyper, rate, params, memory,
+                               index.size, values, deltas, work[chunk])  # fmt: skip
         if share == chunks - 1:
             _biases(p, vectors, lanes, rule, hyper, rate, params, memory, index.size, deltas,
                     work[chunk])  # fmt: skip
@@ -229,14 +257,46 @@ def weight_sweep(chunk, chunks, plan, rule, hyper, rate, params, memory, sparse,
 @inner
 def _dense_weights(p, low, high, vectors, lanes, rule, hyper, rate, params, memory, batch,
                    values, deltas, work):  # fmt: skip
-    for v in range(0, vectors, WEIGHT_VECTORS):
-        N = min(WEIGHT_VECTORS, vectors - v) * lanes
+    most = UPDATE_VECTORS if batch <= UPDATE_BATCH else WEIGHT_VECTORS
+    for first in range(0, vectors, most):
+        end = min(first + most, vectors)
+        width = (end - first) * lanes
         for i in range(low, high, WEIGHT_ROWS):
             M = min(WEIGHT_ROWS, high - i)
-            multiply(M, N, batch, values, p[X] + i, ONE, p[X_ROW], deltas, p[D] + v * lanes,
-                     p[Y_ROW], work, ZERO, ZERO, work, GRADIENT, N)  # fmt: skip
-            update_block(rule, hyper, rate, hyper[WEIGHT_DECAY], M, N, work, GRADIENT, N,
-                         params, memory, p[W] + i * p[W_ROW] + v * lanes, p[W_ROW])  # fmt: skip
+            for v in range(first, end, WEIGHT_VECTORS):
+                N = min(WEIGHT_VECTORS, end - v) * lanes
+                multiply(M, N, batch, values, p[X] + i, ONE, p[X_ROW], deltas, p[D] + v * lanes,
+                         p[Y_ROW], work, ZERO, ZERO, work, GRADIENT + (v - first) * lanes,
+                         width)  # fmt: skip
+            update_block(rule, hyper, rate, hyper[WEIGHT_DECAY], M, width, work, GRADIENT, width,
+                         params, memory, p[W] + i * p[W_ROW] + first * lanes,
+                         p[W_ROW])  # fmt: skip
+
+
+@inner
+def _nonzeros_of_few(block, p, vectors, lanes, rule, hyper, rate, params, memory, batch, column,
+                     value, deltas, work, cursor):  # fmt: skip
+    """`_row_of_few` for a block of columns of compressed inputs."""
+    first, last = cursor[block, :batch], cursor[column_blocks(p[INPUTS]), :batch]
+    for i in range(block * COLUMN_BLOCK, min(p[INPUTS], (block + 1) * COLUMN_BLOCK)):
+        values_of_column(i, batch, first, last, column, value, work, PANEL)
+        _row_of_few(i, p, work, PANEL, ONE, vectors, lanes, rule, hyper, rate, params, memory,
+                    batch, deltas, work)  # fmt: skip
+
+
+@inner
+def _row_of_few(i, p, x, at, step, vectors, lanes, rule, hyper, rate, params, memory, batch, deltas,
+                work):  # fmt: skip
+    """Gradient and update of row i of W for few samples, whose inputs i are ``x[at]`` and so on."""
+    some = rule != SGD or hyper[WEIGHT_DECAY] != 0  # or a gradient of zero moves nothing
+    for r in range(batch):
+        some |= x[at + r * step] != 0
+    if some:
+        for v in range(0, vectors, UPDATE_VECTORS):
+            N = min(UPDATE_VECTORS, vectors - v) * lanes
+            multiply_few(N, batch, x, at, step, deltas, p[D] + v * lanes, p[Y_ROW], work, GRADIENT)
+            update_block(rule, hyper, rate, hyper[WEIGHT_DECAY], ONE, N, work, GRADIENT, N,
+                         params, memory, p[W] + i * p[W_ROW] + v * lanes, ZERO)  # fmt: skip
 
 
 @inner
@@ -262,16 +322,17 @@ def train_chunk(chunk, chunks, plan, loss, rule, hyper, params, memory, sparse, 
     chunks = assemble(team, chunk, chunks)
     if chunks == 0:
         return
-    by_columns = COLUMN_ROWS if chunks > 1 and _weights(plan) >= COLUMN_WEIGHTS else 0
+    wide = _weights(plan) >= WIDE_WEIGHTS
     for s in range(begin.size - 1):
         batch = index[begin[s] : begin[s + 1]]
-        if batch.size <= by_columns:
+        few = wide and batch.size <= FEW_ROWS
+        if wide and chunks > 1 and batch.size <= COLUMN_ROWS:
             column_sweep(chunk, chunks, plan, loss, params, sparse, x, bounds, column, value,
-                         labels, targets, batch, values, deltas, work, cursor, row_loss,
+                         labels, targets, batch, few, values, deltas, work, cursor, row_loss,
                          team)  # fmt: skip
         else:
             row_sweep(chunk, chunks, plan, loss, params, sparse, x, bounds, column, value, labels,
-                      targets, batch, values, deltas, work, cursor, row_loss)  # fmt: skip
+                      targets, batch, few, values, deltas, work, cursor, row_loss)  # fmt: skip
         barrier(team, chunks)
         total = 0.0  # the same in every chunk
         for r in range(batch.size):
@@ -282,7 +343,7 @@ def train_chunk(chunk, chunks, plan, loss, rule, hyper, params, memory, sparse, 
         if not np.isfinite(total):
             return
         weight_sweep(chunk, chunks, plan, rule, hyper, rates[s], params, memory, sparse, column,
-                     value, batch, values, deltas, work, cursor)  # fmt: skip
+                     value, batch, few, values, deltas, work, cursor)  # fmt: skip
         barrier(team, chunks)
 
 
