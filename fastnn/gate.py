@@ -55,7 +55,7 @@ class Samples:
         column, value = np.empty(room, kind), np.empty(room, x.dtype)
         bounds = np.zeros((self.rows, 2), np.int64)
         runtime.run(compress_rows, COMPRESS_WORK * size, x, chosen, bounds, column, value)
-        first, end = bounds[chosen].T
+        first, end = bounds.T  # of rows that were not chosen 0
         self.finite = bool((end != NOT_FINITE).all())
         self.sparse = bool(room and (end >= 0).all())
         self.density = 1.0
