@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import torch
@@ -11,6 +12,10 @@ from fastnn.benchmarks.contestants.with_pytorch import loss_of, threads, weights
 from fastnn.benchmarks.reference import Arrays, Run, parameters
 
 __all__ = ["threads", "training"]
+
+# Processes that compile side by side would outlive this one, which is killed at the end, and leave
+# semaphores behind.
+os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")
 
 
 def training(case: Case, given: Arrays) -> Run | None:
