@@ -29,7 +29,7 @@ def main():
 
 def run(options):
     """Time, print and save."""
-    if options.json:
+    if options.json is not None:
         report.check_json(options.json)
     facts = machine.describe()
     print(
@@ -41,7 +41,7 @@ def run(options):
     goal = [GOAL.at_least, GOAL.aim]
     row = ["ch05/train_neuralnet.py", *cells, report.times(ratio), report.verdict(ratio, goal)]
     print(report.table(["script", "fastnn s", "the book's s", "ratio", "verdict"], [row]))
-    if options.json:
+    if options.json is not None:
         report.write_json(options.json, {"book": {"machine": facts, "seconds": seconds}})
     return 0
 

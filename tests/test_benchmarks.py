@@ -286,6 +286,36 @@ def damaged(change):
         (damaged(lambda results: results["cases"][0]["contestants"][1].pop("failure")),
          r"cases\[0\].contestants\[1\].failure is missing"),
         (damaged(lambda results: results["cases"].append("case")), r"cases\[1\] is wrong"),
+        (damaged(lambda results: results["cases"].clear()), "cases is empty"),
+        (damaged(lambda results: results.update(threads=0)), "threads is wrong"),
+        (damaged(lambda results: results["machine"].update(cores=0)), "machine.cores is wrong"),
+        *((damaged(lambda results, part=part: results["cases"][0].update(part)), words)
+          for part, words in (
+              ({"group": ""}, r"cases\[0\].group is wrong"),
+              ({"contestants": []}, r"cases\[0\].contestants is empty"),
+              ({"flops": float("nan")}, r"cases\[0\].flops is wrong"),
+              ({"goals": {"numpy": [1]}}, r"cases\[0\].goals is wrong"),
+              ({"array_bytes": "many"}, r"cases\[0\].array_bytes is wrong"),
+              ({"dtype": "float8"}, r"machine.speed has no float8, which cases\[0\] needs"),
+          )),
+        *((damaged(lambda results, part=part: results["cases"][0]["contestants"][1].update(part)),
+           rf"cases\[0\].contestants\[1\]{words}")
+          for part, words in (
+              ({"seconds": [0.0]}, ".seconds is wrong"),
+              ({"seconds": [0.1, -0.1]}, ".seconds is wrong"),
+              ({"seconds": [float("inf")]}, ".seconds is wrong"),
+              ({"seconds": [float("nan")]}, ".seconds is wrong"),
+              ({"seconds": [10**400]}, ".seconds is wrong"),
+              ({"steps": -1}, ".steps is wrong"),
+              ({"steps": 0}, " was timed for 0 steps"),
+              ({"distances": {"y": "far"}}, ".distances is wrong"),
+              ({"agrees": False}, ".distances is empty"),
+          )),
+        *((damaged(lambda results, part=part: results["machine"]["speed"].update(part)), words)
+          for part, words in (
+              ({"gflops_per_core": {"float32": 0}}, "machine.speed.gflops_per_core is wrong"),
+              ({"gb_per_second": {}}, "machine.speed.gb_per_second is wrong"),
+          )),
     ],
 )  # fmt: skip
 def test_other_files_are_no_results(tmp_path, capsys, content, words):
@@ -329,6 +359,15 @@ def test_the_readme_gets_the_table_between_its_markers(tmp_path, capsys):
     assert "has no lines" in capsys.readouterr().err
 
 
+def test_damage_leaves_the_tables_of_the_readme(tmp_path):
+    results, readme = tmp_path / "results.json", tmp_path / "README.md"
+    results.write_text(damaged(lambda results: results["cases"].clear()))
+    content = f"{report.BEGIN}\nold\n{report.END}\n"
+    readme.write_text(content)
+    assert report.main(["--readme", str(results), "--write", str(readme)]) == 2
+    assert readme.read_text() == content
+
+
 def test_a_picture_is_drawn_of_steps_over_a_size(tmp_path, found):
     path = tmp_path / "picture.png"
     pictures.check({"steps over batch"}, str(path))
@@ -337,6 +376,96 @@ def test_a_picture_is_drawn_of_steps_over_a_size(tmp_path, found):
     assert path.read_bytes().startswith(b"\x89PNG")
     with pytest.raises(ValueError, match="a plot needs cases"):
         pictures.draw(RESULTS, str(path))
+
+
+def over(group):
+    sizes = {"batch": 4, "rows": 40, "sizes": [3, 4, 2]}
+    return RESULT | sizes | {"case": f"a case of {group}", "group": group}
+
+
+@pytest.mark.parametrize("number", [1, 2, 3, 4, 5])
+def test_a_picture_has_a_panel_for_each_group_and_no_other(number):
+    groups = list(pictures.SIZES)[:number]
+    figure = pictures.figure_of(RESULTS | {"cases": [over(group) for group in groups]})
+    assert [panel.get_title() for panel in figure.axes] == groups
+    assert all(panel.lines for panel in figure.axes)
+
+
+def test_a_picture_says_where_its_times_are_from():
+    figure = pictures.figure_of(RESULTS | {"cases": [over("steps over batch")]})
+    title = " ".join(figure.get_suptitle().splitlines())
+    assert title.endswith(
+        "a processor, 2 cores; threads: fastnn 2, each rival its best of 1 and 2; float32"
+    )
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_the_words_of_a_picture_fit_its_width(number):
+    machine = FACTS | {"processor": "Intel(R) Xeon(R) Platinum 8488C CPU @ 2.40GHz avx512f"}
+    names = ["numpy", "scipy sparse", "pytorch", "compiled pytorch", "jax", "scikit-learn"]
+    rows = [row(name, 2, 0.2) for name in ("fastnn", *names)]
+    chosen = [over(group) | {"contestants": rows} for group in list(pictures.SIZES)[:number]]
+    figure = pictures.figure_of(RESULTS | {"machine": machine, "cases": chosen})
+    figure.canvas.draw()
+    for words in (figure._suptitle, *figure.legends):
+        box = words.get_window_extent()
+        assert box.x0 >= 0
+        assert box.x1 <= figure.bbox.x1
+
+
+def test_a_picture_can_be_drawn_of_stored_results(tmp_path, capsys):
+    results, path = tmp_path / "results.json", tmp_path / "picture.png"
+    results.write_text(json.dumps(RESULTS | {"cases": [over("steps over width"), RESULT]}))
+    assert report.main(["--plot", str(results), "--write", str(path)]) == 0
+    assert path.read_bytes().startswith(b"\x89PNG")
+    assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [({"group": "steps"}, "--plot needs cases of 'steps over batch', 'steps over batch, wide',"),
+     ({"sizes": [3, 2]}, "sizes has no hidden layer"), ({"batch": 0}, "batch is wrong"),
+     ({"rows": None}, "rows is wrong"), ({"sizes": []}, "sizes is empty")],
+)  # fmt: skip
+def test_no_picture_is_drawn_of_cases_without_sizes(tmp_path, capsys, change, words):
+    results, path = tmp_path / "results.json", tmp_path / "picture.png"
+    results.write_text(json.dumps(RESULTS | {"cases": [over("steps over width") | change]}))
+    assert report.main(["--plot", str(results), "--write", str(path)]) == 2
+    error = capsys.readouterr().err
+    assert words in error
+    assert error.count("\n") == 1
+    assert not path.exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [(["--goals", "results", "--write", "x"], "--goals prints only"),
+     (["--goals", "results", "--write", ""], "--goals prints only"),
+     (["--goals", ""], "Is a directory"),
+     (["--readme", "results", "--write", ""], "Is a directory"),
+     (["--plot", "results"], "--plot needs --write PICTURE.png"),
+     (["--plot", "results", "--write", ""], "names end with .png, not ''"),
+     (["--plot", "results", "--write", "x.svg"], "names end with .png, not 'x.svg'"),
+     (["--plot", "results", "--write", "results"], "are the same file"),
+     (["--plot", "other", "--write", "x.png"], "has no cases of `fastnn bench`")],
+)  # fmt: skip
+def test_wrong_options_of_the_report(tmp_path, capsys, monkeypatch, arguments, words):
+    monkeypatch.chdir(tmp_path)
+    Path("results").write_text(json.dumps(RESULTS | {"cases": [over("steps over width")]}))
+    Path("other").write_text(json.dumps({"processes": {}}))
+    assert report.main(arguments) == 2
+    out, error = capsys.readouterr()
+    assert words in error
+    assert (out, error.count("\n")) == ("", 1)
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_missing_matplotlib_is_one_line(tmp_path, capsys, monkeypatch):
+    path = tmp_path / "results.json"
+    path.write_text(json.dumps(RESULTS | {"cases": [over("steps over width")]}))
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    assert report.main(["--plot", str(path), "--write", str(tmp_path / "a.png")]) == 2
+    assert capsys.readouterr().err == 'report: plots need matplotlib: pip install "fastnn[plots]"\n'
 
 
 # ---- the command
@@ -354,14 +483,20 @@ def bench(*arguments):
     [
         (["--rounds", "0"], "--rounds must be at least 1"),
         (["--threads", "-1"], "--threads must be at least 1"),
-        (["--cases", "nothing*"], "no case is named nothing*"),
-        (["--cases", "step*", "nothing*"], "no case is named nothing*"),
+        (["--cases", "nothing*"], "no case is named 'nothing*'"),
+        (["--cases", "step*", "nothing*"], "no case is named 'nothing*'"),
+        (["--cases", ""], "no case is named ''; patterns"),
+        (["--cases", ""], "by group: 'training steps', 'steps over batch'"),
+        (["--json", ""], "the name of the file is empty"),
+        (["--cases", "steps over*", "--plot", ""], "names end with .png, not ''"),
+        (["--cases", "steps over*", "--json", "a.png", "--plot", "a.png"], "are the same file"),
+        (["--cases", "steps over*", "--json", "./a.png", "--plot", "a.png"], "are the same file"),
         (["--rounds", "many"], "invalid int value"),
         (["--plot", "a.png"], "--plot needs cases"),
         (["--json", os.path.join("not", "there.json")], "there is no folder not"),
         (["--json", __file__], "has no results"),
         (["--json", os.path.dirname(__file__)], "Is a directory"),
-        (["--cases", "steps over*", "--plot", "p.xyz"], "names end with .png, not p.xyz"),
+        (["--cases", "steps over*", "--plot", "p.xyz"], "names end with .png, not 'p.xyz'"),
         (["--cases", "steps over*", "--plot", os.path.join("not", "there.png")], "no folder not"),
     ],
 )
@@ -526,6 +661,12 @@ def test_patterns_choose_by_name_or_group():
 
 
 # ---- whole processes
+
+
+def test_an_empty_name_is_refused_before_processes_are_timed(capsys, monkeypatch):
+    monkeypatch.setattr(processes, "measure", lambda rounds: pytest.fail("something was timed"))
+    assert processes.main(["--json", ""]) == 2
+    assert "the name of the file is empty" in capsys.readouterr().err
 
 
 def test_processes_that_differ_or_fail_are_told():

@@ -269,9 +269,9 @@ def chosen(patterns: Iterable[str]) -> list[Case]:
     asked = list(patterns)
     for pattern in asked:
         if not any(_matches(case, pattern) for case in CASES):
-            groups = ", ".join(dict.fromkeys(case.group for case in CASES))
+            groups = ", ".join(map(repr, dict.fromkeys(case.group for case in CASES)))
             raise ValueError(
-                f"no case is named {pattern}; patterns like '*batch 100*' choose by name or by "
+                f"no case is named {pattern!r}; patterns like '*batch 100*' choose by name or by "
                 f"group: {groups}"
             )
     return [case for case in CASES if any(_matches(case, pattern) for pattern in asked)]

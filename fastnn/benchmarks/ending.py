@@ -93,7 +93,8 @@ def run(name: str, command: Callable[[], int]) -> int:
     Returns
     -------
     int
-        130 after Ctrl-C, 2 for a value or a file that is wrong, else the command's.
+        130 after Ctrl-C, 2 for a value or a file that is wrong or a library that is
+        missing, else the command's.
     """
     try:
         with unwound_by_signals():
@@ -107,6 +108,6 @@ def run(name: str, command: Callable[[], int]) -> int:
         # What is still to be written goes nowhere, or Python would complain at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except (OSError, ValueError) as error:
+    except (ImportError, OSError, ValueError) as error:
         print(f"{name}: {error}", file=sys.stderr)
         return 2

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from textwrap import wrap
+from typing import TYPE_CHECKING, Any
 
 from fastnn.benchmarks import report
 from fastnn.benchmarks.workers import OURS
 from fastnn.plots.figures import new_figure, require_matplotlib, write
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 # What a group goes over, as its axis says it, and where a case has that number.
 SIZES: dict[str, tuple[str, Any]] = {
@@ -17,6 +21,9 @@ SIZES: dict[str, tuple[str, Any]] = {
     "steps over depth": ("hidden layers", lambda result: len(result["sizes"]) - 2),
     "steps over data set": ("rows of the data set", lambda result: result["rows"]),
 }
+GROUPS = ", ".join(map(repr, SIZES))
+# What the functions above need of a case.
+SHAPE = {"batch": report.is_count, "rows": report.is_count, "sizes": [report.is_count]}
 
 
 def check(groups: set[str], path: str) -> None:
@@ -40,38 +47,64 @@ def check(groups: set[str], path: str) -> None:
     """
     require_matplotlib()
     if groups.isdisjoint(SIZES):
-        raise ValueError(f"--plot needs cases of {', '.join(SIZES)}: see --cases")
+        raise ValueError(f"--plot needs cases of {GROUPS}: see --cases")
     if Path(path).suffix.lower() != ".png":
-        raise ValueError(f"--plot writes PNG files, whose names end with .png, not {path}")
+        raise ValueError(f"--plot writes PNG files, whose names end with .png, not {path!r}")
     report.check_writable(path)
 
 
 def draw(results: dict[str, Any], path: str) -> None:
     """Write a PNG with the curves of each group "steps over ..."."""
+    write(figure_of(results), path)
+
+
+def figure_of(results: dict[str, Any]) -> Figure:
+    """The curves of each group "steps over ...", a panel each."""
     groups = [name for name in SIZES if any(r["group"] == name for r in results["cases"])]
     if not groups:
-        raise ValueError(f"a plot needs cases of {', '.join(SIZES)}")
+        raise ValueError(f"a plot needs cases of {GROUPS}")
+    drawn = [result for result in results["cases"] if result["group"] in SIZES]
+    _check_sizes(drawn)
     rivals = list(dict.fromkeys(
-        e["contestant"] for r in results["cases"] if r["group"] in SIZES
-        for e in r["contestants"] if e["contestant"] != OURS
+        e["contestant"] for r in drawn for e in r["contestants"] if e["contestant"] != OURS
     ))  # fmt: skip
     columns = min(2, len(groups))
-    figure = new_figure(5.5 * columns, 4.2 * -(-len(groups) // columns))
-    axes = figure.subplots(-(-len(groups) // columns), columns, squeeze=False).flat
-    for place, group in zip(axes, groups, strict=False):
-        _draw_group(place, group, results, rivals)
-    for place in list(axes)[len(groups) :]:
-        place.set_visible(False)
-    figure.suptitle("How many times as long as fastnn a training step takes")
-    handles, labels = axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
-    write(figure, path)
+    rows = -(-len(groups) // columns)
+    figure = new_figure(5.5 * columns, 4.4 * rows)
+    panels = list(figure.subplots(rows, columns, squeeze=False).flat)
+    for panel, group in zip(panels, groups, strict=False):
+        _draw_group(panel, group, results, rivals)
+    for panel in panels[len(groups) :]:
+        panel.remove()
+    figure.suptitle(_title(results, drawn, 55 * columns))
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=3 * columns, frameon=False)
+    return figure
+
+
+def _check_sizes(drawn: list[dict[str, Any]]) -> None:
+    for result in drawn:
+        wrong = report.misshapen(result, SHAPE)
+        if not wrong and len(result["sizes"]) < 3:
+            wrong = "sizes has no hidden layer"
+        if wrong:
+            raise ValueError(f"{result['case']!r} cannot be drawn: {wrong}")
+
+
+def _title(results: dict[str, Any], drawn: list[dict[str, Any]], width: int) -> str:
+    """What is drawn, and where it was measured, in lines that fit."""
+    machine = results["machine"]
+    dtypes = ", ".join(sorted({result["dtype"] for result in drawn}))
+    where = (f"{machine['processor']}, {machine['cores']} cores; "
+             f"threads: {report.threads_in_words(results)}; {dtypes}")  # fmt: skip
+    what = "How many times as long as fastnn a training step takes"
+    return "\n".join([what, *wrap(where, width)])
 
 
 def _draw_group(axes: Any, group: str, results: dict[str, Any], rivals: list[str]) -> None:
     from matplotlib.ticker import FuncFormatter, NullFormatter, NullLocator
 
-    title, size_of = SIZES[group]
+    words, size_of = SIZES[group]
     cases = sorted((r for r in results["cases"] if r["group"] == group), key=size_of)
     for number, rival in enumerate(rivals):
         found = [(size_of(r), report.ratio_to(r, rival, results["threads"])) for r in cases]
@@ -79,7 +112,8 @@ def _draw_group(axes: Any, group: str, results: dict[str, Any], rivals: list[str
         axes.plot(*zip(*points, strict=True) if points else ([], []), label=rival,
                   marker="os^Dv"[number % 5], markersize=4, color=f"C{number}")  # fmt: skip
     axes.axhline(1, color="black", linewidth=1, linestyle="--", label="as fast as fastnn")
-    axes.set(xscale="log", yscale="log", xlabel=title, ylabel="rival's time / fastnn's")
+    axes.set(title=group, xscale="log", yscale="log", xlabel=words,
+             ylabel="rival's time / fastnn's")  # fmt: skip
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
     axes.set_xticks(sorted({size_of(r) for r in cases}))
     axes.xaxis.set_minor_locator(NullLocator())

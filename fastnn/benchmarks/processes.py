@@ -65,10 +65,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def run(rounds: int, json: str | None) -> int:
     """What the options ask for; the exit code is 1 if a process fails or disagrees."""
-    if json:
+    if json is not None:
         report.check_json(json)
     found = measure(rounds)
-    if json:
+    if json is not None:
         report.write_json(json, {"processes": found})
     print(text(found))
     return 0 if found["agree"] else 1

@@ -58,13 +58,13 @@ def run(
     with unwound_by_signals():
         for found in _with_a_bar(chosen, rounds, threads, names, full, load):
             results["cases"].append(found | {"ratios": report.ratios_of(found, threads)})
-            if json:  # after each case, as a full run takes most of an hour
+            if json is not None:  # after each case, as a full run takes half an hour
                 report.write_json(json, results)
     results["machine"]["load_average_at_end"] = machine.load_average()
-    if json:
+    if json is not None:
         report.write_json(json, results)
     print(report.text(results), flush=True)
-    if plot:
+    if plot is not None:
         from fastnn.benchmarks import pictures
 
         pictures.draw(results, plot)
@@ -105,12 +105,14 @@ def _at_least_one(option: str, value: int | None, default: int) -> int:
 
 def _check_files(json: str | None, plot: str | None, chosen: Sequence[Case]) -> None:
     """Fail before minutes of work rather than after."""
-    if plot:
+    if plot is not None:
         from fastnn.benchmarks import pictures
 
         pictures.check({case.group for case in chosen}, plot)
-    if json:
+    if json is not None:
         report.check_json(json)
+    if json is not None and plot is not None:
+        report.check_apart(json, plot)
 
 
 def _with_a_bar(

@@ -2,7 +2,8 @@
 
 ``python -m fastnn.benchmarks.report --readme RESULTS.json`` prints the README's table from
 stored results; ``--write README.md`` puts it between the two marker comments there.  ``--goals
-RESULTS.json`` prints how the ratios stand to what fastnn's developers want to reach.
+RESULTS.json`` prints how the ratios stand to what fastnn's developers want to reach.  ``--plot
+RESULTS.json --write PICTURE.png`` draws the curves of ``fastnn bench --plot``.
 """
 
 from __future__ import annotations
@@ -30,16 +31,67 @@ NOTHING, IN_CACHE = "–", "in cache"
 Results = dict[str, Any]
 Entry = dict[str, Any]
 
+
+def is_positive(value: Any) -> bool:
+    """Whether this is a finite number above zero."""
+    return isinstance(value, int | float) and 0 < value <= sys.float_info.max
+
+
+def is_whole(value: Any) -> bool:
+    """Whether this is 0, 1, 2 ..."""
+    return isinstance(value, int) and value >= 0
+
+
+def is_count(value: Any) -> bool:
+    """Whether this is 1, 2, 3 ..."""
+    return isinstance(value, int) and value >= 1
+
+
+def is_name(value: Any) -> bool:
+    """Whether this is a string that is not empty."""
+    return isinstance(value, str) and value != ""
+
+
+def are_turns(value: Any) -> bool:
+    """Whether this is a list of seconds, which is empty for who was not timed."""
+    return isinstance(value, list) and all(map(is_positive, value))
+
+
+def is_work(value: Any) -> bool:
+    """Whether this is an amount of work, which is 0 where it is not known."""
+    return value == 0 or is_positive(value)
+
+
+def are_goals(value: Any) -> bool:
+    """Whether these are pairs of ratios by the rival's name."""
+    return isinstance(value, dict) and all(
+        isinstance(pair, list) and len(pair) == 2 and all(map(is_positive, pair))
+        for pair in value.values()
+    )
+
+
+def are_distances(value: Any) -> bool:
+    """Whether these are numbers by the name of an answer; infinity is one."""
+    return isinstance(value, dict) and all(isinstance(each, Real) for each in value.values())
+
+
+def are_speeds(value: Any) -> bool:
+    """Whether these are speeds by the name of what has them."""
+    return isinstance(value, dict) and len(value) > 0 and all(map(is_positive, value.values()))
+
+
 # What the tables need of results, in the shape that it has: of this program, of
 # `python -m fastnn.benchmarks.processes` and of the book's scripts, which share a file.
-ENTRY = {"contestant": str, "threads": int, "label": str, "agrees": bool, "distances": dict,
-         "failure": object, "steps": int, "seconds": [Real]}  # fmt: skip
-CASE = {"case": str, "group": str, "dtype": str, "steps": int, "flops": Real, "bytes": int,
-        "goals": dict, "contestants": [ENTRY]}  # fmt: skip
+ENTRY = {"contestant": is_name, "threads": is_count, "label": str, "agrees": bool,
+         "distances": are_distances, "failure": object, "steps": is_whole,
+         "seconds": are_turns}  # fmt: skip
+CASE = {"case": is_name, "group": is_name, "dtype": is_name, "steps": is_whole, "flops": is_work,
+        "bytes": is_whole, "goals": are_goals, "contestants": [ENTRY]}  # fmt: skip
 PARTS: dict[str, Any] = {"cases": [CASE], "processes": dict, "book": dict}
-MACHINE = {"processor": str, "cores": int, "system": str, "python": str, "versions": dict,
+MACHINE = {"processor": str, "cores": is_count, "system": str, "python": str, "versions": dict,
            "load_average": object}  # fmt: skip
-BESIDE: dict[str, dict[str, Any]] = {"cases": {"machine": MACHINE, "threads": int}}
+BESIDE: dict[str, dict[str, Any]] = {"cases": {"machine": MACHINE, "threads": is_count}}
+SPEED = {"gflops_per_core": are_speeds, "gb_per_second": are_speeds}
 
 
 # Numbers ------------------------------------------------------------------------------
@@ -321,13 +373,21 @@ def read_json(path: str) -> Results:
         wrong = f"it has none of {', '.join(PARTS)}"
     for part in () if wrong else found.keys() & PARTS.keys():
         wrong = wrong or misshapen(found, {part: PARTS[part], **BESIDE.get(part, {})})
+    if not wrong and "cases" in found:
+        wrong = contradiction(found)
     if wrong:
         raise ValueError(f"{path} has no results of fastnn's: {wrong}")
     return found
 
 
 def misshapen(found: Any, shape: Any, name: str = "") -> str:
-    """What is missing or of the wrong kind, in words; empty if nothing is."""
+    """What is missing or of the wrong kind, in words; empty if nothing is.
+
+    A shape is a type, a function that says whether a value is right, a dict of shapes, or a list
+    with the shape of each of its items, of which there must be one.
+    """
+    if callable(shape) and not isinstance(shape, type):
+        return "" if shape(found) else f"{name} is wrong"
     kind: Any = shape if isinstance(shape, type) else type(shape)
     if not isinstance(found, kind):
         return f"{name} is wrong"
@@ -339,8 +399,30 @@ def misshapen(found: Any, shape: Any, name: str = "") -> str:
             if wrong := misshapen(found[key], inner, where):
                 return wrong
     if isinstance(shape, list):
+        if not found:
+            return f"{name} is empty"
         words = (misshapen(each, shape[0], f"{name}[{i}]") for i, each in enumerate(found))
         return next(filter(None, words), "")
+    return ""
+
+
+def contradiction(results: Results) -> str:
+    """What cannot be true beside the rest, though its shape is right; empty if nothing is so."""
+    speed = results["machine"].get("speed")
+    if speed and (wrong := misshapen(speed, SPEED, "machine.speed")):
+        return wrong
+    for number, case in enumerate(results["cases"]):
+        where = f"cases[{number}]"
+        if not is_whole(case.get("array_bytes", 0)):
+            return f"{where}.array_bytes is wrong"
+        needs_peak = speed and case["flops"] and has_limit(case["group"])
+        if needs_peak and case["dtype"] not in speed["gflops_per_core"]:
+            return f"machine.speed has no {case['dtype']}, which {where} needs"
+        for place, entry in enumerate(case["contestants"]):
+            if entry["seconds"] and not entry["steps"]:
+                return f"{where}.contestants[{place}] was timed for 0 steps"
+            if not (entry["agrees"] or entry["failure"] or entry["distances"]):
+                return f"{where}.contestants[{place}].distances is empty"
     return ""
 
 
@@ -363,6 +445,8 @@ def check_json(path: str) -> None:
 
 def check_writable(path: str) -> None:
     """Fail now if a file cannot be written, and leave no file behind."""
+    if not path:
+        raise ValueError("'' cannot be written: the name of the file is empty")
     folder, there = os.path.dirname(path) or ".", os.path.exists(path)
     if not os.path.isdir(folder):
         raise ValueError(f"{path} cannot be written: there is no folder {folder}")
@@ -370,6 +454,12 @@ def check_writable(path: str) -> None:
         pass
     if not there:
         os.remove(os.path.realpath(path))  # not a link to what is not there yet
+
+
+def check_apart(first: str, second: str) -> None:
+    """Fail now if two names are of the same file, as the second would be lost in the first."""
+    if os.path.realpath(first) == os.path.realpath(second):
+        raise ValueError(f"{first} and {second} are the same file")
 
 
 def readme_block(results: Results) -> str:
@@ -408,21 +498,56 @@ def main(arguments: Sequence[str] | None = None) -> int:
     stored = parser.add_mutually_exclusive_group(required=True)
     stored.add_argument("--readme", metavar="RESULTS.json", help="the table of stored results")
     stored.add_argument("--goals", metavar="RESULTS.json", help="what the ratios should become")
-    parser.add_argument("--write", metavar="README.md", help="put the table between its markers")
+    stored.add_argument("--plot", metavar="RESULTS.json", help="curves of 'steps over *', as PNG")
+    parser.add_argument("--write", metavar="FILE", help="the README.md with markers, or the PNG")
     options = parser.parse_args(arguments)
 
     def show() -> int:
-        results = read_json(options.readme or options.goals)
-        if "cases" not in results:
-            raise ValueError(f"{options.readme or options.goals} has no cases of `fastnn bench`")
-        block = goals_table(results) if options.goals else readme_block(results)
-        if options.write and options.readme:
-            write_readme(options.write, block)
+        if options.goals is not None:
+            show_goals(options.goals, options.write)
+        elif options.plot is not None:
+            draw_stored(options.plot, options.write)
         else:
-            print(block)
+            show_tables(options.readme, options.write)
         return 0
 
     return ending.run("report", show)
+
+
+def cases_from(path: str) -> Results:
+    """Stored results that have cases."""
+    results = read_json(path)
+    if "cases" not in results:
+        raise ValueError(f"{path} has no cases of `fastnn bench`")
+    return results
+
+
+def show_tables(path: str, readme: str | None) -> None:
+    """Print the tables, or put them into a README."""
+    block = readme_block(cases_from(path))
+    if readme is None:
+        print(block)
+    else:
+        write_readme(readme, block)
+
+
+def show_goals(path: str, unwanted: str | None) -> None:
+    """Print the ratios next to their goals."""
+    if unwanted is not None:
+        raise ValueError("--goals prints only: --write goes with --readme or --plot")
+    print(goals_table(cases_from(path)))
+
+
+def draw_stored(path: str, picture: str | None) -> None:
+    """Draw the curves."""
+    from fastnn.benchmarks import pictures
+
+    if picture is None:
+        raise ValueError("--plot needs --write PICTURE.png")
+    check_apart(picture, path)
+    results = cases_from(path)
+    pictures.check({case["group"] for case in results["cases"]}, picture)
+    pictures.draw(results, picture)
 
 
 if __name__ == "__main__":
