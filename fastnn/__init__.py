@@ -1,5 +1,7 @@
 """Small and medium neural networks, trained fast on a CPU by hand-written Numba kernels."""
 
+from typing import Any
+
 from fastnn import datasets, schedules
 from fastnn.callbacks import EarlyStopping
 from fastnn.differences_of_functions import numerical_gradient
@@ -32,3 +34,18 @@ __all__ = [
     "threading_info",
     "warmup",
 ]
+
+ESTIMATORS = ("MLPClassifier", "MLPRegressor")
+
+
+def __getattr__(name: str) -> Any:
+    """Import scikit-learn, which takes longer than all of fastnn, when it is asked for."""
+    if name in ESTIMATORS:
+        from fastnn import estimators
+
+        return getattr(estimators, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *ESTIMATORS])

@@ -49,7 +49,7 @@ class Samples:
         self.rows, width = x.shape
         if chosen is None:
             chosen = np.arange(self.rows)
-        kind = np.uint16 if width <= 1 << 16 else np.int32
+        kind = _column_kind(width)
         size = len(chosen) * width
         room = int(size * SPARSE_BELOW) if looks_sparse(x) else 0
         column, value = np.empty(room, kind), np.empty(room, x.dtype)
@@ -67,9 +67,31 @@ class Samples:
         self.arguments = (self.sparse, x, bounds, column, value)
         self._blocks = -(-width // COLUMN_BLOCK) + 1 if self.sparse else 0
 
+    @classmethod
+    def of_csr(cls, x: Any, dtype: np.dtype) -> Samples:
+        """Inputs that are a SciPy matrix or array of compressed rows, all finite."""
+        if not x.has_canonical_format:
+            x = x.copy()  # or the caller's would be sorted
+            x.sum_duplicates()
+        self = cls.__new__(cls)
+        self.rows, width = x.shape
+        self.finite = self.sparse = True
+        self.density = x.nnz / max(1, self.rows * width)
+        bounds = np.stack([x.indptr[:-1], x.indptr[1:]], axis=1).astype(np.int64)
+        column = kernel_array(x.indices, _column_kind(width))
+        value = kernel_array(x.data, dtype)
+        self.arguments = (True, np.empty((0, width), dtype), bounds, column, value)
+        self._blocks = -(-width // COLUMN_BLOCK) + 1
+        return self
+
     def cursors(self, rows: int) -> np.ndarray:
         """Scratch in which a pass of up to `rows` rows keeps its place in each."""
         return np.empty((self._blocks, rows), np.int64)
+
+
+def _column_kind(width: int) -> np.dtype:
+    """Type of the column numbers of so many columns, as narrow as may be."""
+    return np.dtype(np.uint16 if width <= 1 << 16 else np.int32)
 
 
 def looks_sparse(x: np.ndarray) -> bool:

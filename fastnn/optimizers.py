@@ -66,7 +66,7 @@ class Optimizer:
         """What the rule reads from `hyper`, by place."""
         return {}
 
-    def rule(self, dtype: np.dtype) -> tuple[int, np.ndarray]:
+    def rule(self, dtype: np.dtype) -> tuple[int, np.ndarray, float]:
         """Give the rule as the kernels take it.
 
         Parameters
@@ -76,8 +76,8 @@ class Optimizer:
 
         Returns
         -------
-        tuple of (int, ndarray)
-            Code of the rule, and its numbers in `dtype`.
+        tuple of (int, ndarray, float)
+            Code of the rule, its numbers in `dtype`, and the weight decay.
 
         Raises
         ------
@@ -87,21 +87,21 @@ class Optimizer:
         Examples
         --------
         >>> import fastnn, numpy as np
-        >>> code, numbers = fastnn.SGD(lr=0.5, weight_decay=0.25).rule(np.dtype("float32"))
-        >>> float(numbers[0])
-        0.25
+        >>> code, numbers, decay = fastnn.Momentum(weight_decay=0.25).rule(np.dtype("float32"))
+        >>> float(numbers[0]), decay
+        (0.8999999761581421, 0.25)
         """
         if not callable(self.lr):
             _cast(self.lr, dtype, "lr")
         hyper = np.zeros(updates.HYPER_SIZE, dtype)
-        hyper[updates.WEIGHT_DECAY] = _cast(self.weight_decay, dtype, "weight_decay")
+        decay = float(_cast(self.weight_decay, dtype, "weight_decay"))
         for place, number in self._numbers().items():
             hyper[place] = number
         if updates.EPSILON in self._numbers() and hyper[updates.EPSILON] == 0:
             raise ValueError(
                 f"epsilon must not vanish in {dtype}, got {self._numbers()[updates.EPSILON]}"
             )
-        return self._code, hyper
+        return self._code, hyper, decay
 
     def following(self, before: Optimizer, steps: int) -> Optimizer | None:
         """Give this optimiser as it goes on with what another remembers.

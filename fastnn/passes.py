@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from fastnn import runtime
 from fastnn.gate import Samples
 from fastnn.kernels import samples, sweeps, updates
+from fastnn.kernels.dropout import PARTS
 from fastnn.parameters import Parameters, aligned_zeros
 from fastnn.team import new_team
 
@@ -106,20 +107,24 @@ class Steps:
         loss: int,
         examples: Examples,
         batch_size: int,
-        rule: tuple[int, np.ndarray],
+        rule: tuple[int, np.ndarray, float],
         memory: np.ndarray,
+        dropout: Sequence[float] = (),
     ):
         dtype, rows = params.block.dtype, examples.samples
         plan = params.plan(batch_size)
+        for layer, rate in zip(plan.table, dropout, strict=False):
+            layer[sweeps.DROP] = round(rate * PARTS)
         self._work = multiply_adds(params, rows) * batch_size
         chunks = runtime.most_chunks(self._work / runtime.STEP_SHARE)
         self._pace = runtime.Pace() if chunks > 1 else None
-        self._row_loss = np.empty(batch_size)
+        self._row_loss, self._squares = np.empty(batch_size), np.empty(sweeps.SQUARES)
         self.done = np.zeros(1, np.int64)  # updates of the latest call, also of one interrupted
-        plain = rule[0] == updates.SGD and rule[1][updates.WEIGHT_DECAY] == 0
-        small = params.multiply_adds < sweeps.WIDE_WEIGHTS
+        code, hyper, self._decay = rule
+        plain = code == updates.SGD and self._decay == 0
+        small = params.multiply_adds < sweeps.WIDE_WEIGHTS and not any(dropout)
         self._one_by_one = batch_size == 1 and (plain or not rows.sparse) and small
-        self._network = plan.table, loss, *rule, params.block, memory
+        self._network = plan.table, loss, code, hyper, params.block, memory
         self._data = *rows.arguments, *examples.wanted
         self._scratch = (
             aligned_zeros(plan.values_size, dtype),
@@ -135,20 +140,37 @@ class Steps:
         return runtime.Pace.TRIAL if self._pace is not None and self._pace.trying else 1.0
 
     def run(
-        self, index: np.ndarray, begin: np.ndarray, rates: np.ndarray
+        self,
+        index: np.ndarray,
+        begin: np.ndarray,
+        rates: np.ndarray,
+        *,
+        decays: np.ndarray | None = None,
+        share: np.ndarray | None = None,
+        squares: np.ndarray | None = None,
+        salt: int = 0,
     ) -> tuple[int, np.ndarray]:
         """Make the steps ``index[begin[s] : begin[s + 1]]`` with learning rates ``rates[s]``.
+
+        If given, ``decays[s]`` is the weight decay of a step, not that of the rule; ``share`` are
+        the parts of the rows `index` in the losses of their batches, which add up to one; and
+        ``squares[s]`` becomes the sum of the squares of all weights before a step.  What step s
+        drops depends on ``salt + s``.
 
         Returns the number of updates made, and the losses of the batches seen:
         one more than updates if the last loss is not finite.
         """
         step_loss, done = np.empty(begin.size - 1), self.done
         done[0] = 0
-        if self._one_by_one:
+        dtype = rates.dtype
+        both = np.empty((rates.size, 2), dtype)
+        both[:, updates.RATE] = rates
+        both[:, updates.DECAY] = self._decay if decays is None else decays
+        if self._one_by_one and squares is None:
             values, deltas = self._scratch[:2]
             runtime.run(
                 samples.train_one_by_one, 0, *self._network, *self._data,
-                index[begin[0] : begin[-1]], rates, values, deltas, step_loss, done,
+                index[begin[0] : begin[-1]], both, values, deltas, step_loss, done,
             )  # fmt: skip
             return int(done[0]), step_loss[: done[0] + 1]
         work = self._work * min(begin.size - 1, 1 / runtime.STEP_SHARE)
@@ -156,8 +178,9 @@ class Steps:
             work = 0
         began = time.perf_counter()
         runtime.run(
-            sweeps.train, work, *self._network, *self._data, index, begin, rates,
-            *self._scratch, step_loss, done, new_team(),
+            sweeps.train, work, *self._network, *self._data, index, begin,
+            np.empty(0, dtype) if share is None else share, both, *self._scratch, step_loss,
+            np.empty(0) if squares is None else squares, self._squares, salt, done, new_team(),
         )  # fmt: skip
         if self._pace is not None:
             self._pace.record(int(done[0]), time.perf_counter() - began)
@@ -168,7 +191,7 @@ def gradient(params: Parameters, loss: int, examples: Examples) -> np.ndarray:
     """Block of the gradients of the mean loss over all rows, laid out like the parameters."""
     dtype, rows = params.block.dtype, examples.rows
     block = aligned_zeros(params.block.size, dtype)
-    rule = (updates.STORE, np.zeros(updates.HYPER_SIZE, dtype))
+    rule = (updates.STORE, np.zeros(updates.HYPER_SIZE, dtype), 0.0)
     one_step = np.arange(rows), np.array([0, rows]), np.zeros(1, dtype)
     Steps(params, loss, examples, rows, rule, block).run(*one_step)
     return block

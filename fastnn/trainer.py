@@ -105,7 +105,7 @@ def fit(
         if hasattr(callback, "start"):
             callback.start(net, _measures(net, validation))
     run = _Run(net, examples, validation, state, rates, schedule, callbacks)
-    with _bar(progress, schedule.iterations) as bar:
+    with progress_bar(progress, schedule.iterations, "step") as bar:
         return run.train(every, bar)
 
 
@@ -382,7 +382,8 @@ def _measures(net: Any, validation: Any) -> list[str]:
     return [f"{data}_{kind}" for kind in kinds for data in ("train", "test")]
 
 
-def _bar(progress: bool | None, iterations: int) -> Any:
+def progress_bar(progress: bool | None, count: int, unit: str) -> Any:
+    """A bar of so many units if asked for, or with None if somebody sits before a terminal."""
     if not (_on_terminal() if progress is None else progress):
         return contextlib.nullcontext(_NoBar())
     from tqdm.auto import tqdm  # late: it costs 30 ms, and most programs have no terminal
@@ -390,7 +391,7 @@ def _bar(progress: bool | None, iterations: int) -> Any:
     class Bar(tqdm):
         monitor_interval = 0  # tqdm's own would leave a thread in the host
 
-    return Bar(total=iterations, unit="step", delay=0.0 if progress else 1.0)
+    return Bar(total=count, unit=unit, delay=0.0 if progress else 1.0)
 
 
 class _NoBar:

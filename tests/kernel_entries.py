@@ -12,7 +12,7 @@ import json
 import numpy as np
 
 from fastnn import jit
-from fastnn.kernels import activations, affine, losses, nonzeros, updates
+from fastnn.kernels import activations, affine, dropout, losses, nonzeros, updates
 from fastnn.lanes import (
     GROUP_BYTES,
     LIST_SLACK,
@@ -616,6 +616,36 @@ def nonzeros_backward(x, D, batch=None, rule=updates.STORE, learning_rate=0, W=N
     return params.read(), memory.read()
 
 
+# Dropout ------------------------------------------------------------------------------
+
+
+@entry
+def _dropout_forward(drop, salt, layer, first, rows, low, high, Y, y, y_row):
+    dropout.dropout_forward(drop, salt, layer, first, rows, low, high, Y, y, y_row)
+
+
+@entry
+def _dropout_backward(drop, salt, layer, first, rows, low, high, code, Y, y, D, d, row):
+    dropout.dropout_backward(drop, salt, layer, first, rows, low, high, code, Y, y, D, d, row)
+
+
+def dropout_forward(drop, salt, layer, Y, low=0, first=0, **layout):
+    """The outputs Y, those of units `low` on and of rows `first` on, in whole vectors."""
+    memory = Memory(padded(Y), **layout)
+    high = low + Y.shape[1]
+    _dropout_forward(drop, salt, layer, first, len(Y), low, high, *memory.place)
+    return memory.read()[:, : Y.shape[1]]
+
+
+def dropout_backward(drop, salt, layer, code, Y, D, low=0, first=0, margin=0, gap=0):
+    y, d = Memory(padded(Y), margin + 1, gap), Memory(padded(D), margin, gap)
+    high = low + Y.shape[1]
+    _dropout_backward(
+        drop, salt, layer, first, len(Y), low, high, code, y.flat, y.at, d.flat, d.at, d.row
+    )
+    return d.read()[:, : Y.shape[1]]
+
+
 # All of them --------------------------------------------------------------------------
 
 
@@ -629,6 +659,7 @@ def exercises(dtype):
     outputs = 4 * group + 3
     z, t = 4 * normal(outputs), rng.uniform(size=outputs).astype(dtype)
     Y, D, S = (padded(normal(15, outputs)) for _ in range(3))
+    z2 = np.tanh(Y)
     A, B, W = normal(15, 259), padded(normal(259, outputs)), normal(outputs, Y.shape[1])
     x = np.where(rng.random((7, 197)) < 0.3, normal(7, 197), dtype.type(0))
     calls = {name: lambda name=name: globals()[name](np.abs(z) / 99) for name in FUNCTIONS}
@@ -637,7 +668,7 @@ def exercises(dtype):
             f"activation {code} forward": lambda code=code: activation_forward(code, Y),
             f"activation {code} backward": lambda code=code: activation_backward(code, Y, D),
         }
-    for loss in range(4):
+    for loss in range(7):
         calls |= {
             f"loss {loss} forward": lambda loss=loss: np.append(*loss_forward(loss, 2, t, z)),
             f"loss {loss} backward": lambda loss=loss: loss_backward(loss, 2, t, 0.1, Y[0]),
@@ -654,6 +685,8 @@ def exercises(dtype):
         "update_block, store": lambda: update_block(updates.STORE, 0.1, Y, D, S)[1],
         "update_block, SGD": lambda: update_block(updates.SGD, 0.1, Y, D, S)[0],
         "nonzeros_forward": lambda: nonzeros_forward(x, B[:197], B[0], slot=1),
+        "dropout_forward": lambda: dropout_forward(20_000, 3, 1, Y, 8, 5),
+        "dropout_backward": lambda: dropout_backward(20_000, 3, 1, activations.TANH, z2, D),
         "values_of_column": lambda: values_of_columns(x),
         "nonzeros_backward": lambda: nonzeros_backward(x, D[:7])[1],
     }

@@ -17,7 +17,15 @@ from fastnn.kernels.activations import (
     SOFTPLUS,
     TANH,
 )
-from fastnn.kernels.losses import BINARY_CROSS_ENTROPY, CROSS_ENTROPY, MEAN_SQUARED_ERROR
+from fastnn.kernels.losses import (
+    BINARY_CROSS_ENTROPY,
+    CLIPPED_BINARY_CROSS_ENTROPY,
+    CLIPPED_CROSS_ENTROPY,
+    CROSS_ENTROPY,
+    MEAN_SQUARED_ERROR,
+    POISSON,
+    SQUARED_ERROR,
+)
 from fastnn.kernels.updates import (
     ADAGRAD,
     EPSILON,
@@ -255,20 +263,34 @@ def error_backward(t, scale, y):
     return (y.astype(WIDEST) - t) * scale
 
 
+def poisson_forward(t, z):
+    """The outputs and half the deviance, where ``0 * log(0)`` is 0."""
+    y, t = np.exp(z.astype(WIDEST)), t.astype(WIDEST)
+    logarithms = np.log(np.where(t > 0, t, 1) / np.where(t > 0, y, 1))
+    return y, np.sum(t * logarithms - t + y)
+
+
 def loss_forward(loss, label, t, z):
     """The outputs and the loss."""
-    if loss == CROSS_ENTROPY:
+    if loss in (CROSS_ENTROPY, CLIPPED_CROSS_ENTROPY):
         y, log_sum = softmax_forward(z)
-        return y, log_sum - z[label]
+        most = np.inf if loss == CROSS_ENTROPY else -np.log(np.finfo(z.dtype).eps)
+        return y, min(log_sum - z[label], most)
     if loss == BINARY_CROSS_ENTROPY:
         return binary_cross_entropy_forward(t, z)
+    if loss == CLIPPED_BINARY_CROSS_ENTROPY:
+        y, eps = sigmoid(z.astype(WIDEST)), np.finfo(z.dtype).eps
+        p = np.clip(y, eps, 1 - eps)
+        return y, -np.sum(t * np.log(p) + (1 - t) * np.log1p(-p))
+    if loss == POISSON:
+        return poisson_forward(t, z)
     if loss == MEAN_SQUARED_ERROR:
         return z, np.mean((z.astype(WIDEST) - t) ** 2)
     return z, squared_error_forward(t, z)
 
 
 def loss_backward(loss, label, t, scale, y):
-    if loss == CROSS_ENTROPY:
+    if loss in (CROSS_ENTROPY, CLIPPED_CROSS_ENTROPY):
         return cross_entropy_backward(label, scale, y)
     if loss == MEAN_SQUARED_ERROR:
         return error_backward(t, scale, y) * 2 / y.size
@@ -276,9 +298,27 @@ def loss_backward(loss, label, t, scale, y):
 
 
 def outputs_forward(loss, Z):
-    if loss == CROSS_ENTROPY:
+    if loss in (CROSS_ENTROPY, CLIPPED_CROSS_ENTROPY):
         return np.array([softmax_forward(z)[0] for z in Z])
-    return sigmoid(Z) if loss == BINARY_CROSS_ENTROPY else Z
+    if loss == POISSON:
+        return np.exp(Z.astype(WIDEST))
+    return Z if loss in (SQUARED_ERROR, MEAN_SQUARED_ERROR) else sigmoid(Z)
+
+
+# Dropout ------------------------------------------------------------------------------
+
+
+def _mixed(h):
+    h = h & 0xFFFFFFFF
+    h = (h ^ (h >> 16)) * 0x85EBCA6B & 0xFFFFFFFF
+    h = (h ^ (h >> 13)) * 0xC2B2AE35 & 0xFFFFFFFF
+    return h ^ (h >> 16)
+
+
+def dropped(drop, salt, layer, row, units):
+    """Which units of a row are dropped, in Python's unbounded integers."""
+    mine = _mixed(_mixed(_mixed(salt) + layer) ^ row)
+    return np.array([_mixed(mine + n * 0x9E3779B9) >> 16 < drop for n in range(units)])
 
 
 # Updates ------------------------------------------------------------------------------
@@ -287,7 +327,7 @@ def outputs_forward(loss, Z):
 def update_block(rule, rate, G, params, memory, decay=0, numbers=None):
     """The parameters and the memory after the update, as the book writes the rules."""
     if rule == STORE:
-        return params, G
+        return params, fma(G.dtype.type(decay), params, G) if decay else G
     if rule == SGD:
         return fma(-rate, fma(G.dtype.type(decay), params, G), params), memory
     numbers, g = numbers or {}, G + decay * params

@@ -25,12 +25,12 @@ FLOORS = [
     ["runtime", "kernels"],
     ["gate", "parameters", "schedules", "optimizers", "files", "plots", "history", "datasets"],
     ["passes", "differences_of_functions", "finite_difference", "callbacks", "trainer"],
-    ["network", "warming"],
+    ["network", "warming", "estimators"],
     ["__init__", "cli", "__main__", "recipes", "book", "benchmarks"],
 ]
 KERNEL_FLOORS = [
     ["activations", "affine"],
-    ["losses", "updates", "nonzeros"],
+    ["losses", "updates", "nonzeros", "dropout"],
     ["sweeps", "layers"],
     ["samples", "differences"],
 ]
@@ -40,8 +40,9 @@ RESERVED = {
     "llvmlite": FLOORS[0],
     "matplotlib": ["plots", "benchmarks"],
     "tqdm": ["cli", "trainer", "benchmarks"],
+    "sklearn": ["estimators", "benchmarks"],
 }
-TALKERS = ["cli", "recipes", "book", "benchmarks"]
+TALKERS = ["cli", "recipes", "book", "benchmarks", "estimators"]
 
 FILES = sorted(PACKAGE.rglob("*.py"))
 
@@ -171,7 +172,8 @@ def documented_things() -> Iterator[tuple[str, object]]:
     names = [f"book.{name}" for name in fastnn.book.__all__]
     books = [f"fastnn.{name}" for name in names if name in MODULES]
     for module_name in [
-        "fastnn", "fastnn.datasets", "fastnn.plots", "fastnn.files", *books, "fastnn.book"
+        "fastnn", "fastnn.datasets", "fastnn.estimators", "fastnn.plots", "fastnn.files", *books,
+        "fastnn.book",
     ]:  # fmt: skip
         module = importlib.import_module(module_name)
         for name in module.__all__:

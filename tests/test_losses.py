@@ -13,13 +13,18 @@ from reference import assert_same_bits
 
 from fastnn.kernels.losses import (
     BINARY_CROSS_ENTROPY,
+    CLIPPED_BINARY_CROSS_ENTROPY,
+    CLIPPED_CROSS_ENTROPY,
     CROSS_ENTROPY,
     MEAN_SQUARED_ERROR,
+    POISSON,
     SQUARED_ERROR,
 )
 
-LOSSES = [CROSS_ENTROPY, SQUARED_ERROR, MEAN_SQUARED_ERROR, BINARY_CROSS_ENTROPY]
-NAMES = ["cross_entropy", "squared_error", "mean_squared_error", "binary_cross_entropy"]
+LOSSES = [CROSS_ENTROPY, SQUARED_ERROR, MEAN_SQUARED_ERROR, BINARY_CROSS_ENTROPY, POISSON,
+          CLIPPED_CROSS_ENTROPY, CLIPPED_BINARY_CROSS_ENTROPY]  # fmt: skip
+NAMES = ["cross_entropy", "squared_error", "mean_squared_error", "binary_cross_entropy", "poisson",
+         "clipped_cross_entropy", "clipped_binary_cross_entropy"]  # fmt: skip
 
 each_loss = pytest.mark.parametrize("loss", LOSSES, ids=NAMES)
 each_dtype = pytest.mark.parametrize("dtype", DTYPES)
@@ -76,7 +81,8 @@ def test_deltas_are_those_of_finite_differences(loss, rng):
         expected = reference.numerical_gradient(
             lambda z, t=t, label=label: 3 * kernels.loss_forward(loss, label, t, z)[1], z
         )
-        assert_allclose(dz, expected, 0, 1e-7)
+        # Differences of a loss are as exact as it is large: exp(12) with counts.
+        assert_allclose(dz, expected, 0, 1e-7 * max(1, np.abs(expected).max()))
 
 
 @each_loss
@@ -118,6 +124,32 @@ def test_softmax_and_its_loss_are_finite_for_any_finite_logits(dtype, data):
     assert is_sum_of_ones(y[: z.size])
     dz = kernels.loss_backward(CROSS_ENTROPY, label, z, 1, y)
     assert (np.abs(dz) <= 1).all()
+
+
+@each_dtype
+def test_a_clipped_loss_is_that_of_a_probability_of_one_epsilon(dtype):
+    most = -np.log(np.finfo(dtype).eps)
+    z = np.array([300, -300, 0], dtype)
+    _, value = kernels.loss_forward(CLIPPED_CROSS_ENTROPY, 1, z, z)
+    assert_allclose(value, most, 1e-6)
+    _, value = kernels.loss_forward(CLIPPED_BINARY_CROSS_ENTROPY, 0, np.array([0, 1, 1], dtype), z)
+    assert_allclose(value, 2 * most + np.log(2), 1e-6)
+    z[0] = np.nan
+    for loss in (CLIPPED_CROSS_ENTROPY, CLIPPED_BINARY_CROSS_ENTROPY):
+        assert np.isnan(kernels.loss_forward(loss, 1, np.ones(3, dtype), z)[1])
+
+
+@each_dtype
+def test_the_deviance_of_counts_knows_zeros_and_what_is_too_large(dtype):
+    z = np.array([-200, 1, 2], dtype)
+    t = np.array([0, 0, 3], dtype)
+    y, value = kernels.loss_forward(POISSON, 0, t, z)
+    expected = np.exp([1, 2]).sum() + 3 * np.log(3 / np.exp(2)) - 3
+    assert_allclose(value, expected, 1e-6)
+    assert_allclose(y[1:3], np.exp([1, 2]), 1e-6)
+    y, value = kernels.loss_forward(POISSON, 0, t, np.array([1e4, 1, 2], dtype))
+    assert np.isinf(value)
+    assert np.isinf(y[0])
 
 
 @each_dtype

@@ -1,4 +1,4 @@
-"""Which way training steps are sent, in parallel or serial."""
+"""What steps are told and tell; and which way they are sent, in parallel or serial."""
 
 import math
 
@@ -33,6 +33,47 @@ def test_a_few_small_steps_are_serial(monkeypatch):
 
 def test_smaller_steps_are_serial_however_many(monkeypatch):
     assert work_told(monkeypatch, SMALL - 1, 10_000) < runtime.PARALLEL_WORK
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("sizes", [[40, 9, 3], [5, 300, 2], [700, 301, 1]])
+def test_the_squares_of_the_weights_are_those_before_each_step(sizes, dtype):
+    found = []
+    for parallel in (False, True):
+        net = MLP(sizes, "tanh", "identity", weight_init="xavier", dtype=dtype, seed=0)
+        rng = np.random.default_rng(1)
+        examples = net._examples(rng.normal(size=(30, sizes[0])), rng.normal(size=(30, sizes[-1])))
+        squares, expected = np.full(3, np.nan), []
+        with runtime.forced(parallel=parallel):
+            steps = passes.Steps(net.params, net._loss, examples, 10, SGD().rule(net.dtype),
+                                 np.empty(0, net.dtype))  # fmt: skip
+            for s in range(3):
+                weights = [view for name, view in net.params.items() if name[0] == "W"]
+                expected.append(sum(np.sum(view.astype(float) ** 2) for view in weights))
+                steps.run(np.arange(30), np.array([10 * s, 10 * s + 10]), np.full(1, 0.1, dtype),
+                          squares=squares[s : s + 1])  # fmt: skip
+        np.testing.assert_allclose(squares, expected, 1e-5 if dtype == "float32" else 1e-12)
+        found.append(squares.tolist())
+    assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("size", [1, 3, 20])
+def test_shares_are_weights_of_the_rows(size):
+    """A row that counts twice is a row that stands in the batch twice."""
+    found = []
+    for index, share in (([0, 1, 1, *range(2, size + 1)], None),
+                         (range(size + 1), [1, 2, *[1] * (size - 1)])):  # fmt: skip
+        net = MLP([4, 5, 3], weight_init="he", dtype="float64", seed=0)
+        rng = np.random.default_rng(1)
+        examples = net._examples(rng.normal(size=(30, 4)), rng.integers(0, 3, 30))
+        index = np.array(index)
+        steps = passes.Steps(net.params, net._loss, examples, len(index), SGD().rule(net.dtype),
+                             np.empty(0))  # fmt: skip
+        share = None if share is None else np.array(share) / sum(share)
+        _, losses = steps.run(index, np.array([0, len(index)]), np.array([0.1]), share=share)
+        found.append([losses, *net.params.values()])
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_allclose(one, other, 1e-12)
 
 
 CALLS_OF_SERIAL_TRUST = int(runtime.Pace.SERIAL_TRUST / 0.05)

@@ -40,6 +40,9 @@ def test_gradients_are_stored_and_parameters_left_alone(layout, dtype, rng):
         expected_params, expected = reference.update_block(STORE, np.nan, G, params, empty)
         assert_same_bits(memory, expected)
         assert_same_bits(found_params, expected_params)
+        decay = dtype(0.25)
+        _, memory = kernels.update_block(STORE, np.nan, G, params, empty, decay=decay, **layout)
+        assert_same_bits(memory, reference.update_block(STORE, 0, G, params, empty, decay)[1])
 
 
 @each_dtype

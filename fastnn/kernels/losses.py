@@ -15,6 +15,7 @@ from fastnn.lanes import (
     GROUP_BYTES,
     absolute,
     fma,
+    is_single,
     keep_first,
     lane_max,
     lane_sum,
@@ -24,9 +25,12 @@ from fastnn.lanes import (
     maximum,
     splat,
     store,
+    where_less,
 )
 
-CROSS_ENTROPY, SQUARED_ERROR, MEAN_SQUARED_ERROR, BINARY_CROSS_ENTROPY = range(4)
+CROSS_ENTROPY, SQUARED_ERROR, MEAN_SQUARED_ERROR, BINARY_CROSS_ENTROPY, POISSON = range(5)
+# Those of scikit-learn: probabilities count as no less than the distance from 1 to the next number.
+CLIPPED_CROSS_ENTROPY, CLIPPED_BINARY_CROSS_ENTROPY = 5, 6
 
 
 @inner
@@ -73,27 +77,59 @@ def squared_error_forward(O, T, t, Y, y):
 
 
 @inner
-def binary_cross_entropy_forward(O, T, t, Y, y):
-    """Replace a row of z by ``sigmoid(z)``; return its loss, summed over the outputs."""
+def largest_loss(loss, Y):
+    """What a probability of as good as 0 costs: ``-log(eps)`` if the loss is clipped."""
+    if loss not in (CLIPPED_CROSS_ENTROPY, CLIPPED_BINARY_CROSS_ENTROPY):
+        return Y.dtype.type(np.inf)
+    return Y.dtype.type(15.942385 if Y.itemsize == 4 else 36.04365338911715)
+
+
+@inner
+def poisson_outputs(z):
+    """``exp(z)``, infinite where it is too large."""
+    largest = like(z, 88) if is_single(z) else like(z, 709)
+    y = exp(where_less(largest, z, largest, z))
+    return where_less(largest, z, like(z, np.inf), y)
+
+
+@inner
+def poisson_forward(O, T, t, Y, y):
+    """Replace a row of z by ``exp(z)``; return half its deviance, summed over the outputs."""
     lanes = GROUP_BYTES // Y.itemsize
+    total = splat(Y.dtype.type(0), 1, GROUP)
+    for n in range(0, O, lanes):
+        z, wanted = load(Y, y + n, 0, 1, GROUP), load_first(T, t + n, O - n, GROUP)
+        zero, found = like(z, 0), poisson_outputs(z)
+        # t log(t / y) - t + y, where t log(t) of 0 is 0
+        logarithm = log(where_less(zero, wanted, wanted, like(z, 1))) - z
+        loss = where_less(zero, wanted, wanted * logarithm, zero) - wanted + found
+        total = total + keep_first(loss, O - n, zero)
+        store(Y, y + n, 0, found)
+    return lane_sum(total)
+
+
+@inner
+def binary_cross_entropy_forward(loss, O, T, t, Y, y):
+    """Replace a row of z by ``sigmoid(z)``; return its loss, summed over the outputs."""
+    lanes, most = GROUP_BYTES // Y.itemsize, splat(largest_loss(loss, Y), 1, GROUP)
     total = splat(Y.dtype.type(0), 1, GROUP)
     for n in range(0, O, lanes):
         z = load(Y, y + n, 0, 1, GROUP)
         zero = like(z, 0)
         # -t log(y) - (1 - t) log(1 - y), written with z so that nothing overflows
-        loss = (
+        found = (
             maximum(zero, z)
             - z * load_first(T, t + n, O - n, GROUP)
             + log1p(exp(zero - absolute(z)))
         )
-        total = total + keep_first(loss, O - n, zero)
+        total = total + keep_first(where_less(most, found, most, found), O - n, zero)
         store(Y, y + n, 0, sigmoid(z))
     return lane_sum(total)
 
 
 @inner(forceinline=True)
 def error_backward(O, T, t, scale, Y, y, D, d):
-    """``dz = (y - t) * scale``: squared error of z, or binary cross entropy of sigmoid(z)."""
+    """``dz = (y - t) * scale``, for each loss with the outputs that belong to it."""
     lanes = GROUP_BYTES // Y.itemsize
     for n in range(0, O, lanes):
         error = (load(Y, y + n, 0, 1, GROUP) - load_first(T, t + n, O - n, GROUP)) * splat(
@@ -105,11 +141,14 @@ def error_backward(O, T, t, scale, Y, y, D, d):
 @inner(forceinline=True)
 def loss_forward(loss, O, label, T, t, Y, y):
     """Replace a row of z by the outputs y and return the row's loss."""
-    if loss == CROSS_ENTROPY:
+    if loss in (CROSS_ENTROPY, CLIPPED_CROSS_ENTROPY):
         z = Y[y + label]
-        return softmax_forward(O, Y, y) - z
-    if loss == BINARY_CROSS_ENTROPY:
-        return binary_cross_entropy_forward(O, T, t, Y, y)
+        found, most = softmax_forward(O, Y, y) - z, largest_loss(loss, Y)
+        return most if found > most else found  # NaN stays
+    if loss in (BINARY_CROSS_ENTROPY, CLIPPED_BINARY_CROSS_ENTROPY):
+        return binary_cross_entropy_forward(loss, O, T, t, Y, y)
+    if loss == POISSON:
+        return poisson_forward(O, T, t, Y, y)
     half = squared_error_forward(O, T, t, Y, y)
     if loss == MEAN_SQUARED_ERROR:
         return half * Y.dtype.type(2) / Y.dtype.type(O)
@@ -119,7 +158,7 @@ def loss_forward(loss, O, label, T, t, Y, y):
 @inner(forceinline=True)
 def loss_backward(loss, O, label, T, t, scale, Y, y, D, d):
     """Write ``dz`` of a row whose loss counts ``scale`` in the whole."""
-    if loss == CROSS_ENTROPY:
+    if loss in (CROSS_ENTROPY, CLIPPED_CROSS_ENTROPY):
         cross_entropy_backward(O, label, scale, Y, y, D, d)
     elif loss == MEAN_SQUARED_ERROR:
         error_backward(O, T, t, scale * Y.dtype.type(2) / Y.dtype.type(O), Y, y, D, d)
@@ -132,9 +171,13 @@ def outputs_forward(loss, rows, O, Y, y, y_row):
     """Replace rows of z by the outputs that go with a loss."""
     lanes = GROUP_BYTES // Y.itemsize
     for r in range(rows):
-        if loss == CROSS_ENTROPY:
+        if loss in (CROSS_ENTROPY, CLIPPED_CROSS_ENTROPY):
             softmax_forward(O, Y, y + r * y_row)
-        elif loss == BINARY_CROSS_ENTROPY:
+        elif loss in (BINARY_CROSS_ENTROPY, CLIPPED_BINARY_CROSS_ENTROPY):
             for n in range(0, O, lanes):
                 at = y + r * y_row + n
                 store(Y, at, 0, sigmoid(load(Y, at, 0, 1, GROUP)))
+        elif loss == POISSON:
+            for n in range(0, O, lanes):
+                at = y + r * y_row + n
+                store(Y, at, 0, poisson_outputs(load(Y, at, 0, 1, GROUP)))

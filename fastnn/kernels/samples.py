@@ -22,7 +22,7 @@ from fastnn.kernels.sweeps import (
     X,
     Y,
 )
-from fastnn.kernels.updates import WEIGHT_DECAY, update
+from fastnn.kernels.updates import DECAY, RATE, update
 from fastnn.lanes import (
     VECTOR_BYTES,
     add_products_of_rows,
@@ -93,7 +93,8 @@ def _row_deltas(p, below, lanes, params, values, deltas):
 
 
 @inner(forceinline=True)
-def _row_update(p, I, lanes, sparse, X, x, column, rule, hyper, rate, params, memory, deltas):
+def _row_update(p, I, lanes, sparse, X, x, column, rule, hyper, rate, decay, params, memory,
+                deltas):  # fmt: skip
     """Update of one layer for one row."""
     no_decay = params.dtype.type(0)
     for n in range(0, p[OUTPUTS], lanes):
@@ -101,7 +102,7 @@ def _row_update(p, I, lanes, sparse, X, x, column, rule, hyper, rate, params, me
         for e in range(x, x + I):
             k = int(element(column, e)) if sparse else e - x
             g = fma(broadcast_like(X, e, dz), dz, like(dz, 0))
-            update(rule, hyper, rate, hyper[WEIGHT_DECAY], g, params, memory,
+            update(rule, hyper, rate, decay, g, params, memory,
                    p[W] + k * p[W_ROW] + n)  # fmt: skip
     for n in range(0, p[OUTPUTS], lanes):
         dz = load(deltas, p[D] + n, 0, 1, 1)
@@ -123,7 +124,7 @@ def train_rows(chunk, chunks, plan, loss, rule, hyper, params, memory, sparse, x
     layers, last = plan.shape[0], plan[plan.shape[0] - 1]
     O, I, one = last[OUTPUTS], plan[0, INPUTS], params.dtype.type(1)
     for s in range(index.size):
-        row = index[s]
+        row, rate, decay = index[s], rates[s, RATE], rates[s, DECAY]
         at, count = row * I, I
         if sparse:
             at, count = bounds[row, 0], bounds[row, 1] - bounds[row, 0]
@@ -141,9 +142,9 @@ def train_rows(chunk, chunks, plan, loss, rule, hyper, params, memory, sparse, x
         for layer in range(layers - 1, 0, -1):
             p = plan[layer]
             _row_deltas(p, plan[layer - 1], lanes, params, values, deltas)
-            _row_update(p, p[INPUTS], lanes, False, values, p[X], column, rule, hyper, rates[s],
+            _row_update(p, p[INPUTS], lanes, False, values, p[X], column, rule, hyper, rate, decay,
                         params, memory, deltas)  # fmt: skip
-        _row_update(plan[0], count, lanes, sparse, inputs, at, column, rule, hyper, rates[s],
+        _row_update(plan[0], count, lanes, sparse, inputs, at, column, rule, hyper, rate, decay,
                     params, memory, deltas)  # fmt: skip
 
 

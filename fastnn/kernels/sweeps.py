@@ -24,6 +24,7 @@ from fastnn.kernels.affine import (
     multiply_transposed,
     multiply_transposed_few,
 )
+from fastnn.kernels.dropout import dropout_backward, dropout_forward
 from fastnn.kernels.losses import loss_backward, loss_forward, outputs_forward
 from fastnn.kernels.nonzeros import (
     COLUMN_BLOCK,
@@ -33,8 +34,19 @@ from fastnn.kernels.nonzeros import (
     nonzeros_forward,
     values_of_column,
 )
-from fastnn.kernels.updates import SGD, WEIGHT_DECAY, update_block
-from fastnn.lanes import TILE_ROWS, VECTOR_BYTES, element, flat, prefetch
+from fastnn.kernels.updates import DECAY, RATE, SGD, update_block
+from fastnn.lanes import (
+    GROUP,
+    TILE_ROWS,
+    VECTOR_BYTES,
+    element,
+    flat,
+    fma,
+    lane_sum,
+    load_first,
+    prefetch,
+    splat,
+)
 from fastnn.launch import Chunked, run_or_pack
 from fastnn.team import assemble, barrier
 
@@ -45,7 +57,8 @@ ACTIVATION = 5
 X, X_ROW = 6, 7  # the layer's inputs in `values`, a row per row of the batch
 Y, Y_ROW = 8, 9  # its outputs, in `values`
 D = 10  # dz in `deltas`, rows as those of Y
-PLAN_COLUMNS = 11
+DROP = 11  # of dropout.PARTS so many of its outputs are dropped in training
+PLAN_COLUMNS = 12
 
 # Rows that pass through the network together: a batch of 100 in one piece on one thread, too.
 ROW_BLOCK = 128
@@ -65,6 +78,8 @@ WEIGHT_VECTORS = 1024 // VECTOR_BYTES
 # of weights, and of 512 rows of 1024 that costs as much.
 UPDATE_VECTORS, UPDATE_BATCH = 4096 // VECTOR_BYTES, 256
 
+# Parts that the sum of the squares of all weights is made of.
+SQUARES = 16
 # `work`, scratch of a thread: zeros to start sums from, a block of gradients, a panel.
 # Offsets in elements, large enough for either precision.
 GRADIENT = np.int64(1024)
@@ -79,7 +94,7 @@ def _vectors(plan, layer, lanes):
 
 @inner
 def _forward_layer(layer, low, high, plan, params, sparse, x, row, bounds, column, value, batch,
-                   rows, slot, values, cursor):  # fmt: skip
+                   rows, slot, salt, values, cursor):  # fmt: skip
     """Vectors low .. high of a layer's outputs, for rows as `forward_rows` has them."""
     lanes, p = VECTOR_BYTES // params.itemsize, plan[layer]
     I, at = p[INPUTS], low * lanes
@@ -96,11 +111,14 @@ def _forward_layer(layer, low, high, plan, params, sparse, x, row, bounds, colum
         multiply(rows, (high - low) * lanes, I, A, a, step, ONE, params, p[W] + at, p[W_ROW],
                  params, p[B] + at, ZERO, values, y, p[Y_ROW])  # fmt: skip
     activation_forward(p[ACTIVATION], rows, high - low, lanes, values, y, p[Y_ROW])
+    if p[DROP] > 0:
+        dropout_forward(p[DROP], salt, layer, slot, rows, at, min(p[OUTPUTS], high * lanes), values,
+                        y, p[Y_ROW])  # fmt: skip
 
 
 @inner
-def forward_rows(plan, params, sparse, x, row, bounds, column, value, batch, rows, slot, values,
-                 cursor):  # fmt: skip
+def forward_rows(plan, params, sparse, x, row, bounds, column, value, batch, rows, slot, salt,
+                 values, cursor):  # fmt: skip
     """Send `rows` rows of the data, `batch`, through all layers, in rows ``slot ..`` of `values`.
 
     Rows of dense data are copied there first, but if `row` is not GATHER they are those from `row`
@@ -109,7 +127,8 @@ def forward_rows(plan, params, sparse, x, row, bounds, column, value, batch, row
     lanes = VECTOR_BYTES // params.itemsize
     for layer in range(plan.shape[0]):
         _forward_layer(layer, ZERO, _vectors(plan, layer, lanes), plan, params, sparse, x, row,
-                       bounds, column, value, batch, rows, slot, values, cursor)  # fmt: skip
+                       bounds, column, value, batch, rows, slot, salt, values,
+                       cursor)  # fmt: skip
 
 
 @inner
@@ -126,9 +145,12 @@ def _gather(x, batch, values, at, x_row):
 
 
 @inner
-def loss_rows(plan, loss, labels, targets, batch, slot, scale, values, deltas, row_loss,
+def loss_rows(plan, loss, labels, targets, batch, slot, share, scale, values, deltas, row_loss,
               with_deltas):  # fmt: skip
-    """Outputs, losses and, if asked for, deltas of rows that have come through."""
+    """Outputs, losses and, if asked for, deltas of rows that have come through.
+
+    A row counts its `share` in the loss of the batch, or `scale` if there are no shares.
+    """
     p = plan[plan.shape[0] - 1]
     O, T = p[OUTPUTS], flat(targets)
     for r in range(batch.size):
@@ -137,11 +159,12 @@ def loss_rows(plan, loss, labels, targets, batch, slot, scale, values, deltas, r
         row_loss[r] = loss_forward(loss, O, label, T, t, values, y)
         if with_deltas:
             d = p[D] + (slot + r) * p[Y_ROW]
-            loss_backward(loss, O, label, T, t, scale, values, y, deltas, d)
+            weight = share[r] if share.size else scale
+            loss_backward(loss, O, label, T, t, weight, values, y, deltas, d)
 
 
 @inner
-def _backward_layer(layer, low, high, plan, params, slot, rows, few, values, deltas, work):
+def _backward_layer(layer, low, high, plan, params, slot, rows, salt, few, values, deltas, work):
     """Deltas of vectors low .. high of a layer's inputs, which are the outputs of that below."""
     lanes, p, below = VECTOR_BYTES // params.itemsize, plan[layer], plan[layer - 1]
     at = low * lanes
@@ -153,37 +176,42 @@ def _backward_layer(layer, low, high, plan, params, slot, rows, few, values, del
     else:
         multiply_transposed(rows, N, p[OUTPUTS], deltas, dz, p[Y_ROW], params, w, p[W_ROW],
                             work, ZERO, ZERO, deltas, d, below[Y_ROW], work[PANEL:])  # fmt: skip
-    activation_backward(below[ACTIVATION], rows, high - low, lanes, values, y, deltas, d,
-                        below[Y_ROW])  # fmt: skip
+    if below[DROP] > 0:
+        dropout_backward(below[DROP], salt, layer - 1, slot, rows, at, at + N, below[ACTIVATION],
+                         values, y, deltas, d, below[Y_ROW])  # fmt: skip
+    else:
+        activation_backward(below[ACTIVATION], rows, high - low, lanes, values, y, deltas, d,
+                            below[Y_ROW])  # fmt: skip
 
 
 @inner
-def backward_rows(plan, params, slot, rows, few, values, deltas, work):
+def backward_rows(plan, params, slot, rows, salt, few, values, deltas, work):
     """Deltas of all layers but the last, whose deltas are given."""
     lanes = VECTOR_BYTES // params.itemsize
     for layer in range(plan.shape[0] - 1, 0, -1):
         _backward_layer(layer, ZERO, _vectors(plan, layer - 1, lanes), plan, params, slot, rows,
-                        few, values, deltas, work)  # fmt: skip
+                        salt, few, values, deltas, work)  # fmt: skip
 
 
 @inner
 def row_sweep(chunk, chunks, plan, loss, params, sparse, x, bounds, column, value, labels, targets,
-              batch, few, values, deltas, work, cursor, row_loss):  # fmt: skip
+              batch, share, salt, few, values, deltas, work, cursor, row_loss):  # fmt: skip
     """A chunk's share of the rows of a batch: outputs, losses and deltas."""
     scale = params.dtype.type(1) / params.dtype.type(batch.size)
     end = batch.size * (chunk + 1) // chunks
     for first in range(batch.size * chunk // chunks, end, ROW_BLOCK):
         rows = batch[first : min(first + ROW_BLOCK, end)]
         forward_rows(plan, params, sparse, x, GATHER, bounds, column, value, rows, rows.size,
-                     first, values, cursor)  # fmt: skip
-        loss_rows(plan, loss, labels, targets, rows, first, scale, values, deltas,
+                     first, salt, values, cursor)  # fmt: skip
+        loss_rows(plan, loss, labels, targets, rows, first, share[first:], scale, values, deltas,
                   row_loss[first:], True)  # fmt: skip
-        backward_rows(plan, params, first, rows.size, few, values, deltas, work[chunk])
+        backward_rows(plan, params, first, rows.size, salt, few, values, deltas, work[chunk])
 
 
 @inner
 def column_sweep(chunk, chunks, plan, loss, params, sparse, x, bounds, column, value, labels,
-                 targets, batch, few, values, deltas, work, cursor, row_loss, team):  # fmt: skip
+                 targets, batch, share, salt, few, values, deltas, work, cursor, row_loss,
+                 team):  # fmt: skip
     """What `row_sweep` does, but a chunk has its share of each layer's columns, for all rows.
 
     So each reads its own weights only: with 16 rows of 784-1024-1024-10 that is most of the work.
@@ -194,17 +222,17 @@ def column_sweep(chunk, chunks, plan, loss, params, sparse, x, bounds, column, v
     for layer in range(layers):
         vectors = _vectors(plan, layer, lanes)
         _forward_layer(layer, vectors * chunk // chunks, vectors * (chunk + 1) // chunks, plan,
-                       params, sparse, x, GATHER, bounds, column, value, batch, rows, ZERO, values,
-                       cursor)  # fmt: skip
+                       params, sparse, x, GATHER, bounds, column, value, batch, rows, ZERO, salt,
+                       values, cursor)  # fmt: skip
         barrier(team, chunks)
     first, end = rows * chunk // chunks, rows * (chunk + 1) // chunks
-    loss_rows(plan, loss, labels, targets, batch[first:end], first, scale, values, deltas,
-              row_loss[first:], True)  # fmt: skip
+    loss_rows(plan, loss, labels, targets, batch[first:end], first, share[first:], scale, values,
+              deltas, row_loss[first:], True)  # fmt: skip
     for layer in range(layers - 1, 0, -1):
         barrier(team, chunks)
         vectors = _vectors(plan, layer - 1, lanes)
         _backward_layer(layer, vectors * chunk // chunks, vectors * (chunk + 1) // chunks, plan,
-                        params, ZERO, rows, few, values, deltas, work[chunk])  # fmt: skip
+                        params, ZERO, rows, salt, few, values, deltas, work[chunk])  # fmt: skip
 
 
 @inner
@@ -217,8 +245,8 @@ def _weights(plan):
 
 
 @inner
-def weight_sweep(chunk, chunks, plan, rule, hyper, rate, params, memory, sparse, column, value,
-                 index, few, values, deltas, work, cursor):  # fmt: skip
+def weight_sweep(chunk, chunks, plan, rule, hyper, rate, decay, params, memory, sparse, column,
+                 value, index, few, values, deltas, work, cursor):  # fmt: skip
     """A chunk's share of every layer's weights: gradient and update."""
     lanes = VECTOR_BYTES // params.itemsize
     for layer in range(plan.shape[0]):
@@ -230,12 +258,12 @@ def weight_sweep(chunk, chunks, plan, rule, hyper, rate, params, memory, sparse,
             blocks = column_blocks(I)
             for block in range(blocks * share // chunks, blocks * (share + 1) // chunks):
                 if few:
-                    _nonzeros_of_few(block, p, vectors, lanes, rule, hyper, rate, params, memory,
-                                     index.size, column, value, deltas, work[chunk],
+                    _nonzeros_of_few(block, p, vectors, lanes, rule, hyper, rate, decay, params,
+                                     memory, index.size, column, value, deltas, work[chunk],
                                      cursor)  # fmt: skip
                 else:
                     nonzeros_backward(block, I, index.size, vectors, column, value, deltas, p[D],
-                                      p[Y_ROW], rule, hyper, rate, hyper[WEIGHT_DECAY], params,
+                                      p[Y_ROW], rule, hyper, rate, decay, params,
                                       memory, p[W], p[W_ROW], work[chunk], GRADIENT,
                                       cursor)  # fmt: skip
         else:
@@ -245,17 +273,18 @@ def weight_sweep(chunk, chunks, plan, rule, hyper, rate, params, memory, sparse,
             if few:
                 for i in range(low, high):
                     _row_of_few(i, p, values, p[X] + i, p[X_ROW], vectors, lanes, rule, hyper, rate,
-                                params, memory, index.size, deltas, work[chunk])  # fmt: skip
+                                decay, params, memory, index.size, deltas,
+                                work[chunk])  # fmt: skip
             else:
-                _dense_weights(p, low, high, vectors, lanes, rule, hyper, rate, params, memory,
-                               index.size, values, deltas, work[chunk])  # fmt: skip
+                _dense_weights(p, low, high, vectors, lanes, rule, hyper, rate, decay, params,
+                               memory, index.size, values, deltas, work[chunk])  # fmt: skip
         if share == chunks - 1:
             _biases(p, vectors, lanes, rule, hyper, rate, params, memory, index.size, deltas,
                     work[chunk])  # fmt: skip
 
 
 @inner
-def _dense_weights(p, low, high, vectors, lanes, rule, hyper, rate, params, memory, batch,
+def _dense_weights(p, low, high, vectors, lanes, rule, hyper, rate, decay, params, memory, batch,
                    values, deltas, work):  # fmt: skip
     most = UPDATE_VECTORS if batch <= UPDATE_BATCH else WEIGHT_VECTORS
     for first in range(0, vectors, most):
@@ -268,34 +297,34 @@ def _dense_weights(p, low, high, vectors, lanes, rule, hyper, rate, params, memo
                 multiply(M, N, batch, values, p[X] + i, ONE, p[X_ROW], deltas, p[D] + v * lanes,
                          p[Y_ROW], work, ZERO, ZERO, work, GRADIENT + (v - first) * lanes,
                          width)  # fmt: skip
-            update_block(rule, hyper, rate, hyper[WEIGHT_DECAY], M, width, work, GRADIENT, width,
+            update_block(rule, hyper, rate, decay, M, width, work, GRADIENT, width,
                          params, memory, p[W] + i * p[W_ROW] + first * lanes,
                          p[W_ROW])  # fmt: skip
 
 
 @inner
-def _nonzeros_of_few(block, p, vectors, lanes, rule, hyper, rate, params, memory, batch, column,
-                     value, deltas, work, cursor):  # fmt: skip
+def _nonzeros_of_few(block, p, vectors, lanes, rule, hyper, rate, decay, params, memory, batch,
+                     column, value, deltas, work, cursor):  # fmt: skip
     """`_row_of_few` for a block of columns of compressed inputs."""
     first, last = cursor[block, :batch], cursor[column_blocks(p[INPUTS]), :batch]
     for i in range(block * COLUMN_BLOCK, min(p[INPUTS], (block + 1) * COLUMN_BLOCK)):
         values_of_column(i, batch, first, last, column, value, work, PANEL)
-        _row_of_few(i, p, work, PANEL, ONE, vectors, lanes, rule, hyper, rate, params, memory,
-                    batch, deltas, work)  # fmt: skip
+        _row_of_few(i, p, work, PANEL, ONE, vectors, lanes, rule, hyper, rate, decay, params,
+                    memory, batch, deltas, work)  # fmt: skip
 
 
 @inner
-def _row_of_few(i, p, x, at, step, vectors, lanes, rule, hyper, rate, params, memory, batch, deltas,
-                work):  # fmt: skip
+def _row_of_few(i, p, x, at, step, vectors, lanes, rule, hyper, rate, decay, params, memory, batch,
+                deltas, work):  # fmt: skip
     """Gradient and update of row i of W for few samples, whose inputs i are ``x[at]`` and so on."""
-    some = rule != SGD or hyper[WEIGHT_DECAY] != 0  # or a gradient of zero moves nothing
+    some = rule != SGD or decay != 0  # or a gradient of zero moves nothing
     for r in range(batch):
         some |= x[at + r * step] != 0
     if some:
         for v in range(0, vectors, UPDATE_VECTORS):
             N = min(UPDATE_VECTORS, vectors - v) * lanes
             multiply_few(N, batch, x, at, step, deltas, p[D] + v * lanes, p[Y_ROW], work, GRADIENT)
-            update_block(rule, hyper, rate, hyper[WEIGHT_DECAY], ONE, N, work, GRADIENT, N,
+            update_block(rule, hyper, rate, decay, ONE, N, work, GRADIENT, N,
                          params, memory, p[W] + i * p[W_ROW] + v * lanes, ZERO)  # fmt: skip
 
 
@@ -310,14 +339,36 @@ def _biases(p, vectors, lanes, rule, hyper, rate, params, memory, batch, deltas,
 
 
 @inner
+def squares_of_weights(chunk, chunks, plan, params, squares):
+    """A chunk's share of the parts of the sum of all weights' squares; not of the biases.
+
+    The parts are the same for any number of chunks, and so is their sum.
+    """
+    lanes, parts = VECTOR_BYTES // params.itemsize, squares.size
+    for part in range(parts * chunk // chunks, parts * (chunk + 1) // chunks):
+        total = splat(params.dtype.type(0), 1, GROUP)
+        for layer in range(plan.shape[0]):
+            p = plan[layer]
+            for i in range(p[INPUTS] * part // parts, p[INPUTS] * (part + 1) // parts):
+                w, end = p[W] + i * p[W_ROW], p[OUTPUTS]
+                for n in range(0, end, GROUP * lanes):
+                    row = load_first(params, w + n, end - n, GROUP)
+                    total = fma(row, row, total)
+        squares[part] = lane_sum(total)
+
+
+@inner
 def train_chunk(chunk, chunks, plan, loss, rule, hyper, params, memory, sparse, x, bounds, column,
-                value, labels, targets, index, begin, rates, values, deltas, work, cursor,
-                row_loss, step_loss, done, team):  # fmt: skip
+                value, labels, targets, index, begin, share, rates, values, deltas, work, cursor,
+                row_loss, step_loss, step_squares, squares, salt, done, team):  # fmt: skip
     """A chunk's share of the steps whose batches are ``index[begin[s] : begin[s + 1]]``.
 
-    Step s has the learning rate ``rates[s]``.  Records the mean loss of each
-    batch before its update in `step_loss`, and the number of updates in
-    ``done[0]``.  Stops before the update of a step whose loss is not finite.
+    Rows count their `share`, as long as `index`, in their batch's loss, or all the same if it is
+    empty.  Step s has the learning rate ``rates[s, RATE]`` and the weight decay
+    ``rates[s, DECAY]``.  Records the mean loss of each batch before its update in `step_loss`, the
+    sum of the squares of all weights before it in `step_squares` (if it is not empty), and the
+    number of updates in ``done[0]``.  Stops before the update of a step whose loss is not finite.
+    What a step drops depends on ``salt + s``.
     """
     chunks = assemble(team, chunk, chunks)
     if chunks == 0:
@@ -325,25 +376,32 @@ def train_chunk(chunk, chunks, plan, loss, rule, hyper, params, memory, sparse, 
     wide = _weights(plan) >= WIDE_WEIGHTS
     for s in range(begin.size - 1):
         batch = index[begin[s] : begin[s + 1]]
+        part = share[begin[s] : begin[s + 1]] if share.size else share
         few = wide and batch.size <= FEW_ROWS
+        if step_squares.size:
+            squares_of_weights(chunk, chunks, plan, params, squares)
         if wide and chunks > 1 and batch.size <= COLUMN_ROWS:
             column_sweep(chunk, chunks, plan, loss, params, sparse, x, bounds, column, value,
-                         labels, targets, batch, few, values, deltas, work, cursor, row_loss,
-                         team)  # fmt: skip
+                         labels, targets, batch, part, salt + s, few, values, deltas, work, cursor,
+                         row_loss, team)  # fmt: skip
         else:
             row_sweep(chunk, chunks, plan, loss, params, sparse, x, bounds, column, value, labels,
-                      targets, batch, few, values, deltas, work, cursor, row_loss)  # fmt: skip
+                      targets, batch, part, salt + s, few, values, deltas, work, cursor,
+                      row_loss)  # fmt: skip
         barrier(team, chunks)
         total = 0.0  # the same in every chunk
         for r in range(batch.size):
-            total += row_loss[r]
+            total += row_loss[r] * part[r] if share.size else row_loss[r]
         if chunk == 0:
-            step_loss[s] = total / batch.size
+            step_loss[s] = total if share.size else total / batch.size
+            if step_squares.size:
+                step_squares[s] = squares.sum()
             done[0] = s + np.isfinite(total)
         if not np.isfinite(total):
             return
-        weight_sweep(chunk, chunks, plan, rule, hyper, rates[s], params, memory, sparse, column,
-                     value, batch, few, values, deltas, work, cursor)  # fmt: skip
+        weight_sweep(chunk, chunks, plan, rule, hyper, rates[s, RATE], rates[s, DECAY], params,
+                     memory, sparse, column, value, batch, few, values, deltas, work,
+                     cursor)  # fmt: skip
         barrier(team, chunks)
 
 
@@ -376,10 +434,10 @@ def evaluate_rows(chunk, chunks, plan, loss, params, sparse, x, bounds, column, 
     for first in range(index.size * chunk // chunks, end, ROW_BLOCK):
         rows = index[first : min(first + ROW_BLOCK, end)]
         forward_rows(plan, params, sparse, x, rows[0], bounds, column, value, rows, rows.size,
-                     slot, values, cursor)  # fmt: skip
+                     slot, ZERO, values, cursor)  # fmt: skip
         if row_loss.size:
-            loss_rows(plan, loss, labels, targets, rows, slot, params.dtype.type(0), values,
-                      values, row_loss[first:], False)  # fmt: skip
+            loss_rows(plan, loss, labels, targets, rows, slot, params[:0], params.dtype.type(0),
+                      values, values, row_loss[first:], False)  # fmt: skip
         else:
             outputs_forward(loss, rows.size, O, values, y, p[Y_ROW])
         if outputs.size:
@@ -405,8 +463,8 @@ def predict_rows(chunk, chunks, plan, loss, params, x, column, values, outputs, 
     y = p[Y] + slot * p[Y_ROW]
     for first in range(x.shape[0] * chunk // chunks, end, ROW_BLOCK):
         rows = min(ROW_BLOCK, end - first)
-        forward_rows(plan, params, never, x, first, plan, column, params, p, rows, slot, values,
-                     plan)  # fmt: skip
+        forward_rows(plan, params, never, x, first, plan, column, params, p, rows, slot, ZERO,
+                     values, plan)  # fmt: skip
         outputs_forward(loss, rows, p[OUTPUTS], values, y, p[Y_ROW])
         _hand_out(values, y, p[Y_ROW], rows, outputs, first)
         # Now, as the rows are in cache.

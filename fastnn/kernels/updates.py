@@ -11,14 +11,14 @@ from fastnn.lanes import VECTOR_BYTES, fma, like, load, load_like, square_root, 
 
 STORE, SGD, MOMENTUM, NESTEROV, ADAGRAD, RMSPROP, ADAM = range(7)
 
-# Places in the array `hyper`, of the dtype of the parameters.  The learning rate
-# is not among them: it may change from step to step, and Adam's does.
-WEIGHT_DECAY = 0
-MOMENTUM_KEPT = 1  # share of the velocity that stays
+# What may change from step to step: columns of `rates`.
+RATE, DECAY = 0, 1
+# What stays: places in the array `hyper`, of the dtype of the parameters.
+MOMENTUM_KEPT = 0  # share of the velocity that stays
 # Shares of means that are new.  Their complements would be rounded in float32: 1 - 1e-8 is 1.
-MEAN_NEW, SQUARES_NEW = 2, 3
-EPSILON = 4
-HYPER_SIZE = 8
+MEAN_NEW, SQUARES_NEW = 1, 2
+EPSILON = 3
+HYPER_SIZE = 4
 
 
 @inner(forceinline=True)
@@ -28,11 +28,14 @@ def update(rule, hyper, rate, decay, g, params, memory, at):
     ``decay * w`` is added to g first.  STORE writes g to ``memory[at]`` and
     leaves the parameters: this is how `gradient` uses the weight sweep.
     """
-    if rule == STORE:
+    if rule == STORE and decay == 0:
         store(memory, at, 0, g)
         return
     w = load_like(params, at, g)
     g = fma(like(g, decay), w, g)
+    if rule == STORE:
+        store(memory, at, 0, g)
+        return
     if rule == SGD:
         w = fma(like(g, -rate), g, w)
     elif rule in (MOMENTUM, NESTEROV):

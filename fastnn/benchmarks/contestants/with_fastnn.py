@@ -332,7 +332,7 @@ def optimizer(case: Case, given: Arrays) -> Run:
     params, gradient = aligned_zeros(size, dtype), aligned_zeros(size, dtype)
     memory = aligned_zeros(max(1, rule.memories) * size, dtype)
     gradient[: case.sizes[0]] = given["gradient"]
-    code, hyper = rule.rule(dtype)
+    code, hyper, _ = rule.rule(dtype)
 
     def run(steps: int) -> Arrays:
         params[: case.sizes[0]], memory[:] = given["params"], 0

@@ -1,0 +1,266 @@
+"""A network of fastnn under the face of scikit-learn: its weights, data and epochs.
+
+Weights live in fastnn's block; an estimator's ``coefs_`` and ``intercepts_`` are views of it, so
+there is one copy of them, whoever writes it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from fastnn import gate, passes
+from fastnn.kernels import losses, updates
+from fastnn.kernels.activations import ACTIVATION_CODES
+from fastnn.parameters import Parameters, aligned_zeros
+
+# Seconds of compiled steps between two looks at Ctrl-C.
+PIECE_SECONDS = 0.05
+
+LOSSES = {
+    "softmax": losses.CLIPPED_CROSS_ENTROPY,
+    "logistic": losses.CLIPPED_BINARY_CROSS_ENTROPY,
+    "identity": losses.SQUARED_ERROR,
+    "exp": losses.POISSON,
+}
+# scikit-learn's names, where they are not ours.
+ACTIVATIONS = {"logistic": "sigmoid"}
+
+NOTHING = np.empty(0, np.int64), np.empty((0, 1))
+
+
+class Engine:
+    """The weights of an estimator in fastnn's form.
+
+    Parameters
+    ----------
+    coefs, intercepts : sequence of ndarray
+        Weights (I, O) and biases (O,) of each layer, copied.
+    activations : sequence of str
+        Activation of each hidden layer.
+    output : {"softmax", "logistic", "identity", "exp"}
+        Activation of the output, which stands for the loss.
+    """
+
+    def __init__(
+        self,
+        coefs: Sequence[np.ndarray],
+        intercepts: Sequence[np.ndarray],
+        activations: Sequence[str],
+        output: str,
+    ):
+        coefs, intercepts = ([np.asarray(array) for array in part] for part in (coefs, intercepts))
+        self.dtype = np.dtype(np.float32 if coefs[0].dtype == np.float32 else np.float64)
+        if any(W.ndim != 2 for W in coefs):
+            raise ValueError(f"coefs_ must be matrices, got shapes {[W.shape for W in coefs]}")
+        sizes = (coefs[0].shape[0], *(W.shape[1] for W in coefs))
+        self.activations = list(activations)
+        self.params, self.loss, self.output = Parameters(sizes, self.dtype), LOSSES[output], output
+        codes = [ACTIVATION_CODES[ACTIVATIONS.get(name, name)] for name in activations]
+        self.params.set_activations([*codes, ACTIVATION_CODES["identity"]])
+        layers = range(1, len(sizes))
+        self.coefs = [self.params[f"W{layer}"] for layer in layers]
+        self.intercepts = [self.params[f"b{layer}"] for layer in layers]
+        self.assign(coefs, intercepts)
+
+    def assign(self, coefs: Sequence[np.ndarray], intercepts: Sequence[np.ndarray]) -> None:
+        """Copy other weights in, of the same shapes."""
+        given = [np.shape(array) for array in (*coefs, *intercepts)]
+        views = [*self.coefs, *self.intercepts]
+        if given != [view.shape for view in views]:
+            raise ValueError(
+                f"coefs_ and intercepts_ must have the shapes {[view.shape for view in views]}, "
+                f"got {given}"
+            )
+        for view, array in zip(views, (*coefs, *intercepts), strict=True):
+            view[...] = array
+
+    def holds(self, coefs: Sequence[np.ndarray], intercepts: Sequence[np.ndarray]) -> bool:
+        """Whether these are the views, not arrays that somebody put in their place."""
+        pairs = ((self.coefs, coefs), (self.intercepts, intercepts))
+        return all(
+            len(views) == len(found) and all(a is b for a, b in zip(views, found, strict=True))
+            for views, found in pairs
+        )
+
+    def samples(self, X: Any) -> gate.Samples:
+        """Inputs that scikit-learn has checked, dense or sparse, as the kernels read them."""
+        if X.shape[1] != self.params.layer_sizes[0]:
+            raise ValueError(
+                f"X has {X.shape[1]} features, but coefs_[0] has {self.params.layer_sizes[0]} rows"
+            )
+        if hasattr(X, "tocsr"):
+            return gate.Samples.of_csr(X.tocsr(), self.dtype)
+        return gate.Samples(gate.kernel_array(X, self.dtype))
+
+    def outputs_if_finite(self, rows: np.ndarray) -> np.ndarray | None:
+        """Outputs (N, O) for rows that kernels can take; None if an input is not finite."""
+        few = self.params.multiply_adds * len(rows) <= passes.FEW_WORK
+        if few or not gate.looks_sparse(rows):
+            return passes.outputs_of_dense(self.params, self.loss, rows)
+        samples = gate.Samples(rows)
+        return self.outputs_of(samples) if samples.finite else None
+
+    def outputs(self, X: Any) -> np.ndarray:
+        """Outputs (N, O) for inputs that scikit-learn has checked."""
+        if hasattr(X, "tocsr"):
+            return self.outputs_of(self.samples(X))
+        rows = gate.kernel_array(X, self.dtype)
+        if rows.shape[1] != self.params.layer_sizes[0]:
+            self.samples(X)  # raises
+        found = self.outputs_if_finite(rows)
+        if found is None:
+            # Numbers too large for this precision; or scikit-learn was told not to look.
+            found = np.full((len(rows), self.params.layer_sizes[-1]), np.nan, self.dtype)
+            finite = np.isfinite(rows).all(axis=1)
+            if finite.any():
+                found[finite] = self.outputs_if_finite(np.ascontiguousarray(rows[finite]))
+        return found
+
+    def outputs_of(self, samples: gate.Samples) -> np.ndarray:
+        """Outputs (N, O) for rows in the form that the kernels read."""
+        found = np.empty((samples.rows, self.params.layer_sizes[-1]), self.dtype)
+        nothing = NOTHING[0], NOTHING[1].astype(self.dtype)
+        passes.evaluate(self.params, self.loss, samples, nothing, found, np.empty(0))
+        return found
+
+    def examples(self, X: Any, Y: np.ndarray) -> passes.Examples:
+        """Inputs with their targets (N, O), which for softmax are rows of zeros and a one."""
+        labels, targets = NOTHING[0], NOTHING[1].astype(self.dtype)
+        if Y.shape[1] != self.params.layer_sizes[-1]:
+            raise ValueError(
+                f"y has {Y.shape[1]} outputs, but the network has {self.params.layer_sizes[-1]}"
+            )
+        if self.output == "exp" and Y.min() < 0:
+            raise ValueError(f"y must be at least 0 with loss='poisson', got {Y.min()}")
+        if self.output == "softmax":
+            labels = Y.argmax(axis=1)
+        else:
+            targets = gate.kernel_array(Y, self.dtype)
+        return passes.Examples(self.samples(X), labels, targets)
+
+
+class Training:
+    """Epochs of an engine on one set of examples.
+
+    Parameters
+    ----------
+    engine : Engine
+    X, Y : array_like
+        Inputs and targets.
+    weights : ndarray or None
+        Of the samples.
+    alpha : float
+        ``alpha / 2`` times the squares of all weights is added to the sum of the rows' losses.
+    batch_size : int
+    rule : int
+        Code of the optimiser's rule.
+    numbers : mapping of int to float
+        What it reads, by place.
+    memory : ndarray or None
+        What it remembers; None begins anew.
+    dropout : sequence of float
+        Share of each hidden layer's outputs that is dropped in a step.
+    salt : int
+        What is dropped depends on it, and on the steps made since.
+
+    Attributes
+    ----------
+    diverged : bool
+        Whether the loss of a step was not finite.  The weights are NaN then.
+    """
+
+    def __init__(
+        self, engine, X, Y, weights, alpha, batch_size, rule, numbers, memory, dropout=(), salt=0
+    ):
+        dtype = engine.dtype
+        self.engine, self.alpha, self.batch_size = engine, alpha, batch_size
+        self.examples = engine.examples(X, Y)
+        self.rows = self.examples.rows
+        self.weights = None if weights is None else np.asarray(weights, np.float64)
+        self.begin = np.append(np.arange(0, self.rows, batch_size), self.rows)
+        self.counts = np.diff(self.begin)
+        # scikit-learn's squared error is a mean over the outputs, its gradient is not.
+        self.scale = 1 / engine.params.layer_sizes[-1] if engine.output == "identity" else 1.0
+        hyper = np.zeros(updates.HYPER_SIZE, dtype)
+        for place, number in numbers.items():
+            hyper[place] = number
+        memories = {updates.ADAM: 2, updates.SGD: 0, updates.STORE: 1}.get(rule, 1)
+        size = memories * engine.params.block.size
+        self.memory = aligned_zeros(size, dtype) if memory is None else memory
+        self.steps = passes.Steps(
+            engine.params, engine.loss, self.examples, batch_size, (rule, hyper, float(alpha)),
+            self.memory, dropout,
+        )  # fmt: skip
+        self.salt, self.diverged = salt, False
+        self.rate = 0.0  # steps a second, as measured
+
+    def loss_and_gradient(self, packed: np.ndarray) -> tuple[float, np.ndarray]:
+        """Loss of all rows, and its gradient, with weights packed as scikit-learn does."""
+        engine, at = self.engine, 0
+        for view in (*engine.coefs, *engine.intercepts):
+            view[...] = packed[at : at + view.size].reshape(view.shape)
+            at += view.size
+        self.diverged = False
+        (loss,) = self.epochs([np.arange(self.rows)], np.zeros(1))
+        if self.diverged:
+            return float("inf"), np.full(at, np.nan)
+        views = engine.params.views_of(self.memory)
+        layers = range(1, len(engine.coefs) + 1)
+        parts = [views[f"W{layer}"].ravel() for layer in layers]
+        return float(loss), np.concatenate(parts + [views[f"b{layer}"] for layer in layers])
+
+    def epochs(self, orders: Sequence[np.ndarray], rates: np.ndarray) -> np.ndarray:
+        """Make the steps of epochs that take the rows in these orders; their mean losses.
+
+        ``rates`` are the learning rates of all the steps.
+        """
+        count, index = len(orders), np.concatenate(orders)
+        begin = np.append(
+            (self.begin[:-1] + self.rows * np.arange(count)[:, np.newaxis]).ravel(), index.size
+        )
+        sums, share = np.tile(self.counts.astype(np.float64), count), None
+        if self.weights is not None:
+            weights = self.weights[index]
+            sums = np.add.reduceat(weights, begin[:-1])
+            if not sums.all():
+                raise ZeroDivisionError("Weights sum to zero, can't be normalized")
+            share = (weights / np.repeat(sums, np.diff(begin))).astype(self.engine.dtype)
+        decays = self.alpha / sums
+        losses = self._steps(index, begin, rates, decays, share)
+        # Not by `@`, whose order of adding, and so the last bit, depends on the number of epochs.
+        return (losses.reshape(count, -1) * self.counts).sum(axis=1) / self.rows
+
+    def _steps(self, index, begin, rates, decays, share) -> np.ndarray:
+        """Losses of the steps, made in pieces between which Ctrl-C is noticed."""
+        if self.diverged:
+            return np.full(begin.size - 1, np.nan)
+        dtype, first, steps = self.engine.dtype, 0, begin.size - 1
+        rates, small_decays = rates.astype(dtype), decays.astype(dtype)
+        losses = np.empty(steps)
+        squares = np.empty(steps) if self.alpha else None
+        while first < steps:
+            end = min(steps, first + max(1, int(self.rate * PIECE_SECONDS)))
+            began = time.perf_counter()
+            piece = slice(first, end)
+            done, losses[piece] = self.steps.run(
+                index, begin[first : end + 1], rates[piece], decays=small_decays[piece],
+                share=share, squares=None if squares is None else squares[piece], salt=self.salt,
+            )  # fmt: skip
+            if done < end - first:
+                # As scikit-learn leaves it, which goes on; so that nobody uses what is left.
+                self.engine.params.block[:] = losses[first + done :] = np.nan
+                self.diverged = True
+                return losses
+            self.salt += done
+            elapsed = max(time.perf_counter() - began, 1e-9)
+            # At most twice as many as before: the first call may have compiled.
+            self.rate = min(done / elapsed, 2 * max(done / PIECE_SECONDS, self.rate))
+            first = end
+        losses *= self.scale
+        if squares is not None:
+            losses += 0.5 * decays * squares
+        return losses

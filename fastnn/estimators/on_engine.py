@@ -1,0 +1,367 @@
+"""What `MLPClassifier` and `MLPRegressor` have in common: scikit-learn's, but for the arithmetic.
+
+Checks, attributes, messages, and the order in which random numbers are drawn, are inherited from
+scikit-learn's classes.  What is replaced are the loops over batches and the passes through the
+network; what is added are keyword-only parameters whose defaults change nothing.
+"""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Iterator
+from numbers import Real
+from typing import Any, ClassVar
+
+import numpy as np
+from sklearn.base import is_classifier
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.model_selection import train_test_split
+from sklearn.neural_network._base import LOSS_FUNCTIONS
+from sklearn.neural_network._multilayer_perceptron import BaseMultilayerPerceptron
+from sklearn.neural_network._stochastic_optimizers import AdamOptimizer, SGDOptimizer
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import validate_data
+
+from fastnn import gate, trainer
+from fastnn.estimators.engine import Engine, Training
+from fastnn.kernels import updates
+
+# Seconds of epochs that are made in one call.
+AHEAD_SECONDS = 0.02
+ACTIVATIONS = {"identity", "logistic", "tanh", "relu", "leaky_relu", "softplus"}
+NOT_PICKLED = ("_engine", "_lbfgs")
+
+
+class OnEngine(BaseMultilayerPerceptron):
+    """What both estimators do in fastnn's way."""
+
+    coefs_: list
+    intercepts_: list
+    best_validation_score_: float
+    validation_scores_: list
+    validation_loss_curve_: Any
+    _no_improvement_count: int
+
+    _parameter_constraints: ClassVar[dict] = {
+        "activation": [StrOptions(ACTIVATIONS), "array-like"],
+        "dropout": [Interval(Real, 0, 1, closed="left"), "array-like"],
+        "callbacks": ["array-like", None],
+        "max_time": [Interval(Real, 0, None, closed="right"), None],
+        "progress": ["boolean"],
+        "validation_loss": ["boolean"],
+    }
+
+    # The engine --------------------------------------------------------------
+
+    def _engine_at_hand(self) -> Engine:
+        """The engine that holds ``coefs_`` and ``intercepts_``; a new one if they were replaced."""
+        engine, activations = self.__dict__.get("_engine"), self._activations()
+        if (
+            engine is None
+            or engine.activations != activations
+            or not engine.holds(self.coefs_, self.intercepts_)
+        ):
+            engine = Engine(self.coefs_, self.intercepts_, activations, self.out_activation_)
+            self._view(engine)
+        return engine
+
+    def _view(self, engine: Engine) -> None:
+        """Show the weights of an engine as ``coefs_`` and ``intercepts_``."""
+        self._engine = engine
+        self.coefs_, self.intercepts_ = list(engine.coefs), list(engine.intercepts)
+
+    def _activations(self) -> list[str]:
+        """The activation of each hidden layer."""
+        hidden, names = self.n_layers_ - 2, self.activation
+        names = [names] * hidden if isinstance(names, str) else list(names)
+        unknown = [name for name in names if name not in ACTIVATIONS]
+        if len(names) != hidden or unknown:
+            raise ValueError(
+                f"activation must be one of {', '.join(sorted(ACTIVATIONS))}, or one of them for "
+                f"each of the {hidden} hidden layers, got {self.activation!r}"
+            )
+        return names
+
+    def _dropout(self) -> list[float]:
+        """The share of each hidden layer's outputs that is dropped."""
+        hidden, shares = self.n_layers_ - 2, self.dropout
+        shares = [shares] * hidden if isinstance(shares, Real) else list(shares)
+        numbers = all(isinstance(share, Real) for share in shares)
+        if len(shares) != hidden or not numbers or not all(0 <= share < 1 for share in shares):
+            raise ValueError(
+                "dropout must be a number from 0 to below 1, or one for each of the "
+                f"{hidden} hidden layers, got {self.dropout!r}"
+            )
+        return shares
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = super().__getstate__()
+        return {name: value for name, value in state.items() if name not in NOT_PICKLED}
+
+    # Passes ------------------------------------------------------------------
+
+    def _forward_pass_fast(self, X: Any, check_input: bool = True) -> np.ndarray:
+        if check_input:
+            found = self._outputs_of_plain(X)
+            if found is not None:
+                return found
+            X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
+        return self._engine_at_hand().outputs(X)
+
+    def _outputs_of_plain(self, X: Any) -> np.ndarray | None:
+        """Outputs for an array in which scikit-learn's checks would find nothing.
+
+        They take ten times as long as one row takes the network, so an array of floats, of the
+        right shape, without names, is seen by fastnn's checks only.
+        """
+        if "feature_names_in_" in self.__dict__:
+            return None
+        engine = self._engine_at_hand()
+        rows = gate.plain_rows(X, engine.params.layer_sizes[0], engine.dtype)
+        return None if rows is None else engine.outputs_if_finite(rows)
+
+    # Training ----------------------------------------------------------------
+
+    def _initialize(self, y, layer_units, dtype):
+        self.n_layers_ = len(layer_units)
+        if not all(callable(callback) for callback in self.callbacks or ()):
+            raise ValueError(f"callbacks must be callables, got {self.callbacks!r}")
+        self._activations()  # before random numbers are drawn for layers that cannot be
+        self._dropout()
+        super()._initialize(y, layer_units, dtype)
+        self.validation_loss_curve_ = [] if self.validation_loss else None
+
+    def _fit_stochastic(
+        self, X, y, sample_weight, activations, deltas, coef_grads, intercept_grads, layer_units,
+        incremental,
+    ):  # fmt: skip
+        if not incremental or not hasattr(self, "_optimizer"):
+            self._optimizer = self._new_optimizer()
+        if self.early_stopping and incremental:
+            raise ValueError("partial_fit does not support early_stopping=True")
+        if self.validation_loss and not self.early_stopping:
+            raise ValueError("validation_loss=True needs early_stopping=True, which holds rows out")
+        train, held_out = [X, y, sample_weight], [None, None, None]
+        if self.early_stopping:
+            train, held_out = self._split(X, y, sample_weight)
+        training = self._training(*train)
+        if self.early_stopping:
+            held_out[0] = training.engine.samples(held_out[0])
+        best = training.engine.params.block.copy() if self.early_stopping else None
+        try:
+            self._epochs(training, held_out, best, incremental)
+        except KeyboardInterrupt:
+            warnings.warn("Training interrupted by user.", stacklevel=4)
+        if best is not None:
+            training.engine.params.block[:] = best
+            self._view(training.engine)
+
+    def _new_optimizer(self) -> Any:
+        """scikit-learn's schedule of the learning rate, without arrays of its own."""
+        if self.solver == "sgd":
+            optimizer = SGDOptimizer([], self.learning_rate_init, self.learning_rate,
+                                     self.momentum, self.nesterovs_momentum,
+                                     self.power_t)  # fmt: skip
+        else:
+            optimizer = AdamOptimizer([], self.learning_rate_init, self.beta_1, self.beta_2,
+                                      self.epsilon)  # fmt: skip
+        optimizer.memory = None
+        return optimizer
+
+    def _split(self, X, y, sample_weight):
+        """Rows to train on, and rows to score."""
+        stratify = y if is_classifier(self) and self.n_outputs_ == 1 else None
+        given = [X, y] if sample_weight is None else [X, y, sample_weight]
+        parts = train_test_split(*given, random_state=self._random_state,
+                                 test_size=self.validation_fraction, stratify=stratify)  # fmt: skip
+        train, held_out = parts[::2], parts[1::2]
+        if held_out[0].shape[0] < 2:
+            raise ValueError(
+                "The validation set is too small. Increase 'validation_fraction' "
+                "or the size of your dataset."
+            )
+        if sample_weight is None:
+            train.append(None)
+            held_out.append(None)
+        return train, held_out
+
+    def _training(self, X, y, sample_weight) -> Training:
+        rows, optimizer = X.shape[0], self._optimizer
+        batch_size = min(200, rows) if self.batch_size == "auto" else self.batch_size
+        if batch_size > rows:
+            warnings.warn(
+                "Got `batch_size` less than 1 or larger than "
+                "sample size. It is going to be clipped",
+                stacklevel=5,
+            )
+        if isinstance(optimizer, AdamOptimizer):  # not by `solver`, which may be another one now
+            rule = updates.ADAM
+            numbers = {
+                updates.MEAN_NEW: 1 - optimizer.beta_1,
+                updates.SQUARES_NEW: 1 - optimizer.beta_2,
+                updates.EPSILON: optimizer.epsilon,
+            }
+        elif optimizer.momentum == 0:
+            rule, numbers = updates.SGD, {}
+        else:
+            rule = updates.NESTEROV if optimizer.nesterov else updates.MOMENTUM
+            numbers = {updates.MOMENTUM_KEPT: optimizer.momentum}
+        engine, dropout = self._engine_at_hand(), self._dropout()
+        weights = engine.params.layer_sizes, engine.dtype
+        if optimizer.memory is not None and optimizer.weights != weights:
+            raise ValueError(
+                "the optimizer has seen weights of other shapes, or of another precision: call fit"
+            )
+        salt = int(self._random_state.randint(1 << 31)) if any(dropout) else 0
+        training = Training(
+            engine, X, y, sample_weight, self.alpha, int(min(batch_size, rows)), rule, numbers,
+            optimizer.memory, dropout, salt,
+        )  # fmt: skip
+        optimizer.memory, optimizer.weights = training.memory, weights
+        return training
+
+    def _epochs(self, training: Training, held_out, best, incremental: bool) -> None:
+        """Epochs until there is a reason to stop."""
+        began, self.n_iter_ = time.monotonic(), 0
+        with trainer.progress_bar(self.progress, self.max_iter, "epoch") as bar:
+            for loss in self._losses(training, incremental):
+                self.loss_ = loss
+                self.n_iter_ += 1
+                self.t_ += training.rows
+                self.loss_curve_.append(self.loss_)
+                if self.verbose:
+                    print(f"Iteration {self.n_iter_}, loss = {self.loss_:.8f}")
+                self._look(held_out, best)
+                bar.update(1)
+                self._optimizer.iteration_ends(self.t_)
+                asked = self._is_asked_to_stop(training, began)
+                if self._has_converged() or asked or incremental:
+                    break
+                if training.diverged and best is None:
+                    break  # the same to the end; `_fit` raises an error
+                if self.n_iter_ == self.max_iter:
+                    warnings.warn(
+                        f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) "
+                        "reached and the optimization hasn't converged yet.",
+                        ConvergenceWarning,
+                        stacklevel=6,
+                    )
+
+    def _losses(self, training: Training, incremental: bool) -> Iterator[float]:
+        """The losses of `max_iter` epochs, which are made when they are asked for, or before."""
+        order, steps = np.arange(training.rows), len(training.counts)
+        while self.n_iter_ < self.max_iter:
+            orders = []
+            for _ in range(1 if incremental else self._ahead(training)):
+                if self.shuffle:
+                    drawn = np.arange(training.rows)  # as `sklearn.utils.shuffle` draws
+                    self._random_state.shuffle(drawn)
+                    order = order[drawn]
+                orders.append(order)
+            yield from training.epochs(orders, self._rates(len(orders) * steps)).tolist()
+
+    def _ahead(self, training: Training) -> int:
+        """Epochs to make in one call: nobody looks between, and only the last may be the end."""
+        looked_at = self.early_stopping or self.callbacks or self.max_time is not None
+        if looked_at or self.learning_rate == "invscaling":
+            return 1
+        until_the_end = self.max_iter - self.n_iter_
+        until_it_may_stop = self.n_iter_no_change + 1 - self._no_improvement_count
+        quick = training.rate * AHEAD_SECONDS / len(training.counts)
+        return max(1, int(min(until_the_end, until_it_may_stop, quick)))
+
+    def _rates(self, steps: int) -> np.ndarray:
+        """Learning rates of the next so many steps."""
+        optimizer = self._optimizer
+        if isinstance(optimizer, SGDOptimizer):
+            return np.full(steps, float(optimizer.learning_rate))
+        t = optimizer.t + np.arange(1, steps + 1)
+        optimizer.t += steps
+        rates = (
+            optimizer.learning_rate_init
+            * np.sqrt(1 - optimizer.beta_2**t)
+            / (1 - optimizer.beta_1**t)
+        )
+        optimizer.learning_rate = float(rates[-1])
+        return rates
+
+    def _look(self, held_out, best) -> None:
+        """Count the epochs without an improvement, and keep the best weights."""
+        if best is None:
+            self._update_no_improvement_count(False, None, None, None)
+            return
+        samples, y, sample_weight = held_out
+        outputs = self._engine.outputs_of(samples)
+        if self.validation_loss:
+            name = "binary_log_loss" if self.out_activation_ == "logistic" else self.loss
+            self.validation_loss_curve_.append(
+                float(LOSS_FUNCTIONS[name](y, outputs, sample_weight))
+            )
+        score = self._score_of(outputs, y, sample_weight)
+        self.validation_scores_.append(score)
+        if self.verbose:
+            print(f"Validation score: {score:f}")
+        if score < self.best_validation_score_ + self.tol:
+            self._no_improvement_count += 1
+        else:
+            self._no_improvement_count = 0
+        if score > self.best_validation_score_:
+            self.best_validation_score_ = score
+            best[:] = self._engine.params.block
+
+    def _has_converged(self) -> bool:
+        if self._no_improvement_count <= self.n_iter_no_change:
+            return False
+        what = "Validation score" if self.early_stopping else "Training loss"
+        message = (
+            f"{what} did not improve more than tol={self.tol:f} for {self.n_iter_no_change:d} "
+            "consecutive epochs."
+        )
+        if self._optimizer.trigger_stopping(message, self.verbose):
+            return True
+        self._no_improvement_count = 0
+        return False
+
+    def _is_asked_to_stop(self, training: Training, began: float) -> bool:
+        """Whether the time is up, or a callback returns something true; all are called."""
+        wishes = [bool(callback(self)) for callback in self.callbacks or ()]
+        if not training.engine.holds(self.coefs_, self.intercepts_):  # a callback replaced them
+            training.engine.assign(self.coefs_, self.intercepts_)
+            self._view(training.engine)
+        if self.max_time is not None and time.monotonic() - began > self.max_time:
+            if self.n_iter_ < self.max_iter:
+                warnings.warn(
+                    f"max_time={self.max_time} seconds are over after {self.n_iter_} epochs, and "
+                    "the optimization hasn't converged yet.",
+                    ConvergenceWarning,
+                    stacklevel=7,
+                )
+            return self.n_iter_ < self.max_iter
+        return any(wishes)
+
+    # L-BFGS ------------------------------------------------------------------
+
+    def _fit_lbfgs(self, X, y, sample_weight, *rest):
+        if any(self._dropout()):
+            raise ValueError("dropout needs solver='sgd' or 'adam', got solver='lbfgs'")
+        self._engine_at_hand()
+        self._lbfgs = None
+        try:
+            super()._fit_lbfgs(X, y, sample_weight, *rest)
+        finally:
+            self._lbfgs = None
+
+    def _loss_grad_lbfgs(
+        self, packed_coef_inter, X, y, sample_weight, activations, deltas, coef_grads,
+        intercept_grads,
+    ):  # fmt: skip
+        kept = self.__dict__.get("_lbfgs")
+        if kept is None or kept[0] is not X or kept[1] is not y:
+            self._unpack(packed_coef_inter)
+            training = Training(
+                self._engine_at_hand(), X, y, sample_weight, self.alpha, X.shape[0],
+                updates.STORE, {}, None,
+            )  # fmt: skip
+            kept = self._lbfgs = X, y, training
+        return kept[2].loss_and_gradient(packed_coef_inter)
