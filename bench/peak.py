@@ -29,6 +29,8 @@ ROUNDS = 15
 TURN_SECONDS = 0.02
 # Kinds of work below.
 FORWARD, WEIGHTS, DELTAS, LOADS, SUMS = range(5)
+# Columns that LOADS and SUMS must have a multiple of: 8 vectors of 64 bytes.
+WHOLE_STEP = 128
 
 
 @inner
@@ -79,8 +81,8 @@ SHAPES = [
     ("512-512 weights, 96 x 256 of them, batch 256", WEIGHTS, 96, 256, 256),
     ("512-512 deltas, 96 rows", DELTAS, 96, 512, 512),
     ("1024-1024 deltas, 96 rows", DELTAS, 96, 1024, 1024),
-    ("a load for each multiply-add, 16 KiB", LOADS, 64, 64, 1),
-    ("a load and a store for each, 16 KiB", SUMS, 64, 64, 1),
+    ("a load for each multiply-add, 16 KiB", LOADS, 32, WHOLE_STEP, 1),
+    ("a load and a store for each, 16 KiB", SUMS, 32, WHOLE_STEP, 1),
 ]
 
 
