@@ -9,7 +9,7 @@ import numpy as np
 
 from fastnn import runtime
 from fastnn.gate import Samples
-from fastnn.kernels import samples, sweeps, updates
+from fastnn.kernels import epochs, samples, sweeps, updates
 from fastnn.kernels.dropout import PARTS
 from fastnn.parameters import Parameters, aligned_zeros
 from fastnn.team import new_team
@@ -119,7 +119,9 @@ class Steps:
         chunks = runtime.most_chunks(self._work / runtime.STEP_SHARE)
         self._pace = runtime.Pace() if chunks > 1 else None
         self._row_loss, self._squares = np.empty(batch_size), np.empty(sweeps.SQUARES)
-        self.done = np.zeros(1, np.int64)  # updates of the latest call, also of one interrupted
+        self._watch = np.zeros((chunks, epochs.WATCH_COLUMNS))
+        # Updates, and losses seen, of the latest call, also of one interrupted.
+        self.done = np.zeros(2, np.int64)
         code, hyper, self._decay = rule
         plain = code == updates.SGD and self._decay == 0
         small = params.multiply_adds < sweeps.WIDE_WEIGHTS and not any(dropout)
@@ -132,12 +134,32 @@ class Steps:
             aligned_zeros(chunks * int(plan.work_size), dtype).reshape(chunks, plan.work_size),
             rows.cursors(batch_size),
             self._row_loss,
+            self._squares,
         )
 
     @property
     def share(self) -> float:
         """How much of a call's usual length the next one should have."""
         return runtime.Pace.TRIAL if self._pace is not None and self._pace.trying else 1.0
+
+    def watch(self, steps: int, rows: int, scale: float) -> None:
+        """Have `run` note the means of `scale` times the losses in epochs of so many steps."""
+        places = [epochs.STEPS, epochs.ROWS, epochs.SCALE, epochs.PATIENCE]
+        self._watch[:, places] = steps, rows, scale, np.inf
+
+    @property
+    def epochs_ended(self) -> int:
+        """Epochs that ended in the latest call."""
+        return int(self._watch[0, epochs.EPOCH])
+
+    def stop_when(self, best: float, tolerance: float, waited: int, patience: int) -> None:
+        """Have `run` end after epochs without an improvement: scikit-learn's rule.
+
+        `waited` of them have gone by without a loss of ``best - tolerance`` or less, and more than
+        `patience` are too many.
+        """
+        places = [epochs.BEST, epochs.TOLERANCE, epochs.WAITED, epochs.PATIENCE]
+        self._watch[:, places] = best, tolerance, waited, patience
 
     def run(
         self,
@@ -147,44 +169,50 @@ class Steps:
         *,
         decays: np.ndarray | None = None,
         share: np.ndarray | None = None,
-        squares: np.ndarray | None = None,
+        penalty: np.ndarray | None = None,
+        epoch_loss: np.ndarray | None = None,
         salt: int = 0,
     ) -> tuple[int, np.ndarray]:
         """Make the steps ``index[begin[s] : begin[s + 1]]`` with learning rates ``rates[s]``.
 
         If given, ``decays[s]`` is the weight decay of a step, not that of the rule; ``share`` are
-        the parts of the rows `index` in the losses of their batches, which add up to one; and
-        ``squares[s]`` becomes the sum of the squares of all weights before a step.  What step s
-        drops depends on ``salt + s``.
+        the parts of the rows `index` in the losses of their batches, which add up to one.  In
+        steps that are watched, ``penalty[s]`` times the squares of all weights are part of the
+        loss, and the mean losses of the epochs that end go to `epoch_loss`, from its beginning.
+        What step s drops depends on ``salt + s``.
 
         Returns the number of updates made, and the losses of the batches seen:
         one more than updates if the last loss is not finite.
         """
         step_loss, done = np.empty(begin.size - 1), self.done
-        done[0] = 0
+        done[:] = 0
         dtype = rates.dtype
         both = np.empty((rates.size, 2), dtype)
         both[:, updates.RATE] = rates
         both[:, updates.DECAY] = self._decay if decays is None else decays
-        if self._one_by_one and squares is None:
+        self._watch[:] = self._watch[0]  # a call of fewer chunks has left the others behind
+        self._watch[:, epochs.EPOCH] = 0
+        nothing = np.empty(0)
+        watched = self._watch, nothing if epoch_loss is None else epoch_loss
+        if self._one_by_one and penalty is None:
             values, deltas = self._scratch[:2]
             runtime.run(
                 samples.train_one_by_one, 0, *self._network, *self._data,
-                index[begin[0] : begin[-1]], both, values, deltas, step_loss, done,
+                index[begin[0] : begin[-1]], both, values, deltas, step_loss, *watched, done,
             )  # fmt: skip
-            return int(done[0]), step_loss[: done[0] + 1]
+            return int(done[0]), step_loss[: done[1]]
         work = self._work * min(begin.size - 1, 1 / runtime.STEP_SHARE)
         if self._pace is not None and not self._pace.parallel:
             work = 0
         began = time.perf_counter()
         runtime.run(
             sweeps.train, work, *self._network, *self._data, index, begin,
-            np.empty(0, dtype) if share is None else share, both, *self._scratch, step_loss,
-            np.empty(0) if squares is None else squares, self._squares, salt, done, new_team(),
+            np.empty(0, dtype) if share is None else share, both, *self._scratch,
+            nothing if penalty is None else penalty, step_loss, *watched, salt, done, new_team(),
         )  # fmt: skip
         if self._pace is not None:
             self._pace.record(int(done[0]), time.perf_counter() - began)
-        return int(done[0]), step_loss[: done[0] + 1]
+        return int(done[0]), step_loss[: done[1]]
 
 
 def gradient(params: Parameters, loss: int, examples: Examples) -> np.ndarray:

@@ -201,14 +201,19 @@ def test_a_warm_start_goes_on(solver):
     assert_same(*found, 1e-4)
 
 
-def test_a_random_state_is_left_where_scikit_learn_leaves_it():
+@pytest.mark.parametrize("options", [{"early_stopping": True}, {"tol": 0.5, "n_iter_no_change": 2}])
+def test_a_fit_leaves_the_random_state_and_the_optimizer_as_scikit_learn_does(options):
     _, X, y = problem("classes")
-    left = []
+    left, estimators = [], []
     for cls in PAIRS["classifier"]:
         state = np.random.RandomState(5)
-        cls((6,), random_state=state, max_iter=4, early_stopping=True).fit(X, y)
+        estimators.append(cls((6,), random_state=state, max_iter=40, **options).fit(X, y))
         left.append(state.random_sample(3))
+        assert estimators[-1].n_iter_ < 40  # or nothing is tested: ended within a call of many
+        if "tol" in options:  # Adam's rates depend on the number of steps so far
+            estimators[-1].partial_fit(X, y)
     assert_array_equal(*left)
+    assert_same(*estimators)
 
 
 # Words ------------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """What steps are told and tell; and which way they are sent, in parallel or serial."""
 
+import itertools
 import math
 
 import numpy as np
@@ -43,18 +44,75 @@ def test_the_squares_of_the_weights_are_those_before_each_step(sizes, dtype):
         net = MLP(sizes, "tanh", "identity", weight_init="xavier", dtype=dtype, seed=0)
         rng = np.random.default_rng(1)
         examples = net._examples(rng.normal(size=(30, sizes[0])), rng.normal(size=(30, sizes[-1])))
-        squares, expected = np.full(3, np.nan), []
+        losses, expected, epoch_loss = [], [], np.empty(1)
         with runtime.forced(parallel=parallel):
             steps = passes.Steps(net.params, net._loss, examples, 10, SGD().rule(net.dtype),
                                  np.empty(0, net.dtype))  # fmt: skip
+            steps.watch(steps=1, rows=10, scale=0.0)  # so that the penalty is all
             for s in range(3):
                 weights = [view for name, view in net.params.items() if name[0] == "W"]
-                expected.append(sum(np.sum(view.astype(float) ** 2) for view in weights))
-                steps.run(np.arange(30), np.array([10 * s, 10 * s + 10]), np.full(1, 0.1, dtype),
-                          squares=squares[s : s + 1])  # fmt: skip
-        np.testing.assert_allclose(squares, expected, 1e-5 if dtype == "float32" else 1e-12)
-        found.append(squares.tolist())
+                expected.append(0.7 * sum(np.sum(view.astype(float) ** 2) for view in weights))
+                _, loss = steps.run(np.arange(30), np.array([10 * s, 10 * s + 10]),
+                                    np.full(1, 0.1, dtype), penalty=np.full(1, 0.7),
+                                    epoch_loss=epoch_loss)  # fmt: skip
+                losses += [*loss, *epoch_loss]
+        np.testing.assert_allclose(losses[::2], expected, 1e-5 if dtype == "float32" else 1e-12)
+        np.testing.assert_allclose(losses[1::2], losses[::2], 1e-15)
+        found.append(losses)
     assert found[0] == found[1]
+
+
+def descent(size):
+    """A network, and steps of gradient descent that fit it to 30 rows of noise."""
+    net = MLP([3, 4, 2], "tanh", "identity", weight_init="xavier", dtype="float64", seed=0)
+    rng = np.random.default_rng(1)
+    examples = net._examples(rng.normal(size=(30, 3)), rng.normal(size=(30, 2)))
+    rule = SGD().rule(net.dtype)
+    return net, passes.Steps(net.params, net._loss, examples, size, rule, np.empty(0))
+
+
+@pytest.mark.parametrize("size", [1, 7, 30])
+@pytest.mark.parametrize("pieces", [1, 2, 11])
+@pytest.mark.parametrize("ways", [[False], [True], [False, True], [True, False]])
+def test_epochs_and_where_they_end_are_those_of_a_loop(size, pieces, ways):
+    epochs, tolerance, patience, per_epoch = 60, 0.002, 2, -(-30 // size)
+    index = np.tile(np.arange(30), epochs)
+    begin = np.append(
+        (np.arange(0, 30, size) + 30 * np.arange(epochs)[:, None]).ravel(), 30 * epochs
+    )
+    rates, rows = np.full(begin.size - 1, 0.1), np.diff(begin)[:per_epoch]
+    losses = descent(size)[1].run(index, begin, rates)[1]
+    means = (0.5 * losses.reshape(epochs, per_epoch) * rows).sum(axis=1) / 30
+    best, waited, expected = np.inf, 0, []
+    for mean in means:
+        expected.append(mean)
+        waited = waited + 1 if mean > best - tolerance else 0
+        best = min(best, mean)
+        if waited > patience:
+            break
+    assert patience < len(expected) < epochs  # or nothing is tested
+
+    found, made = [], 0
+    with runtime.forced(parallel=True):
+        net, steps = descent(size)
+    steps.watch(per_epoch, 30, 0.5)
+    steps.stop_when(np.inf, tolerance, 0, patience)
+    cuts = np.array_split(np.arange(begin.size - 1), pieces)
+    for cut, parallel in zip(cuts, itertools.cycle(ways), strict=False):
+        epoch_loss = np.full(epochs, np.nan)
+        with runtime.forced(parallel=parallel):
+            done, seen = steps.run(index, begin[cut[0] : cut[-1] + 2], rates[cut],
+                                   epoch_loss=epoch_loss)  # fmt: skip
+        np.testing.assert_array_equal(seen, 0.5 * losses[made : made + done])
+        found += epoch_loss[: steps.epochs_ended].tolist()
+        made += done
+        if done < cut.size:
+            break
+    assert made == len(expected) * per_epoch
+    np.testing.assert_allclose(found, expected, 1e-12)
+    twin, steps = descent(size)
+    steps.run(index, begin[: made + 1], rates[:made])
+    np.testing.assert_array_equal(net.params.block, twin.params.block)
 
 
 @pytest.mark.parametrize("size", [1, 3, 20])

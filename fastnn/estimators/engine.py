@@ -19,6 +19,8 @@ from fastnn.parameters import Parameters, aligned_zeros
 
 # Seconds of compiled steps between two looks at Ctrl-C.
 PIECE_SECONDS = 0.05
+# Multiply-adds a second, and seconds that a step takes longer, of a slow machine.
+SLOW_MULTIPLY_ADDS, SLOW_STEP = 1e9, 1e-5
 
 LOSSES = {
     "softmax": losses.CLIPPED_CROSS_ENTROPY,
@@ -195,8 +197,11 @@ class Training:
             engine.params, engine.loss, self.examples, batch_size, (rule, hyper, float(alpha)),
             self.memory, dropout,
         )  # fmt: skip
+        self.steps.watch(self.counts.size, self.rows, self.scale)
         self.salt, self.diverged = salt, False
-        self.rate = 0.0  # steps a second, as measured
+        # Steps a second, as measured; at first those of a slow machine.
+        work = engine.params.multiply_adds * batch_size
+        self.rate = 1 / (work / SLOW_MULTIPLY_ADDS + SLOW_STEP)
 
     def loss_and_gradient(self, packed: np.ndarray) -> tuple[float, np.ndarray]:
         """Loss of all rows, and its gradient, with weights packed as scikit-learn does."""
@@ -213,10 +218,15 @@ class Training:
         parts = [views[f"W{layer}"].ravel() for layer in layers]
         return float(loss), np.concatenate(parts + [views[f"b{layer}"] for layer in layers])
 
-    def epochs(self, orders: Sequence[np.ndarray], rates: np.ndarray) -> np.ndarray:
+    def stop_when(self, best: float, tolerance: float, waited: int, patience: int) -> None:
+        """See `passes.Steps.stop_when`."""
+        self.steps.stop_when(best, tolerance, waited, patience)
+
+    def epochs(self, orders: Sequence[np.ndarray], rates: np.ndarray) -> list[float]:
         """Make the steps of epochs that take the rows in these orders; their mean losses.
 
-        ``rates`` are the learning rates of all the steps.
+        ``rates`` are the learning rates of all the steps.  There are fewer losses than orders if
+        training has ended as `stop_when` says.
         """
         count, index = len(orders), np.concatenate(orders)
         begin = np.append(
@@ -229,38 +239,36 @@ class Training:
             if not sums.all():
                 raise ZeroDivisionError("Weights sum to zero, can't be normalized")
             share = (weights / np.repeat(sums, np.diff(begin))).astype(self.engine.dtype)
-        decays = self.alpha / sums
-        losses = self._steps(index, begin, rates, decays, share)
-        # Not by `@`, whose order of adding, and so the last bit, depends on the number of epochs.
-        return (losses.reshape(count, -1) * self.counts).sum(axis=1) / self.rows
+        made = self._make(index, begin, rates.astype(self.engine.dtype), self.alpha / sums, share)
+        return made + [float("nan")] * (count - len(made)) if self.diverged else made
 
-    def _steps(self, index, begin, rates, decays, share) -> np.ndarray:
-        """Losses of the steps, made in pieces between which Ctrl-C is noticed."""
-        if self.diverged:
-            return np.full(begin.size - 1, np.nan)
-        dtype, first, steps = self.engine.dtype, 0, begin.size - 1
-        rates, small_decays = rates.astype(dtype), decays.astype(dtype)
-        losses = np.empty(steps)
-        squares = np.empty(steps) if self.alpha else None
+    def _make(self, index, begin, rates, decays, share) -> list[float]:
+        """Make steps in pieces, between which Ctrl-C is noticed; mean losses of whole epochs."""
+        losses: list[float] = []
+        epoch_loss = np.empty(rates.size // self.counts.size)
+        small_decays = decays.astype(rates.dtype)
+        penalty = 0.5 * decays if self.alpha else None
+        first, steps = 0, 0 if self.diverged else rates.size
         while first < steps:
             end = min(steps, first + max(1, int(self.rate * PIECE_SECONDS)))
             began = time.perf_counter()
             piece = slice(first, end)
-            done, losses[piece] = self.steps.run(
+            done, seen = self.steps.run(
                 index, begin[first : end + 1], rates[piece], decays=small_decays[piece],
-                share=share, squares=None if squares is None else squares[piece], salt=self.salt,
+                share=share, penalty=None if penalty is None else penalty[piece],
+                epoch_loss=epoch_loss, salt=self.salt,
             )  # fmt: skip
-            if done < end - first:
+            losses += epoch_loss[: self.steps.epochs_ended].tolist()
+            if len(seen) > done:
                 # As scikit-learn leaves it, which goes on; so that nobody uses what is left.
-                self.engine.params.block[:] = losses[first + done :] = np.nan
+                self.engine.params.block[:] = np.nan
                 self.diverged = True
-                return losses
+                break
             self.salt += done
             elapsed = max(time.perf_counter() - began, 1e-9)
             # At most twice as many as before: the first call may have compiled.
             self.rate = min(done / elapsed, 2 * max(done / PIECE_SECONDS, self.rate))
+            if done < end - first:
+                break
             first = end
-        losses *= self.scale
-        if squares is not None:
-            losses += 0.5 * decays * squares
         return losses

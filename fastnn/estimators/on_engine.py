@@ -252,24 +252,42 @@ class OnEngine(BaseMultilayerPerceptron):
         """The losses of `max_iter` epochs, which are made when they are asked for, or before."""
         order, steps = np.arange(training.rows), len(training.counts)
         while self.n_iter_ < self.max_iter:
-            orders = []
-            for _ in range(1 if incremental else self._ahead(training)):
-                if self.shuffle:
-                    drawn = np.arange(training.rows)  # as `sklearn.utils.shuffle` draws
-                    self._random_state.shuffle(drawn)
-                    order = order[drawn]
-                orders.append(order)
-            yield from training.epochs(orders, self._rates(len(orders) * steps)).tolist()
+            ahead = 1 if incremental else self._ahead(training)
+            if ahead > 1:  # training may end within, and then none of the later orders was drawn
+                drawn = self._random_state.get_state(legacy=False)
+                training.stop_when(
+                    self.best_loss_, self.tol, self._no_improvement_count, self.n_iter_no_change
+                )
+            orders, rates = self._orders(order, ahead), self._rates(ahead * steps)
+            losses = training.epochs(orders, rates)
+            made = len(losses)
+            if made < ahead:
+                self._random_state.set_state(drawn)
+                self._orders(order, made)
+                if isinstance(self._optimizer, AdamOptimizer):
+                    self._optimizer.t -= (ahead - made) * steps
+                    self._optimizer.learning_rate = float(rates[made * steps - 1])
+            order = orders[made - 1]
+            yield from losses
+
+    def _orders(self, order: np.ndarray, epochs: int) -> list[np.ndarray]:
+        """The orders of the rows in so many epochs after one with this `order`."""
+        orders = []
+        for _ in range(epochs):
+            if self.shuffle:
+                drawn = np.arange(order.size)  # as `sklearn.utils.shuffle` draws
+                self._random_state.shuffle(drawn)
+                order = order[drawn]
+            orders.append(order)
+        return orders
 
     def _ahead(self, training: Training) -> int:
-        """Epochs to make in one call: nobody looks between, and only the last may be the end."""
+        """Epochs to make in one call, as nobody looks between them."""
         looked_at = self.early_stopping or self.callbacks or self.max_time is not None
         if looked_at or self.learning_rate == "invscaling":
             return 1
-        until_the_end = self.max_iter - self.n_iter_
-        until_it_may_stop = self.n_iter_no_change + 1 - self._no_improvement_count
         quick = training.rate * AHEAD_SECONDS / len(training.counts)
-        return max(1, int(min(until_the_end, until_it_may_stop, quick)))
+        return max(1, int(min(self.max_iter - self.n_iter_, quick)))
 
     def _rates(self, steps: int) -> np.ndarray:
         """Learning rates of the next so many steps."""
@@ -326,8 +344,8 @@ class OnEngine(BaseMultilayerPerceptron):
     def _is_asked_to_stop(self, training: Training, began: float) -> bool:
         """Whether the time is up, or a callback returns something true; all are called."""
         wishes = [bool(callback(self)) for callback in self.callbacks or ()]
-        if not training.engine.holds(self.coefs_, self.intercepts_):  # a callback replaced them
-            training.engine.assign(self.coefs_, self.intercepts_)
+        if wishes and not training.engine.holds(self.coefs_, self.intercepts_):
+            training.engine.assign(self.coefs_, self.intercepts_)  # a callback replaced them
             self._view(training.engine)
         if self.max_time is not None and time.monotonic() - began > self.max_time:
             if self.n_iter_ < self.max_iter:

@@ -10,6 +10,8 @@ import numpy as np
 
 from fastnn.jit import entry, inner
 from fastnn.kernels.activations import activate, slope
+from fastnn.kernels.affine import ONE
+from fastnn.kernels.epochs import SCALE, STEPS, note_step
 from fastnn.kernels.losses import loss_backward, loss_forward
 from fastnn.kernels.sweeps import (
     ACTIVATION,
@@ -111,7 +113,8 @@ def _row_update(p, I, lanes, sparse, X, x, column, rule, hyper, rate, decay, par
 
 @inner
 def train_rows(chunk, chunks, plan, loss, rule, hyper, params, memory, sparse, x, bounds, column,
-               value, labels, targets, index, rates, values, deltas, step_loss, done):  # fmt: skip
+               value, labels, targets, index, rates, values, deltas, step_loss, watch, epoch_loss,
+               done):  # fmt: skip
     """A step on each of the rows `index`, one after the other; see `sweeps.train_chunk`.
 
     Compressed inputs leave the weights of zeros alone, so the rule must be one
@@ -134,8 +137,11 @@ def train_rows(chunk, chunks, plan, loss, rule, hyper, params, memory, sparse, x
             _row_forward(p, p[INPUTS], lanes, False, values, p[X], column, params, values)
         label = labels[row] if labels.size else 0
         row_loss = loss_forward(loss, O, label, T, row * O, values, last[Y])
-        step_loss[s] = row_loss
-        done[0] = s + np.isfinite(row_loss)
+        step_loss[s], ends = row_loss, False
+        if watch[0, STEPS]:
+            step_loss[s] = row_loss * watch[0, SCALE]
+            ends = note_step(watch[0], epoch_loss, step_loss[s], ONE, True)
+        done[0], done[1] = s + np.isfinite(row_loss), s + 1
         if not np.isfinite(row_loss):
             return
         loss_backward(loss, O, label, T, row * O, one, values, last[Y], deltas, last[D])
@@ -146,6 +152,8 @@ def train_rows(chunk, chunks, plan, loss, rule, hyper, params, memory, sparse, x
                         params, memory, deltas)  # fmt: skip
         _row_update(plan[0], count, lanes, sparse, inputs, at, column, rule, hyper, rate, decay,
                     params, memory, deltas)  # fmt: skip
+        if ends:
+            return
 
 
 @Chunked

@@ -25,6 +25,7 @@ from fastnn.kernels.affine import (
     multiply_transposed_few,
 )
 from fastnn.kernels.dropout import dropout_backward, dropout_forward
+from fastnn.kernels.epochs import SCALE, STEPS, note_step
 from fastnn.kernels.losses import loss_backward, loss_forward, outputs_forward
 from fastnn.kernels.nonzeros import (
     COLUMN_BLOCK,
@@ -360,14 +361,16 @@ def squares_of_weights(chunk, chunks, plan, params, squares):
 @inner
 def train_chunk(chunk, chunks, plan, loss, rule, hyper, params, memory, sparse, x, bounds, column,
                 value, labels, targets, index, begin, share, rates, values, deltas, work, cursor,
-                row_loss, step_loss, step_squares, squares, salt, done, team):  # fmt: skip
+                row_loss, squares, penalty, step_loss, watch, epoch_loss, salt, done,
+                team):  # fmt: skip
     """A chunk's share of the steps whose batches are ``index[begin[s] : begin[s + 1]]``.
 
     Rows count their `share`, as long as `index`, in their batch's loss, or all the same if it is
     empty.  Step s has the learning rate ``rates[s, RATE]`` and the weight decay
-    ``rates[s, DECAY]``.  Records the mean loss of each batch before its update in `step_loss`, the
-    sum of the squares of all weights before it in `step_squares` (if it is not empty), and the
-    number of updates in ``done[0]``.  Stops before the update of a step whose loss is not finite.
+    ``rates[s, DECAY]``.  Records the mean loss of each batch before its update in `step_loss`, with
+    ``penalty[s]`` times the squares of all weights (if it is not empty), the means of epochs as
+    `watch` says (see `note_step`), and the numbers of updates and of losses in `done`.  Stops
+    before the update of a step whose loss is not finite, or after the one that ends training.
     What a step drops depends on ``salt + s``.
     """
     chunks = assemble(team, chunk, chunks)
@@ -378,7 +381,7 @@ def train_chunk(chunk, chunks, plan, loss, rule, hyper, params, memory, sparse, 
         batch = index[begin[s] : begin[s + 1]]
         part = share[begin[s] : begin[s + 1]] if share.size else share
         few = wide and batch.size <= FEW_ROWS
-        if step_squares.size:
+        if penalty.size:
             squares_of_weights(chunk, chunks, plan, params, squares)
         if wide and chunks > 1 and batch.size <= COLUMN_ROWS:
             column_sweep(chunk, chunks, plan, loss, params, sparse, x, bounds, column, value,
@@ -392,17 +395,24 @@ def train_chunk(chunk, chunks, plan, loss, rule, hyper, params, memory, sparse, 
         total = 0.0  # the same in every chunk
         for r in range(batch.size):
             total += row_loss[r] * part[r] if share.size else row_loss[r]
+        mean = total if share.size else total / batch.size
+        ends = False
+        if watch[chunk, STEPS]:
+            mean *= watch[chunk, SCALE]
+            if penalty.size:
+                mean += penalty[s] * squares.sum()
+            ends = note_step(watch[chunk], epoch_loss, mean, batch.size, chunk == 0)
         if chunk == 0:
-            step_loss[s] = total if share.size else total / batch.size
-            if step_squares.size:
-                step_squares[s] = squares.sum()
-            done[0] = s + np.isfinite(total)
+            step_loss[s] = mean
+            done[0], done[1] = s + np.isfinite(total), s + 1
         if not np.isfinite(total):
             return
         weight_sweep(chunk, chunks, plan, rule, hyper, rates[s, RATE], rates[s, DECAY], params,
                      memory, sparse, column, value, batch, few, values, deltas, work,
                      cursor)  # fmt: skip
         barrier(team, chunks)
+        if ends:
+            return
 
 
 @Chunked
