@@ -118,6 +118,8 @@ class Plan:
             p[sweeps.Y], p[sweeps.Y_ROW], p[sweeps.D] = x, x_row, deltas
             values += rows * x_row
             deltas += rows * x_row
+        self.table[-1, sweeps.SCRATCH] = values
+        values += -(-rows // sweeps.ROW_BLOCK) * sweeps.NARROW_SCRATCH
         self.values_size, self.deltas_size = values, deltas
         widest = int(layers[:, : sweeps.OUTPUTS + 1].max())
         self.work_size = sweeps.PANEL + widest * TILE_VECTORS * VECTOR_BYTES // dtype.itemsize

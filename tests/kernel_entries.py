@@ -12,7 +12,15 @@ import json
 import numpy as np
 
 from fastnn import jit
-from fastnn.kernels import activations, affine, dropout, losses, nonzeros, updates
+from fastnn.kernels import (
+    activations,
+    affine,
+    dropout,
+    losses,
+    narrow_outputs,
+    nonzeros,
+    updates,
+)
 from fastnn.lanes import (
     GROUP_BYTES,
     LIST_SLACK,
@@ -487,6 +495,37 @@ def outputs_forward(loss, Z, **layout):
     return Y.read()[:, : Z.shape[1]]
 
 
+@entry
+def _narrow_loss_forward(loss, O, labels, T, batch, Y, y, y_row, S, s, row_loss):
+    narrow_outputs.narrow_loss_forward(loss, O, labels, T, batch, Y, y, y_row, S, s, row_loss)
+
+
+@entry
+def _narrow_outputs_forward(loss, O, Y, y, y_row, S, s):
+    narrow_outputs.narrow_outputs_forward(loss, O, Y, y, y_row, S, s)
+
+
+def narrow_loss_forward(loss, batch, labels, T, Z):
+    """Outputs and losses of as many rows as a vector has lanes; `T` is contiguous."""
+    Y, S = Memory(padded(Z, np.nan), margin=3, gap=5), _narrow_scratch(Z.dtype)
+    row_loss = np.full(len(Z), np.nan)
+    _narrow_loss_forward(loss, Z.shape[1], labels, T.ravel(), batch, *Y.place, *S.place[:2],
+                         row_loss)  # fmt: skip
+    S.read()
+    return Y.read()[:, : Z.shape[1]], row_loss
+
+
+def narrow_outputs_forward(loss, Z):
+    Y, S = Memory(padded(Z, np.nan), margin=3, gap=5), _narrow_scratch(Z.dtype)
+    _narrow_outputs_forward(loss, Z.shape[1], *Y.place, *S.place[:2])
+    S.read()
+    return Y.read()[:, : Z.shape[1]]
+
+
+def _narrow_scratch(dtype):
+    return Memory(nothing(1, narrow_outputs.SCRATCH, dtype), margin=2)
+
+
 # Updates ------------------------------------------------------------------------------
 
 
@@ -674,6 +713,11 @@ def exercises(dtype):
             f"loss {loss} backward": lambda loss=loss: loss_backward(loss, 2, t, 0.1, Y[0]),
             f"outputs of loss {loss}": lambda loss=loss: outputs_forward(loss, Y[:, :outputs]),
         }
+    narrow = padded(4 * normal(lanes_of(dtype), 11))[:, :11]
+    calls |= {
+        f"narrow outputs of loss {loss}": lambda loss=loss: narrow_outputs_forward(loss, narrow)[0]
+        for loss in (losses.CROSS_ENTROPY, losses.BINARY_CROSS_ENTROPY)
+    }
     return calls | {
         "multiply": lambda: multiply(A, B, S),
         "multiply, bias": lambda: multiply(A, B, S[0]),

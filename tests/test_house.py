@@ -29,8 +29,9 @@ FLOORS = [
     ["__init__", "cli", "__main__", "recipes", "book", "benchmarks"],
 ]
 KERNEL_FLOORS = [
-    ["activations", "affine"],
+    ["activations", "affine", "epochs"],
     ["losses", "updates", "nonzeros", "dropout"],
+    ["narrow_outputs"],
     ["sweeps", "layers"],
     ["samples", "differences"],
 ]

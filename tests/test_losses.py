@@ -7,7 +7,7 @@ import reference
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from kernel_entries import DTYPES, group_of
+from kernel_entries import DTYPES, group_of, lanes_of
 from numpy.testing import assert_allclose, assert_array_equal
 from reference import assert_same_bits
 
@@ -20,6 +20,7 @@ from fastnn.kernels.losses import (
     POISSON,
     SQUARED_ERROR,
 )
+from fastnn.kernels.narrow_outputs import NARROW
 
 LOSSES = [CROSS_ENTROPY, SQUARED_ERROR, MEAN_SQUARED_ERROR, BINARY_CROSS_ENTROPY, POISSON,
           CLIPPED_CROSS_ENTROPY, CLIPPED_BINARY_CROSS_ENTROPY]  # fmt: skip
@@ -98,6 +99,27 @@ def test_outputs_without_a_loss_have_the_same_bits_for_any_number_of_rows(loss, 
                 assert_same_bits(found, expected[:count])
         twin = reference.outputs_forward(loss, Z)
         assert_close(expected, twin, dtype, np.abs(twin).max())
+
+
+@pytest.mark.parametrize("loss", [CROSS_ENTROPY, CLIPPED_CROSS_ENTROPY, BINARY_CROSS_ENTROPY,
+                                  CLIPPED_BINARY_CROSS_ENTROPY])  # fmt: skip
+@each_dtype
+def test_many_rows_of_few_outputs_have_the_bits_of_single_rows(loss, dtype, rng):
+    lanes = lanes_of(dtype)
+    for size in range(1, NARROW + 1):
+        Z = rng.normal(0, 8, (lanes, size)).astype(dtype)
+        Z[0, 0] = 1e3  # for a clipped loss
+        batch = rng.permutation(3 * lanes)[:lanes]
+        labels, T = rng.integers(0, size, 3 * lanes), rng.random((3 * lanes, size)).astype(dtype)
+        y, row_loss = kernels.narrow_loss_forward(loss, batch, labels, T, Z)
+        for r, row in enumerate(batch):
+            expected, value = kernels.loss_forward(loss, labels[row], T[row], Z[r])
+            assert_same_bits(y[r], expected[:size])
+            assert row_loss[r] == value
+        assert_same_bits(kernels.narrow_outputs_forward(loss, Z), y)
+        Z[1, -1] = np.nan
+        strange = np.isnan(kernels.narrow_loss_forward(loss, batch, labels, T, Z)[1])
+        assert_array_equal(np.flatnonzero(strange), [1])
 
 
 # Extremes ---------------------------------------------------------------------------------

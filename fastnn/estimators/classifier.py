@@ -194,19 +194,16 @@ class MLPClassifier(OnEngine, neural_network.MLPClassifier):
         self.max_time = max_time
         self.progress = progress
 
-    def _fit(self, X, y, sample_weight=None, incremental=False):
+    def _validate_input(self, X, y, incremental, reset):
+        checked = super()._validate_input(X, y, incremental, reset)
         if self.class_weight is not None:
             if incremental and self.class_weight == "balanced":
                 raise ValueError(
                     "class_weight='balanced' needs all of y: give partial_fit a dictionary of "
                     "weights, or sample_weight"
                 )
-            of_classes = compute_sample_weight(self.class_weight, y)
-            if sample_weight is None:
-                sample_weight = of_classes
-            else:
-                sample_weight = np.asarray(sample_weight) * of_classes
-        return super()._fit(X, y, sample_weight=sample_weight, incremental=incremental)
+            self._class_weights = compute_sample_weight(self.class_weight, y)
+        return checked
 
     def _predict(self, X, check_input=True):
         outputs = self._forward_pass_fast(X, check_input=check_input)

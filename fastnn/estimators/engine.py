@@ -129,7 +129,7 @@ class Engine:
         passes.evaluate(self.params, self.loss, samples, nothing, found, np.empty(0))
         return found
 
-    def examples(self, X: Any, Y: np.ndarray) -> passes.Examples:
+    def examples(self, samples: gate.Samples, Y: np.ndarray) -> passes.Examples:
         """Inputs with their targets (N, O), which for softmax are rows of zeros and a one."""
         labels, targets = NOTHING[0], NOTHING[1].astype(self.dtype)
         if Y.shape[1] != self.params.layer_sizes[-1]:
@@ -142,7 +142,7 @@ class Engine:
             labels = Y.argmax(axis=1)
         else:
             targets = gate.kernel_array(Y, self.dtype)
-        return passes.Examples(self.samples(X), labels, targets)
+        return passes.Examples(samples, labels, targets)
 
 
 class Training:
@@ -151,8 +151,10 @@ class Training:
     Parameters
     ----------
     engine : Engine
-    X, Y : array_like
-        Inputs and targets.
+    samples : gate.Samples
+        Inputs.
+    Y : ndarray
+        Targets.
     weights : ndarray or None
         Of the samples.
     alpha : float
@@ -176,11 +178,22 @@ class Training:
     """
 
     def __init__(
-        self, engine, X, Y, weights, alpha, batch_size, rule, numbers, memory, dropout=(), salt=0
+        self,
+        engine,
+        samples,
+        Y,
+        weights,
+        alpha,
+        batch_size,
+        rule,
+        numbers,
+        memory,
+        dropout=(),
+        salt=0,
     ):
         dtype = engine.dtype
         self.engine, self.alpha, self.batch_size = engine, alpha, batch_size
-        self.examples = engine.examples(X, Y)
+        self.examples = engine.examples(samples, Y)
         self.rows = self.examples.rows
         self.weights = None if weights is None else np.asarray(weights, np.float64)
         self.begin = np.append(np.arange(0, self.rows, batch_size), self.rows)

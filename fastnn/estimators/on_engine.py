@@ -14,6 +14,7 @@ from numbers import Real
 from typing import Any, ClassVar
 
 import numpy as np
+from sklearn import config_context
 from sklearn.base import is_classifier
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
@@ -31,6 +32,8 @@ from fastnn.kernels import updates
 AHEAD_SECONDS = 0.02
 ACTIVATIONS = {"identity", "logistic", "tanh", "relu", "leaky_relu", "softplus"}
 NOT_PICKLED = ("_engine", "_lbfgs")
+# Inputs of which to see whether all are finite takes longer than to find their zeros.
+MANY_INPUTS = 1_000_000
 
 
 class OnEngine(BaseMultilayerPerceptron):
@@ -123,6 +126,28 @@ class OnEngine(BaseMultilayerPerceptron):
 
     # Training ----------------------------------------------------------------
 
+    def _fit(self, X, y, sample_weight=None, incremental=False):
+        self._seen: tuple[Any, gate.Samples] | None = None
+        self._class_weights: np.ndarray | None = None  # of the samples
+        try:
+            return super()._fit(X, y, sample_weight=sample_weight, incremental=incremental)
+        finally:
+            del self._seen, self._class_weights
+
+    def _validate_input(self, X, y, incremental, reset):
+        """scikit-learn's checks, but whether many inputs are finite is seen by the kernels.
+
+        They look at all of them anyway, for zeros.  Of 60,000 images that saves 10 ms of 70.
+        """
+        if _is_plain(X) and X.size >= MANY_INPUTS and _is_finite_array(y):
+            samples = gate.Samples(gate.kernel_array(X, X.dtype))
+            if samples.finite:
+                with config_context(assume_finite=True):
+                    X, y = super()._validate_input(X, y, incremental, reset)
+                self._seen = X, samples
+                return X, y
+        return super()._validate_input(X, y, incremental, reset)
+
     def _initialize(self, y, layer_units, dtype):
         self.n_layers_ = len(layer_units)
         if not all(callable(callback) for callback in self.callbacks or ()):
@@ -136,6 +161,7 @@ class OnEngine(BaseMultilayerPerceptron):
         self, X, y, sample_weight, activations, deltas, coef_grads, intercept_grads, layer_units,
         incremental,
     ):  # fmt: skip
+        sample_weight = self._with_class_weights(sample_weight)
         if not incremental or not hasattr(self, "_optimizer"):
             self._optimizer = self._new_optimizer()
         if self.early_stopping and incremental:
@@ -156,6 +182,11 @@ class OnEngine(BaseMultilayerPerceptron):
         if best is not None:
             training.engine.params.block[:] = best
             self._view(training.engine)
+
+    def _with_class_weights(self, sample_weight: np.ndarray | None) -> np.ndarray | None:
+        if self._class_weights is None:
+            return sample_weight
+        return self._class_weights if sample_weight is None else sample_weight * self._class_weights
 
     def _new_optimizer(self) -> Any:
         """scikit-learn's schedule of the learning rate, without arrays of its own."""
@@ -215,11 +246,17 @@ class OnEngine(BaseMultilayerPerceptron):
             )
         salt = int(self._random_state.randint(1 << 31)) if any(dropout) else 0
         training = Training(
-            engine, X, y, sample_weight, self.alpha, int(min(batch_size, rows)), rule, numbers,
-            optimizer.memory, dropout, salt,
+            engine, self._samples_of(X), y, sample_weight, self.alpha, int(min(batch_size, rows)),
+            rule, numbers, optimizer.memory, dropout, salt,
         )  # fmt: skip
         optimizer.memory, optimizer.weights = training.memory, weights
         return training
+
+    def _samples_of(self, X: Any) -> gate.Samples:
+        """Inputs as the kernels read them."""
+        if self._seen is not None and self._seen[0] is X and X.dtype == self._engine.dtype:
+            return self._seen[1]
+        return self._engine.samples(X)
 
     def _epochs(self, training: Training, held_out, best, incremental: bool) -> None:
         """Epochs until there is a reason to stop."""
@@ -366,7 +403,7 @@ class OnEngine(BaseMultilayerPerceptron):
         self._engine_at_hand()
         self._lbfgs = None
         try:
-            super()._fit_lbfgs(X, y, sample_weight, *rest)
+            super()._fit_lbfgs(X, y, self._with_class_weights(sample_weight), *rest)
         finally:
             self._lbfgs = None
 
@@ -378,8 +415,24 @@ class OnEngine(BaseMultilayerPerceptron):
         if kept is None or kept[0] is not X or kept[1] is not y:
             self._unpack(packed_coef_inter)
             training = Training(
-                self._engine_at_hand(), X, y, sample_weight, self.alpha, X.shape[0],
-                updates.STORE, {}, None,
+                self._engine_at_hand(), self._samples_of(X), y, sample_weight, self.alpha,
+                X.shape[0], updates.STORE, {}, None,
             )  # fmt: skip
             kept = self._lbfgs = X, y, training
         return kept[2].loss_and_gradient(packed_coef_inter)
+
+
+def _is_plain(X: Any) -> bool:
+    """Whether scikit-learn's checks would hand X on as it is, if its numbers are finite."""
+    return (
+        type(X) is np.ndarray
+        and X.ndim == 2
+        and X.dtype in (np.float32, np.float64)
+        and X.flags.c_contiguous
+    )
+
+
+def _is_finite_array(y: Any) -> bool:
+    return type(y) is np.ndarray and (
+        y.dtype.kind in "biuU" or (y.dtype.kind == "f" and bool(np.isfinite(y).all()))
+    )

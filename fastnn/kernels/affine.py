@@ -193,9 +193,16 @@ def multiply_few(N, K, A, a, a_col, B, b, b_row, C, c):
 @inner
 def column_sums(M, N, A, a, a_row, C, c):
     """``C[n] = A[0, n] + A[1, n] + ...``, N in whole vectors."""
-    lanes = VECTOR_BYTES // A.itemsize
-    for n in range(0, N, lanes):
-        total = splat(A.dtype.type(0), 1, 1)
+    lanes, zero, n = VECTOR_BYTES // A.itemsize, A.dtype.type(0), ZERO
+    while n + 4 * lanes <= N:  # or each sum waits for the one before
+        four = splat(zero, 1, 4)
         for m in range(M):
-            total = total + load(A, a + m * a_row + n, 0, 1, 1)
-        store(C, c + n, 0, total)
+            four = four + load(A, a + m * a_row + n, 0, 1, 4)
+        store(C, c + n, 0, four)
+        n += 4 * lanes
+    while n < N:
+        one = splat(zero, 1, 1)
+        for m in range(M):
+            one = one + load(A, a + m * a_row + n, 0, 1, 1)
+        store(C, c + n, 0, one)
+        n += lanes

@@ -109,20 +109,22 @@ def poisson_forward(O, T, t, Y, y):
 
 
 @inner
+def binary_cross_entropy(loss, Y, t, z):
+    """Loss of each output: ``-t log(y) - (1 - t) log(1 - y)`` for ``y = sigmoid(z)``."""
+    # Written with z so that nothing overflows.
+    zero, most = like(z, 0), like(z, largest_loss(loss, Y))
+    found = maximum(zero, z) - z * t + log1p(exp(zero - absolute(z)))
+    return where_less(most, found, most, found)
+
+
+@inner
 def binary_cross_entropy_forward(loss, O, T, t, Y, y):
     """Replace a row of z by ``sigmoid(z)``; return its loss, summed over the outputs."""
-    lanes, most = GROUP_BYTES // Y.itemsize, splat(largest_loss(loss, Y), 1, GROUP)
-    total = splat(Y.dtype.type(0), 1, GROUP)
+    lanes, total = GROUP_BYTES // Y.itemsize, splat(Y.dtype.type(0), 1, GROUP)
     for n in range(0, O, lanes):
         z = load(Y, y + n, 0, 1, GROUP)
-        zero = like(z, 0)
-        # -t log(y) - (1 - t) log(1 - y), written with z so that nothing overflows
-        found = (
-            maximum(zero, z)
-            - z * load_first(T, t + n, O - n, GROUP)
-            + log1p(exp(zero - absolute(z)))
-        )
-        total = total + keep_first(where_less(most, found, most, found), O - n, zero)
+        found = binary_cross_entropy(loss, Y, load_first(T, t + n, O - n, GROUP), z)
+        total = total + keep_first(found, O - n, like(z, 0))
         store(Y, y + n, 0, sigmoid(z))
     return lane_sum(total)
 

@@ -33,13 +33,14 @@ from fastnn.lanes import (
 from fastnn.launch import Chunked, run_or_pack
 
 # Columns of x that all rows pass before the next ones.  Of 196 (784 is 4 x 196) the weights, or the
-# sums, of up to PANEL vectors are 50 KiB, a little more than a first-level cache, but half as many
+# sums, of PANEL vectors are 50 KiB, a little more than a first-level cache, but half as many
 # blocks mean half as many ends of loops that the processor guesses wrong: 784-50-10, 784-32-16-10
 # take 3 % less than with 98, and 784-512-512-10 as long.
-COLUMN_BLOCK = 196
-PANEL = 4 if VECTOR_BYTES == 64 else 8
-# Widths in vectors that have code of their own; 50 outputs are 7 vectors of 8 float32.
-WIDTHS = (PANEL, PANEL - 1, PANEL // 2, 1)
+PANEL = 8
+COLUMN_BLOCK = 98 if VECTOR_BYTES == 64 else 196
+# Widths in vectors that have code of their own; 50 outputs are 7 vectors of 8 float32, 100 are 7
+# of 16.
+WIDTHS = (8, 7, 4, 2, 1)
 
 
 def _make_forward(vectors):
@@ -73,16 +74,18 @@ def _make_backward(vectors):
     return backward
 
 
-_forward_a, _forward_b, _forward_c, _forward_d = map(_make_forward, WIDTHS)
-_backward_a, _backward_b, _backward_c, _backward_d = map(_make_backward, WIDTHS)
+_forward_a, _forward_b, _forward_c, _forward_d, _forward_e = map(_make_forward, WIDTHS)
+_backward_a, _backward_b, _backward_c, _backward_d, _backward_e = map(_make_backward, WIDTHS)
 
 
 @inner
 def _width(vectors):
     """The widest of WIDTHS that fits."""
-    if vectors >= PANEL - 1:
-        return min(vectors, PANEL)
-    return PANEL // 2 if vectors >= PANEL // 2 else 1
+    width = WIDTHS[0]
+    for narrower in WIDTHS:
+        if width > vectors:
+            width = narrower
+    return width
 
 
 @inner
@@ -127,14 +130,16 @@ def nonzeros_forward(batch, I, vectors, bounds, column, value, W, w, w_row, b, Y
 @inner
 def _forward_block(width, rows, end, first, cursor, last, column, value, W, w, w_row,
                    Y, y, y_row):  # fmt: skip
-    if width == PANEL:
+    if width == WIDTHS[0]:
         _forward_a(rows, end, first, cursor, last, column, value, W, w, w_row, Y, y, y_row)
-    elif width == PANEL - 1:
+    elif width == WIDTHS[1]:
         _forward_b(rows, end, first, cursor, last, column, value, W, w, w_row, Y, y, y_row)
-    elif width == PANEL // 2:
+    elif width == WIDTHS[2]:
         _forward_c(rows, end, first, cursor, last, column, value, W, w, w_row, Y, y, y_row)
-    else:
+    elif width == WIDTHS[3]:
         _forward_d(rows, end, first, cursor, last, column, value, W, w, w_row, Y, y, y_row)
+    else:
+        _forward_e(rows, end, first, cursor, last, column, value, W, w, w_row, Y, y, y_row)
 
 
 @inner
@@ -160,14 +165,16 @@ def nonzeros_backward(block, I, rows, vectors, column, value, D, d, d_row,
 
 @inner
 def _backward_block(width, rows, low, first, last, column, value, D, d, d_row, G, g):
-    if width == PANEL:
+    if width == WIDTHS[0]:
         _backward_a(rows, low, first, last, column, value, D, d, d_row, G, g)
-    elif width == PANEL - 1:
+    elif width == WIDTHS[1]:
         _backward_b(rows, low, first, last, column, value, D, d, d_row, G, g)
-    elif width == PANEL // 2:
+    elif width == WIDTHS[2]:
         _backward_c(rows, low, first, last, column, value, D, d, d_row, G, g)
-    else:
+    elif width == WIDTHS[3]:
         _backward_d(rows, low, first, last, column, value, D, d, d_row, G, g)
+    else:
+        _backward_e(rows, low, first, last, column, value, D, d, d_row, G, g)
 
 
 @inner

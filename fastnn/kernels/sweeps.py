@@ -27,6 +27,12 @@ from fastnn.kernels.affine import (
 from fastnn.kernels.dropout import dropout_backward, dropout_forward
 from fastnn.kernels.epochs import SCALE, STEPS, note_step
 from fastnn.kernels.losses import loss_backward, loss_forward, outputs_forward
+from fastnn.kernels.narrow_outputs import SCRATCH as NARROW_SCRATCH
+from fastnn.kernels.narrow_outputs import (
+    is_narrow,
+    narrow_loss_forward,
+    narrow_outputs_forward,
+)
 from fastnn.kernels.nonzeros import (
     COLUMN_BLOCK,
     all_finite,
@@ -38,15 +44,15 @@ from fastnn.kernels.nonzeros import (
 from fastnn.kernels.updates import DECAY, RATE, SGD, update_block
 from fastnn.lanes import (
     GROUP,
-    TILE_ROWS,
     VECTOR_BYTES,
-    element,
     flat,
     fma,
     lane_sum,
+    load,
     load_first,
     prefetch,
     splat,
+    store,
 )
 from fastnn.launch import Chunked, run_or_pack
 from fastnn.team import assemble, barrier
@@ -59,7 +65,8 @@ X, X_ROW = 6, 7  # the layer's inputs in `values`, a row per row of the batch
 Y, Y_ROW = 8, 9  # its outputs, in `values`
 D = 10  # dz in `deltas`, rows as those of Y
 DROP = 11  # of dropout.PARTS so many of its outputs are dropped in training
-PLAN_COLUMNS = 12
+SCRATCH = 12  # of the last layer: in `values`, NARROW_SCRATCH elements for each ROW_BLOCK of rows
+PLAN_COLUMNS = 13
 
 # Rows that pass through the network together: a batch of 100 in one piece on one thread, too.
 ROW_BLOCK = 128
@@ -71,6 +78,8 @@ AHEAD, AHEAD_COLUMNS = 8, 256
 # Networks of so many weights: batches of few rows are shared out by columns, and for very few
 # reading and writing the weights is all that counts.
 WIDE_WEIGHTS, COLUMN_ROWS, FEW_ROWS = 200_000, 64, 4
+# Rows of weights that stay together when chunks share them out; biases count as so many.
+SHARED_ROWS = BIAS_ROWS = np.int64(4)
 # Weights whose gradient is summed together, rows and bytes of each.
 WEIGHT_ROWS = 96
 WEIGHT_VECTORS = 1024 // VECTOR_BYTES
@@ -136,32 +145,65 @@ def forward_rows(plan, params, sparse, x, row, bounds, column, value, batch, row
 def _gather(x, batch, values, at, x_row):
     """Copy rows `batch` of x side by side."""
     X, I = flat(x), x.shape[1]
+    lanes = VECTOR_BYTES // X.itemsize
+    whole = I - I % lanes
     for r in range(batch.size):
         if r + AHEAD < batch.size:  # rows lie anywhere in memory
             ahead = batch[r + AHEAD] * I
             for i in range(0, min(I, AHEAD_COLUMNS), 64 // X.itemsize):
                 prefetch(X, ahead + i)
-        for i in range(I):
-            values[at + r * x_row + i] = element(X, batch[r] * I + i)
+        row, to = batch[r] * I, at + r * x_row
+        for i in range(0, whole, lanes):
+            store(values, to + i, 0, load(X, row + i, 0, 1, 1))
+        if whole < I:
+            store(values, to + whole, 0, load_first(X, row + whole, I - whole, 1))
+
+
+@inner
+def _ask_for(batch, bounds, labels, targets):
+    """Ask for what there is of rows of data beside their inputs; they lie anywhere in memory."""
+    for row in batch:
+        prefetch(flat(bounds), 2 * row)
+        prefetch(labels, row)
+        prefetch(flat(targets), row * targets.shape[1])
 
 
 @inner
 def loss_rows(plan, loss, labels, targets, batch, slot, share, scale, values, deltas, row_loss,
-              with_deltas):  # fmt: skip
+              with_deltas, scratch, at):  # fmt: skip
     """Outputs, losses and, if asked for, deltas of rows that have come through.
 
     A row counts its `share` in the loss of the batch, or `scale` if there are no shares.
     """
-    p = plan[plan.shape[0] - 1]
-    O, T = p[OUTPUTS], flat(targets)
+    p, lanes = plan[plan.shape[0] - 1], VECTOR_BYTES // values.itemsize
+    O, T, done = p[OUTPUTS], flat(targets), 0
+    if is_narrow(loss, O):
+        while done + lanes <= batch.size:
+            narrow_loss_forward(loss, O, labels, T, batch[done : done + lanes], values,
+                                p[Y] + (slot + done) * p[Y_ROW], p[Y_ROW], scratch, at,
+                                row_loss[done:])  # fmt: skip
+            done += lanes
     for r in range(batch.size):
         label = labels[batch[r]] if labels.size else 0
         t, y = batch[r] * O, p[Y] + (slot + r) * p[Y_ROW]
-        row_loss[r] = loss_forward(loss, O, label, T, t, values, y)
+        if r >= done:
+            row_loss[r] = loss_forward(loss, O, label, T, t, values, y)
         if with_deltas:
             d = p[D] + (slot + r) * p[Y_ROW]
             weight = share[r] if share.size else scale
             loss_backward(loss, O, label, T, t, weight, values, y, deltas, d)
+
+
+@inner
+def output_rows(p, loss, rows, slot, values, at):
+    """Outputs of rows that have come through, if no loss is asked for."""
+    lanes, y, done = VECTOR_BYTES // values.itemsize, p[Y] + slot * p[Y_ROW], 0
+    if is_narrow(loss, p[OUTPUTS]):
+        while done + lanes <= rows:
+            narrow_outputs_forward(loss, p[OUTPUTS], values, y + done * p[Y_ROW], p[Y_ROW], values,
+                                   at)  # fmt: skip
+            done += lanes
+    outputs_forward(loss, rows - done, p[OUTPUTS], values, y + done * p[Y_ROW], p[Y_ROW])
 
 
 @inner
@@ -202,10 +244,11 @@ def row_sweep(chunk, chunks, plan, loss, params, sparse, x, bounds, column, valu
     end = batch.size * (chunk + 1) // chunks
     for first in range(batch.size * chunk // chunks, end, ROW_BLOCK):
         rows = batch[first : min(first + ROW_BLOCK, end)]
+        _ask_for(rows, bounds, labels, targets)
         forward_rows(plan, params, sparse, x, GATHER, bounds, column, value, rows, rows.size,
                      first, salt, values, cursor)  # fmt: skip
         loss_rows(plan, loss, labels, targets, rows, first, share[first:], scale, values, deltas,
-                  row_loss[first:], True)  # fmt: skip
+                  row_loss[first:], True, work[chunk], GRADIENT)  # fmt: skip
         backward_rows(plan, params, first, rows.size, salt, few, values, deltas, work[chunk])
 
 
@@ -228,7 +271,7 @@ def column_sweep(chunk, chunks, plan, loss, params, sparse, x, bounds, column, v
         barrier(team, chunks)
     first, end = rows * chunk // chunks, rows * (chunk + 1) // chunks
     loss_rows(plan, loss, labels, targets, batch[first:end], first, share[first:], scale, values,
-              deltas, row_loss[first:], True)  # fmt: skip
+              deltas, row_loss[first:], True, work[chunk], GRADIENT)  # fmt: skip
     for layer in range(layers - 1, 0, -1):
         barrier(team, chunks)
         vectors = _vectors(plan, layer - 1, lanes)
@@ -246,42 +289,61 @@ def _weights(plan):
 
 
 @inner
+def _first_row(cost, rows, vectors):
+    """First row of a layer for the chunk that begins so many vectors after it begins."""
+    unit = SHARED_ROWS * vectors
+    return min(max(cost + unit - 1, 0) // unit * SHARED_ROWS, rows)
+
+
+@inner
 def weight_sweep(chunk, chunks, plan, rule, hyper, rate, decay, params, memory, sparse, column,
                  value, index, few, values, deltas, work, cursor):  # fmt: skip
-    """A chunk's share of every layer's weights: gradient and update."""
-    lanes = VECTOR_BYTES // params.itemsize
+    """A chunk's share of all weights: gradient and update.
+
+    Compressed inputs are shared out by columns.  All other weights, and biases, stand in one row,
+    of which chunks take equal parts: single layers may be too small to be cut evenly.
+    """
+    lanes, total = VECTOR_BYTES // params.itemsize, ZERO
     for layer in range(plan.shape[0]):
-        p = plan[layer]
-        I, vectors = p[INPUTS], (p[OUTPUTS] + lanes - 1) // lanes
-        # Odd layers are dealt from the other end, so that remainders even out.
-        share = chunk if layer % 2 == 0 else chunks - 1 - chunk
+        rows = BIAS_ROWS if layer == 0 and sparse else plan[layer, INPUTS] + BIAS_ROWS
+        total += rows * _vectors(plan, layer, lanes)
+    begin, end = total * chunk // chunks, total * (chunk + 1) // chunks
+    for layer in range(plan.shape[0]):
+        p, vectors = plan[layer], _vectors(plan, layer, lanes)
+        I = ZERO if layer == 0 and sparse else p[INPUTS]
+        low = _first_row(begin, I + BIAS_ROWS, vectors)
+        high = _first_row(end, I + BIAS_ROWS, vectors)
         if layer == 0 and sparse:
-            blocks = column_blocks(I)
-            for block in range(blocks * share // chunks, blocks * (share + 1) // chunks):
-                if few:
-                    _nonzeros_of_few(block, p, vectors, lanes, rule, hyper, rate, decay, params,
-                                     memory, index.size, column, value, deltas, work[chunk],
-                                     cursor)  # fmt: skip
-                else:
-                    nonzeros_backward(block, I, index.size, vectors, column, value, deltas, p[D],
-                                      p[Y_ROW], rule, hyper, rate, decay, params,
-                                      memory, p[W], p[W_ROW], work[chunk], GRADIENT,
-                                      cursor)  # fmt: skip
+            _sparse_weights(chunk, chunks, p, vectors, lanes, rule, hyper, rate, decay, params,
+                            memory, column, value, index.size, few, deltas, work[chunk],
+                            cursor)  # fmt: skip
+        elif few:
+            for i in range(low, min(high, I)):
+                _row_of_few(i, p, values, p[X] + i, p[X_ROW], vectors, lanes, rule, hyper, rate,
+                            decay, params, memory, index.size, deltas, work[chunk])  # fmt: skip
         else:
-            tiles = (I + TILE_ROWS - 1) // TILE_ROWS
-            low = tiles * share // chunks * TILE_ROWS
-            high = min(I, tiles * (share + 1) // chunks * TILE_ROWS)
-            if few:
-                for i in range(low, high):
-                    _row_of_few(i, p, values, p[X] + i, p[X_ROW], vectors, lanes, rule, hyper, rate,
-                                decay, params, memory, index.size, deltas,
-                                work[chunk])  # fmt: skip
-            else:
-                _dense_weights(p, low, high, vectors, lanes, rule, hyper, rate, decay, params,
-                               memory, index.size, values, deltas, work[chunk])  # fmt: skip
-        if share == chunks - 1:
+            _dense_weights(p, low, min(high, I), vectors, lanes, rule, hyper, rate, decay, params,
+                           memory, index.size, values, deltas, work[chunk])  # fmt: skip
+        if low <= I < high:
             _biases(p, vectors, lanes, rule, hyper, rate, params, memory, index.size, deltas,
                     work[chunk])  # fmt: skip
+        begin -= (I + BIAS_ROWS) * vectors
+        end -= (I + BIAS_ROWS) * vectors
+
+
+@inner
+def _sparse_weights(chunk, chunks, p, vectors, lanes, rule, hyper, rate, decay, params, memory,
+                    column, value, batch, few, deltas, work, cursor):  # fmt: skip
+    """A chunk's share of the weights of compressed inputs."""
+    blocks = column_blocks(p[INPUTS])
+    for block in range(blocks * chunk // chunks, blocks * (chunk + 1) // chunks):
+        if few:
+            _nonzeros_of_few(block, p, vectors, lanes, rule, hyper, rate, decay, params, memory,
+                             batch, column, value, deltas, work, cursor)  # fmt: skip
+        else:
+            nonzeros_backward(block, p[INPUTS], batch, vectors, column, value, deltas, p[D],
+                              p[Y_ROW], rule, hyper, rate, decay, params, memory, p[W], p[W_ROW],
+                              work, GRADIENT, cursor)  # fmt: skip
 
 
 @inner
@@ -438,7 +500,7 @@ def evaluate_rows(chunk, chunks, plan, loss, params, sparse, x, bounds, column, 
     `index` counts upwards by one.
     """
     p = plan[plan.shape[0] - 1]
-    slot, O = chunk * ROW_BLOCK, p[OUTPUTS]
+    slot, scratch = chunk * ROW_BLOCK, p[SCRATCH] + chunk * NARROW_SCRATCH
     y = p[Y] + slot * p[Y_ROW]
     end = index.size * (chunk + 1) // chunks
     for first in range(index.size * chunk // chunks, end, ROW_BLOCK):
@@ -447,9 +509,9 @@ def evaluate_rows(chunk, chunks, plan, loss, params, sparse, x, bounds, column, 
                      slot, ZERO, values, cursor)  # fmt: skip
         if row_loss.size:
             loss_rows(plan, loss, labels, targets, rows, slot, params[:0], params.dtype.type(0),
-                      values, values, row_loss[first:], False)  # fmt: skip
+                      values, values, row_loss[first:], False, values, scratch)  # fmt: skip
         else:
-            outputs_forward(loss, rows.size, O, values, y, p[Y_ROW])
+            output_rows(p, loss, rows.size, slot, values, scratch)
         if outputs.size:
             _hand_out(values, y, p[Y_ROW], rows.size, outputs, first)
 
@@ -469,13 +531,14 @@ def predict_rows(chunk, chunks, plan, loss, params, x, column, values, outputs, 
     """
     p, X, I = plan[plan.shape[0] - 1], flat(x), x.shape[1]
     never = plan[0, INPUTS] < 0  # a plain False would be a type, so a build, of its own
-    slot, end = chunk * ROW_BLOCK, x.shape[0] * (chunk + 1) // chunks
+    slot, scratch = chunk * ROW_BLOCK, p[SCRATCH] + chunk * NARROW_SCRATCH
+    end = x.shape[0] * (chunk + 1) // chunks
     y = p[Y] + slot * p[Y_ROW]
     for first in range(x.shape[0] * chunk // chunks, end, ROW_BLOCK):
         rows = min(ROW_BLOCK, end - first)
         forward_rows(plan, params, never, x, first, plan, column, params, p, rows, slot, ZERO,
                      values, plan)  # fmt: skip
-        outputs_forward(loss, rows, p[OUTPUTS], values, y, p[Y_ROW])
+        output_rows(p, loss, rows, slot, values, scratch)
         _hand_out(values, y, p[Y_ROW], rows, outputs, first)
         # Now, as the rows are in cache.
         strange[chunk] |= not all_finite(X, first * I, rows * I)
