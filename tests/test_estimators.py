@@ -409,6 +409,14 @@ def test_class_weights_are_weights_of_samples():
     assert_same(balanced, neural_network.MLPClassifier(**options).fit(X, y, of_samples))
     with pytest.raises(ValueError, match="class_weight='balanced' needs all of y"):
         balanced.partial_fit(X, y)
+    # What is wrong with the data is said as without class_weight.
+    for bad in (y[:-1], y.astype(float) * np.nan):
+        texts = []
+        for cls in (fastnn.MLPClassifier(class_weight="balanced"), neural_network.MLPClassifier()):
+            with pytest.raises(ValueError) as caught:  # noqa: PT011
+                cls.fit(X, bad)
+            texts.append(str(caught.value))
+        assert texts[0] == texts[1]
 
 
 def test_callbacks_see_every_epoch_and_may_end_training():
@@ -429,6 +437,31 @@ def test_callbacks_see_every_epoch_and_may_end_training():
     assert [epoch for epoch, _, _ in seen] == list(range(1, 8))
     assert_allclose([loss for _, loss, _ in seen], expected.loss_curve_)
     assert seen[-1][2] == found.coefs_[0].sum()
+
+
+def test_lbfgs_is_watched_as_well(capsys):
+    _, X, y = problem("number")
+    options = {"hidden_layer_sizes": (6,), "random_state": 1, "solver": "lbfgs", "tol": 0}
+    seen = []
+
+    def watch(estimator):
+        seen.append((estimator.n_iter_, estimator.loss_, estimator.coefs_[0].sum()))
+        return estimator.n_iter_ == 7
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # who asks for the end is not told that it came early
+        found = fastnn.MLPRegressor(callbacks=[watch], progress=True, **options).fit(X, y)
+    expected = neural_network.MLPRegressor(max_iter=7, **options).fit(X, y)
+    assert_same(found, expected)
+    assert [iteration for iteration, _, _ in seen] == list(range(1, 8))
+    assert seen[-1][1:] == (found.loss_, found.coefs_[0].sum())
+    assert "7/200" in capsys.readouterr().err
+    slow = fastnn.MLPRegressor(max_time=1e-9, **options)
+    with pytest.warns(ConvergenceWarning, match="seconds are over after 1 iterations"):
+        slow.fit(X, y)
+    for name in ("dropout", "validation_loss"):
+        with pytest.raises(ValueError, match=f"{name} needs solver='sgd' or 'adam'"):
+            fastnn.MLPRegressor(**{name: True if name[0] == "v" else 0.1}, **options).fit(X, y)
 
 
 def test_training_ends_when_the_time_is_up():
@@ -547,6 +580,34 @@ def test_without_dropout_no_random_numbers_are_drawn_for_it():
             fastnn.MLPClassifier((4, 3), dropout=wrong).fit(*problem("classes")[1:])
     with pytest.raises(ValueError, match="dropout needs solver='sgd' or 'adam'"):
         fastnn.MLPClassifier((4, 3), dropout=0.1, solver="lbfgs").fit(*problem("classes")[1:])
+
+
+def test_many_inputs_are_seen_once(monkeypatch):
+    rng = np.random.default_rng(0)
+    X = rng.random((1300, 800), dtype=np.float32) * (rng.random((1300, 800)) < 0.2)
+    y = rng.integers(0, 2, 1300)
+    options = {"hidden_layer_sizes": (3,), "max_iter": 2, "random_state": 0}
+    expected = neural_network.MLPClassifier(**options).fit(X, y)
+    assert_same(fastnn.MLPClassifier(**options).fit(X, y), expected, 1e-4)
+    options["solver"] = "lbfgs"
+    expected = neural_network.MLPClassifier(**options).fit(X, y)
+    assert_same(fastnn.MLPClassifier(**options).fit(X, y), expected, 1e-3)
+    for place, number in ((0, np.nan), (700, np.inf)):
+        strange = X.copy()
+        strange[place, 5] = number
+        texts = []
+        for estimator in (fastnn.MLPClassifier(**options), expected):
+            with pytest.raises(ValueError, match="Input X contains") as caught:
+                estimator.fit(strange, y)
+            texts.append(str(caught.value))
+        assert texts[0] == texts[1]
+    with pytest.raises(ValueError, match="Input y contains NaN"):
+        fastnn.MLPClassifier(**options).fit(X, np.where(y, np.nan, 1.0))
+    checked = []
+    monkeypatch.setattr(fastnn.estimators.on_engine.gate, "Samples", checked.append)
+    with pytest.raises(AttributeError):  # the stub has not seen whether they are finite
+        fastnn.MLPClassifier(**options).fit(X, y)
+    assert len(checked) == 1
 
 
 def test_plain_arrays_are_predicted_without_the_long_validation(monkeypatch):

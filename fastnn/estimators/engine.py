@@ -216,20 +216,27 @@ class Training:
         work = engine.params.multiply_adds * batch_size
         self.rate = 1 / (work / SLOW_MULTIPLY_ADDS + SLOW_STEP)
 
+    def packed(self, block: np.ndarray | None = None) -> np.ndarray:
+        """The weights, or what lies in a block like theirs, in a row: coefs, then intercepts."""
+        views = self.engine.params.views_of(self.engine.params.block if block is None else block)
+        names = [f"{kind}{layer + 1}" for kind in "Wb" for layer in range(len(self.engine.coefs))]
+        return np.concatenate([views[name].ravel() for name in names])
+
+    def unpacked(self, packed: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """Coefs and intercepts that stand in a row."""
+        views = [*self.engine.coefs, *self.engine.intercepts]
+        parts = np.split(packed, np.cumsum([view.size for view in views])[:-1])
+        parts = [part.reshape(view.shape) for part, view in zip(parts, views, strict=True)]
+        return parts[: len(self.engine.coefs)], parts[len(self.engine.coefs) :]
+
     def loss_and_gradient(self, packed: np.ndarray) -> tuple[float, np.ndarray]:
-        """Loss of all rows, and its gradient, with weights packed as scikit-learn does."""
-        engine, at = self.engine, 0
-        for view in (*engine.coefs, *engine.intercepts):
-            view[...] = packed[at : at + view.size].reshape(view.shape)
-            at += view.size
+        """Loss of all rows, and its gradient, for weights that stand in a row."""
+        self.engine.assign(*self.unpacked(packed))
         self.diverged = False
         (loss,) = self.epochs([np.arange(self.rows)], np.zeros(1))
         if self.diverged:
-            return float("inf"), np.full(at, np.nan)
-        views = engine.params.views_of(self.memory)
-        layers = range(1, len(engine.coefs) + 1)
-        parts = [views[f"W{layer}"].ravel() for layer in layers]
-        return float(loss), np.concatenate(parts + [views[f"b{layer}"] for layer in layers])
+            return float("inf"), np.full(len(packed), np.nan)
+        return loss, self.packed(self.memory)
 
     def stop_when(self, best: float, tolerance: float, waited: int, patience: int) -> None:
         """See `passes.Steps.stop_when`."""

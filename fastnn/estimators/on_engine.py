@@ -14,6 +14,7 @@ from numbers import Real
 from typing import Any, ClassVar
 
 import numpy as np
+import scipy.optimize
 from sklearn import config_context
 from sklearn.base import is_classifier
 from sklearn.exceptions import ConvergenceWarning
@@ -22,6 +23,7 @@ from sklearn.neural_network._base import LOSS_FUNCTIONS
 from sklearn.neural_network._multilayer_perceptron import BaseMultilayerPerceptron
 from sklearn.neural_network._stochastic_optimizers import AdamOptimizer, SGDOptimizer
 from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.optimize import _check_optimize_result
 from sklearn.utils.validation import validate_data
 
 from fastnn import gate, trainer
@@ -31,7 +33,9 @@ from fastnn.kernels import updates
 # Seconds of epochs that are made in one call.
 AHEAD_SECONDS = 0.02
 ACTIVATIONS = {"identity", "logistic", "tanh", "relu", "leaky_relu", "softplus"}
-NOT_PICKLED = ("_engine", "_lbfgs")
+NOT_PICKLED = ("_engine",)
+# SciPy's word for a callback that raised StopIteration.
+STOPPED_BY_CALLBACK = 99
 # Inputs of which to see whether all are finite takes longer than to find their zeros.
 MANY_INPUTS = 1_000_000
 
@@ -45,6 +49,9 @@ class OnEngine(BaseMultilayerPerceptron):
     validation_scores_: list
     validation_loss_curve_: Any
     _no_improvement_count: int
+    # During a fit: X and what the kernels have seen of it; weights of the samples by class.
+    _seen: tuple[Any, gate.Samples] | None = None
+    _class_weights: np.ndarray | None = None
 
     _parameter_constraints: ClassVar[dict] = {
         "activation": [StrOptions(ACTIVATIONS), "array-like"],
@@ -65,9 +72,12 @@ class OnEngine(BaseMultilayerPerceptron):
             or engine.activations != activations
             or not engine.holds(self.coefs_, self.intercepts_)
         ):
-            engine = Engine(self.coefs_, self.intercepts_, activations, self.out_activation_)
+            engine = self._new_engine(self.coefs_, self.intercepts_)
             self._view(engine)
         return engine
+
+    def _new_engine(self, coefs: list[np.ndarray], intercepts: list[np.ndarray]) -> Engine:
+        return Engine(coefs, intercepts, self._activations(), self.out_activation_)
 
     def _view(self, engine: Engine) -> None:
         """Show the weights of an engine as ``coefs_`` and ``intercepts_``."""
@@ -127,12 +137,11 @@ class OnEngine(BaseMultilayerPerceptron):
     # Training ----------------------------------------------------------------
 
     def _fit(self, X, y, sample_weight=None, incremental=False):
-        self._seen: tuple[Any, gate.Samples] | None = None
-        self._class_weights: np.ndarray | None = None  # of the samples
         try:
             return super()._fit(X, y, sample_weight=sample_weight, incremental=incremental)
         finally:
-            del self._seen, self._class_weights
+            self.__dict__.pop("_seen", None)
+            self.__dict__.pop("_class_weights", None)
 
     def _validate_input(self, X, y, incremental, reset):
         """scikit-learn's checks, but whether many inputs are finite is seen by the kernels.
@@ -386,8 +395,9 @@ class OnEngine(BaseMultilayerPerceptron):
             self._view(training.engine)
         if self.max_time is not None and time.monotonic() - began > self.max_time:
             if self.n_iter_ < self.max_iter:
+                unit = "iterations" if self.solver == "lbfgs" else "epochs"
                 warnings.warn(
-                    f"max_time={self.max_time} seconds are over after {self.n_iter_} epochs, and "
+                    f"max_time={self.max_time} seconds are over after {self.n_iter_} {unit}, and "
                     "the optimization hasn't converged yet.",
                     ConvergenceWarning,
                     stacklevel=7,
@@ -398,28 +408,42 @@ class OnEngine(BaseMultilayerPerceptron):
     # L-BFGS ------------------------------------------------------------------
 
     def _fit_lbfgs(self, X, y, sample_weight, *rest):
-        if any(self._dropout()):
-            raise ValueError("dropout needs solver='sgd' or 'adam', got solver='lbfgs'")
-        self._engine_at_hand()
-        self._lbfgs = None
-        try:
-            super()._fit_lbfgs(X, y, self._with_class_weights(sample_weight), *rest)
-        finally:
-            self._lbfgs = None
+        for name in ("dropout", "validation_loss"):
+            if any(self._dropout()) if name == "dropout" else self.validation_loss:
+                raise ValueError(f"{name} needs solver='sgd' or 'adam', got solver='lbfgs'")
+        training = self._training_lbfgs(X, y, self._with_class_weights(sample_weight))
+        began, self.n_iter_ = time.monotonic(), 0
+        with trainer.progress_bar(self.progress, self.max_iter, "iteration") as bar:
 
-    def _loss_grad_lbfgs(
-        self, packed_coef_inter, X, y, sample_weight, activations, deltas, coef_grads,
-        intercept_grads,
-    ):  # fmt: skip
-        kept = self.__dict__.get("_lbfgs")
-        if kept is None or kept[0] is not X or kept[1] is not y:
-            self._unpack(packed_coef_inter)
-            training = Training(
-                self._engine_at_hand(), self._samples_of(X), y, sample_weight, self.alpha,
-                X.shape[0], updates.STORE, {}, None,
-            )  # fmt: skip
-            kept = self._lbfgs = X, y, training
-        return kept[2].loss_and_gradient(packed_coef_inter)
+            def look(intermediate_result: Any) -> None:
+                training.engine.assign(*training.unpacked(intermediate_result.x))
+                self.loss_, self.n_iter_ = float(intermediate_result.fun), self.n_iter_ + 1
+                bar.update(1)
+                if self._is_asked_to_stop(training, began):
+                    raise StopIteration
+
+            found = scipy.optimize.minimize(
+                training.loss_and_gradient,
+                training.packed(),
+                method="L-BFGS-B",
+                jac=True,
+                callback=look,
+                options={"maxfun": self.max_fun, "maxiter": self.max_iter, "gtol": self.tol},
+            )
+        self.n_iter_, self.loss_ = min(found.nit, self.max_iter), found.fun
+        if found.status != STOPPED_BY_CALLBACK:  # then it is said, or was asked for
+            _check_optimize_result("lbfgs", found, self.max_iter)
+        # In double precision as in scikit-learn, even if X is not.
+        self._view(self._new_engine(*training.unpacked(found.x)))
+
+    def _training_lbfgs(self, X, y, sample_weight) -> Training:
+        engine = self._engine_at_hand()
+        return Training(engine, self._samples_of(X), y, sample_weight, self.alpha, X.shape[0],
+                        updates.STORE, {}, None)  # fmt: skip
+
+    def _loss_grad_lbfgs(self, packed_coef_inter, X, y, sample_weight, *rest):
+        """As in scikit-learn, for who calls it there; `_fit_lbfgs` does not."""
+        return self._training_lbfgs(X, y, sample_weight).loss_and_gradient(packed_coef_inter)
 
 
 def _is_plain(X: Any) -> bool:

@@ -74,15 +74,15 @@ class MLPRegressor(OnEngine, neural_network.MLPRegressor):
         step, while the others are larger to make up for it.  Not for ``solver="lbfgs"``.
     validation_loss : bool, default False
         Whether to record the loss of the rows held out, without the term of `alpha`, as
-        ``validation_loss_curve_``.  Needs `early_stopping`.
+        ``validation_loss_curve_``.  Needs `early_stopping`, and so ``solver="sgd"`` or "adam".
     callbacks : sequence of callable, default ()
-        Each is called with the estimator after every epoch; training stops if one returns
-        something true.  Not for ``solver="lbfgs"``.
+        Each is called with the estimator after every epoch, or iteration of L-BFGS; training stops
+        if one returns something true.
     max_time : float or None, default None
-        Seconds after which training stops at the end of an epoch, with a `ConvergenceWarning`.
-        Not for ``solver="lbfgs"``.
+        Seconds after which training stops at the end of an epoch, or of an iteration of L-BFGS,
+        with a `ConvergenceWarning`.
     progress : bool, default False
-        Whether to show a bar of the epochs.  Not for ``solver="lbfgs"``.
+        Whether to show a bar of the epochs or iterations.
 
     Attributes
     ----------

@@ -8,7 +8,7 @@ are BLAS's.
 from __future__ import annotations
 
 import numpy as np
-from scipy.sparse import csr_array  # type: ignore[import-untyped]
+from scipy.sparse import csr_array
 
 from fastnn.benchmarks.cases import Case
 from fastnn.benchmarks.contestants import with_numpy
