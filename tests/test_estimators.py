@@ -728,3 +728,90 @@ def test_what_cannot_be_is_refused_by_name():
     with pytest.raises(ValueError, match="callbacks must be callables"):
         fastnn.MLPRegressor(callbacks=[5]).fit(X, y)
     fastnn.MLPRegressor(max_iter=2, callbacks=None, max_time=np.inf).fit(X, y)
+
+
+def test_a_list_of_one_activation_is_that_activation():
+    _, X, y = problem("classes")
+    options = {"hidden_layer_sizes": (6, 5), "random_state": 1, "max_iter": 2}
+    for name in ("logistic", "tanh"):
+        expected = neural_network.MLPClassifier(activation=name, **options).fit(X, y)
+        for activation in ([name, name], np.array([name, name])):
+            found = fastnn.MLPClassifier(activation=activation, **options).fit(X, y)
+            assert_same(found, expected)
+            assert found.activation is activation
+
+
+@pytest.mark.parametrize("kind", ["classes", "number"])
+def test_a_warm_start_with_early_stopping_goes_on_as_in_scikit_learn(kind):
+    _, X, y = problem(kind)
+    found = []
+    for cls in PAIRS[problem(kind)[0]]:
+        estimator = cls(
+            hidden_layer_sizes=(6,), early_stopping=True, warm_start=True, random_state=1,
+            max_iter=40, learning_rate_init=0.3, n_iter_no_change=2,
+        )  # fmt: skip
+        found.append(estimator.fit(X, y).fit(X, y).fit(X, y))
+    assert_same(*found, 1e-4)
+
+
+def test_what_is_asked_for_between_warm_starts_counts():
+    _, X, y = problem("classes")
+    options = {"early_stopping": True, "warm_start": True, "max_iter": 3, "random_state": 0}
+    estimator = fastnn.MLPClassifier((6,), **options).fit(X, y)
+    assert estimator.validation_loss_curve_ is None
+    estimator.set_params(validation_loss=True).fit(X, y)
+    assert len(estimator.validation_loss_curve_) == 3
+    assert estimator.set_params(validation_loss=False).fit(X, y).validation_loss_curve_ is None
+    for sizes, solver in (((6, 4), "adam"), ((4,), "lbfgs")):
+        estimator.set_params(hidden_layer_sizes=sizes, solver=solver)
+        with pytest.raises(ValueError, match=r"hidden_layer_sizes is .* hidden layers of \[6\]"):
+            estimator.fit(X, y)
+
+
+def test_divergence_with_early_stopping_is_an_error_as_in_scikit_learn():
+    _, X, y = problem("classes")
+    for cls in PAIRS["classifier"]:
+        estimator = cls((6,), solver="sgd", learning_rate_init=1e300, early_stopping=True)
+        text = "Solver produced non-finite parameter weights"
+        with np.errstate(all="ignore"), pytest.raises(ValueError, match=text):
+            estimator.fit(X, y)
+
+
+def test_types_are_those_of_scikit_learn():
+    _, X, y = problem("number")
+    single = X.astype(np.float32)
+    for kind in (np.float64, np.float32):
+        found, expected = (
+            cls(hidden_layer_sizes=(6,), max_iter=3, random_state=0).fit(X.astype(kind), y)
+            for cls in PAIRS["regressor"]
+        )
+        for rows in (X, single, X.astype(np.float16), scipy.sparse.csr_matrix(X), X.tolist()):
+            assert found.predict(rows).dtype == expected.predict(rows).dtype
+        assert type(found.loss_) is type(expected.loss_) is type(found.loss_curve_[0])
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"class_weight": [1, 2]}, "class_weight must be a dictionary"),
+        ({"class_weight": {0: 0, 10: 0, 20: 0}}, "class_weight must hold finite numbers"),
+        ({"class_weight": {0: -1.0}}, "class_weight must hold finite numbers"),
+        ({"class_weight": {0: np.nan}}, "class_weight must hold finite numbers"),
+        ({"activation": [["relu"]]}, "activation must be one of"),
+        ({"callbacks": [lambda estimator: np.ones(3)]}, "callbacks must return something true"),
+    ],
+)
+def test_extras_that_cannot_be_are_refused_by_name(options, text):
+    _, X, y = problem("classes")
+    with pytest.raises(ValueError, match=text):
+        fastnn.MLPClassifier((6,), **options).fit(X, y)
+
+
+def test_texts_and_dates_are_no_numbers():
+    _, X, y = problem("number")
+    for bad in (y.astype(str), np.full(len(y), "2026-11-29", "datetime64[D]")):
+        with pytest.raises(ValueError, match="y must hold numbers"):
+            fastnn.MLPRegressor().fit(X, bad)
+    estimator = fastnn.MLPRegressor(max_iter=2).fit(X, y)
+    with pytest.raises(TypeError, match="X must hold numbers"):
+        estimator.predict(np.zeros((2, X.shape[1]), "datetime64[s]"))

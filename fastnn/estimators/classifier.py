@@ -202,8 +202,23 @@ class MLPClassifier(OnEngine, neural_network.MLPClassifier):
                     "class_weight='balanced' needs all of y: give partial_fit a dictionary of "
                     "weights, or sample_weight"
                 )
-            self._class_weights = compute_sample_weight(self.class_weight, y)
+            self._class_weights = self._checked_weights(y)
         return checked
+
+    def _checked_weights(self, y) -> np.ndarray:
+        """Weights of the samples by class."""
+        if isinstance(self.class_weight, list) and np.ndim(y) == 1:
+            raise ValueError(
+                "class_weight must be a dictionary, 'balanced' or None; a list of dictionaries is "
+                f"for several outputs, got {self.class_weight!r}"
+            )
+        weights = compute_sample_weight(self.class_weight, y)
+        if not (np.isfinite(weights).all() and weights.min() >= 0 and weights.max() > 0):
+            raise ValueError(
+                "class_weight must hold finite numbers of at least 0, not all of them 0, got "
+                f"{self.class_weight!r}"
+            )
+        return weights
 
     def _predict(self, X, check_input=True):
         outputs = self._forward_pass_fast(X, check_input=check_input)
@@ -220,9 +235,7 @@ class MLPClassifier(OnEngine, neural_network.MLPClassifier):
         return self._label_binarizer.inverse_transform(outputs)
 
     def _score_of(self, outputs: np.ndarray, y: np.ndarray, sample_weight) -> float:
-        """The accuracy, by rows of zeros and ones."""
-        if not np.isfinite(outputs).all():
-            return float("nan")
+        """The accuracy, by rows of zeros and ones; of outputs that are NaN as well."""
         if self.out_activation_ == "softmax":
             right = outputs.argmax(axis=1) == y.argmax(axis=1)
         else:

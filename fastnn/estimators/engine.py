@@ -136,6 +136,8 @@ class Engine:
             raise ValueError(
                 f"y has {Y.shape[1]} outputs, but the network has {self.params.layer_sizes[-1]}"
             )
+        if Y.dtype.kind not in "biufO":
+            raise ValueError(f"y must hold numbers, got dtype {Y.dtype}")
         if self.output == "exp" and Y.min() < 0:
             raise ValueError(f"y must be at least 0 with loss='poisson', got {Y.min()}")
         if self.output == "softmax":

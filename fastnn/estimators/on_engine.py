@@ -44,6 +44,7 @@ MANY_INPUTS = 1_000_000
 class OnEngine(BaseMultilayerPerceptron):
     """What both estimators do in fastnn's way."""
 
+    activation: Any
     coefs_: list
     intercepts_: list
     best_validation_score_: float
@@ -89,8 +90,8 @@ class OnEngine(BaseMultilayerPerceptron):
         """The activation of each hidden layer."""
         hidden, names = self.n_layers_ - 2, self.activation
         names = [names] * hidden if isinstance(names, str) else list(names)
-        unknown = [name for name in names if name not in ACTIVATIONS]
-        if len(names) != hidden or unknown:
+        known = all(isinstance(name, str) and name in ACTIVATIONS for name in names)
+        if len(names) != hidden or not known:
             raise ValueError(
                 f"activation must be one of {', '.join(sorted(ACTIVATIONS))}, or one of them for "
                 f"each of the {hidden} hidden layers, got {self.activation!r}"
@@ -120,12 +121,17 @@ class OnEngine(BaseMultilayerPerceptron):
         return hasattr(self, "coefs_")
 
     def _forward_pass_fast(self, X: Any, check_input: bool = True) -> np.ndarray:
-        if check_input:
-            found = self._outputs_of_plain(X)
-            if found is not None:
-                return found
-            X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
-        return self._engine_at_hand().outputs(X)
+        found = self._outputs_of_plain(X) if check_input else None
+        if found is None:
+            if check_input:
+                X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
+            if X.dtype.kind not in "biuf":
+                raise TypeError(f"X must hold numbers, got dtype {X.dtype}")
+            found = self._engine_at_hand().outputs(X)
+        if found.dtype == X.dtype:
+            return found
+        # The type of NumPy's products; the precision is that of the weights.
+        return found.astype(np.result_type(found.dtype, X.dtype), copy=False)
 
     def _outputs_of_plain(self, X: Any) -> np.ndarray | None:
         """Outputs for an array in which scikit-learn's checks would find nothing.
@@ -142,11 +148,27 @@ class OnEngine(BaseMultilayerPerceptron):
     # Training ----------------------------------------------------------------
 
     def _fit(self, X, y, sample_weight=None, incremental=False):
+        self._refuse_other_layers(incremental)
         try:
             return super()._fit(X, y, sample_weight=sample_weight, incremental=incremental)
         finally:
             self.__dict__.pop("_seen", None)
             self.__dict__.pop("_class_weights", None)
+
+    def _refuse_other_layers(self, incremental: bool) -> None:
+        """Refuse to go on with a network of another depth; L-BFGS also with other widths.
+
+        scikit-learn breaks there, or finds numbers of no meaning.
+        """
+        if not hasattr(self, "coefs_") or not (self.warm_start or incremental):
+            return
+        found = [len(intercepts) for intercepts in self.intercepts_[:-1]]
+        wanted = np.ravel(self.hidden_layer_sizes).tolist()
+        if len(found) != len(wanted) or (self.solver == "lbfgs" and found != wanted):
+            raise ValueError(
+                f"hidden_layer_sizes is {self.hidden_layer_sizes}, but the network to go on with "
+                f"has hidden layers of {found} units: give these sizes, or warm_start=False"
+            )
 
     def _validate_input(self, X, y, incremental, reset):
         """scikit-learn's checks, but whether many inputs are finite is seen by the kernels.
@@ -171,6 +193,17 @@ class OnEngine(BaseMultilayerPerceptron):
         super()._initialize(y, layer_units, dtype)
         self.validation_loss_curve_ = [] if self.validation_loss else None
 
+    def _init_coef(self, fan_in, fan_out, dtype):
+        """scikit-learn's, which is told the activation of the layer, or of the one before."""
+        if isinstance(self.activation, str):
+            return super()._init_coef(fan_in, fan_out, dtype)
+        given, names = self.activation, self._activations()
+        self.activation = names[min(len(self.coefs_), len(names) - 1)] if names else "relu"
+        try:
+            return super()._init_coef(fan_in, fan_out, dtype)
+        finally:
+            self.activation = given
+
     def _fit_stochastic(
         self, X, y, sample_weight, activations, deltas, coef_grads, intercept_grads, layer_units,
         incremental,
@@ -182,19 +215,26 @@ class OnEngine(BaseMultilayerPerceptron):
             raise ValueError("partial_fit does not support early_stopping=True")
         if self.validation_loss and not self.early_stopping:
             raise ValueError("validation_loss=True needs early_stopping=True, which holds rows out")
+        if not self.validation_loss:
+            self.validation_loss_curve_ = None
+        elif self.__dict__.get("validation_loss_curve_") is None:  # or a warm start goes on with it
+            self.validation_loss_curve_ = []
         train, held_out = [X, y, sample_weight], [None, None, None]
         if self.early_stopping:
             train, held_out = self._split(X, y, sample_weight)
         training = self._training(*train)
         if self.early_stopping:
             held_out[0] = training.engine.samples(held_out[0])
-        best = training.engine.params.block.copy() if self.early_stopping else None
+        best: list[np.ndarray] | None = None
+        if self.early_stopping:
+            # After a warm start scikit-learn has nothing to go back to until the score improves.
+            best = [] if self.validation_scores_ else [training.engine.params.block.copy()]
         try:
             self._epochs(training, held_out, best, incremental)
         except KeyboardInterrupt:
             warnings.warn("Training interrupted by user.", stacklevel=4)
-        if best is not None:
-            training.engine.params.block[:] = best
+        if best:
+            training.engine.params.block[:] = best[0]
             self._view(training.engine)
 
     def _with_class_weights(self, sample_weight: np.ndarray | None) -> np.ndarray | None:
@@ -319,7 +359,7 @@ class OnEngine(BaseMultilayerPerceptron):
                     self._optimizer.t -= (ahead - made) * steps
                     self._optimizer.learning_rate = float(rates[made * steps - 1])
             order = orders[made - 1]
-            yield from losses
+            yield from map(np.float64, losses)  # of its type in scikit-learn, too
 
     def _orders(self, order: np.ndarray, epochs: int) -> list[np.ndarray]:
         """The orders of the rows in so many epochs after one with this `order`."""
@@ -377,7 +417,7 @@ class OnEngine(BaseMultilayerPerceptron):
             self._no_improvement_count = 0
         if score > self.best_validation_score_:
             self.best_validation_score_ = score
-            best[:] = self._engine.params.block
+            best[:] = [self._engine.params.block.copy()]
 
     def _has_converged(self) -> bool:
         if self._no_improvement_count <= self.n_iter_no_change:
@@ -394,7 +434,7 @@ class OnEngine(BaseMultilayerPerceptron):
 
     def _is_asked_to_stop(self, training: Training, began: float) -> bool:
         """Whether the time is up, or a callback returns something true; all are called."""
-        wishes = [bool(callback(self)) for callback in self.callbacks or ()]
+        wishes = [_wish(callback, self) for callback in self.callbacks or ()]
         if wishes and not training.engine.holds(self.coefs_, self.intercepts_):
             training.engine.assign(self.coefs_, self.intercepts_)  # a callback replaced them
             self._view(training.engine)
@@ -425,7 +465,7 @@ class OnEngine(BaseMultilayerPerceptron):
 
             def look(intermediate_result: Any) -> None:
                 training.engine.assign(*training.unpacked(intermediate_result.x))
-                self.loss_, self.n_iter_ = float(intermediate_result.fun), self.n_iter_ + 1
+                self.loss_, self.n_iter_ = intermediate_result.fun, self.n_iter_ + 1
                 bar.update(1)
                 if self._is_asked_to_stop(training, began):
                     raise StopIteration
@@ -468,3 +508,15 @@ def _is_finite_array(y: Any) -> bool:
     return type(y) is np.ndarray and (
         y.dtype.kind in "biuU" or (y.dtype.kind == "f" and bool(np.isfinite(y).all()))
     )
+
+
+def _wish(callback: Any, estimator: Any) -> bool:
+    """Whether a callback wants training to end."""
+    answer = callback(estimator)
+    try:
+        return bool(answer)
+    except ValueError as error:
+        raise ValueError(
+            f"callbacks must return something true or false, {callback!r} returned "
+            f"a {type(answer).__name__}"
+        ) from error

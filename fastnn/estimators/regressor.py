@@ -194,4 +194,5 @@ class MLPRegressor(OnEngine, neural_network.MLPRegressor):
         """The coefficient of determination, the mean over the outputs."""
         if not np.isfinite(outputs).all():
             return float("nan")
-        return r2_score(y, outputs, sample_weight=sample_weight)
+        with np.errstate(over="ignore"):  # of squares of what diverges
+            return r2_score(y, outputs, sample_weight=sample_weight)
