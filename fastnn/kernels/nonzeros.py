@@ -33,13 +33,14 @@ from fastnn.lanes import (
 from fastnn.launch import Chunked, run_or_pack
 
 # Columns of x that all rows pass before the next ones.  Of 196 (784 is 4 x 196) the weights, or the
-# sums, of 8 vectors of 32 bytes are 50 KiB, a little more than a first-level cache, but half as
-# many blocks mean half as many ends of loops that the processor guesses wrong: 784-50-10,
-# 784-32-16-10 take 3 % less than with 98, and 784-512-512-10 as long.  With vectors of 64 bytes 98
-# are as much memory; 8 vectors at once, not 4, read each entry once for 100 outputs: 784-100-10,
-# batch 200, takes 5 % less.
+# sums, of 8 vectors of 32 bytes, or of 4 of 64, are 50 KiB, a little more than a first-level cache,
+# but half as many blocks mean half as many ends of loops that the processor guesses wrong:
+# 784-50-10, 784-32-16-10 take 3 % less than with 98 (8 % with vectors of 64 bytes), and
+# 784-512-512-10 as long.
+COLUMN_BLOCK = 196
+# Vectors at once.  100 float32 are 7 of 64 bytes: each entry is read once, and 784-100-10, batch
+# 200, takes 5 % less than with 4.
 PANEL = 8
-COLUMN_BLOCK = 98 if VECTOR_BYTES == 64 else 196
 # Widths in vectors that have code of their own; 50 outputs are 7 vectors of 8 float32, 100 are 7
 # of 16.
 WIDTHS = (8, 7, 4, 2, 1)

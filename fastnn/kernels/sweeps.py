@@ -311,8 +311,13 @@ def weight_sweep(chunk, chunks, plan, rule, hyper, rate, decay, params, memory, 
     for layer in range(plan.shape[0]):
         p, vectors = plan[layer], _vectors(plan, layer, lanes)
         I = ZERO if layer == 0 and sparse else p[INPUTS]
-        low = _first_row(begin, I + BIAS_ROWS, vectors)
-        high = _first_row(end, I + BIAS_ROWS, vectors)
+        rows = I + BIAS_ROWS
+        low, high = _first_row(begin, rows, vectors), _first_row(end, rows, vectors)
+        begin -= rows * vectors
+        end -= rows * vectors
+        if few:  # a row costs more than its vectors, and any cut is even; biases alternate
+            share = chunk if layer % 2 == 0 else chunks - 1 - chunk
+            low, high = rows * share // chunks, rows * (share + 1) // chunks
         if layer == 0 and sparse:
             _sparse_weights(chunk, chunks, p, vectors, lanes, rule, hyper, rate, decay, params,
                             memory, column, value, index.size, few, deltas, work[chunk],
@@ -327,8 +332,6 @@ def weight_sweep(chunk, chunks, plan, rule, hyper, rate, decay, params, memory, 
         if low <= I < high:
             _biases(p, vectors, lanes, rule, hyper, rate, params, memory, index.size, deltas,
                     work[chunk])  # fmt: skip
-        begin -= (I + BIAS_ROWS) * vectors
-        end -= (I + BIAS_ROWS) * vectors
 
 
 @inner
