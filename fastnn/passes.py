@@ -118,7 +118,6 @@ class Steps:
         self._work = multiply_adds(params, rows) * batch_size
         chunks = runtime.most_chunks(self._work / runtime.STEP_SHARE)
         self._pace = runtime.Pace() if chunks > 1 else None
-        self._row_loss, self._squares = np.empty(batch_size), np.empty(sweeps.SQUARES)
         self._watch = np.zeros((chunks, epochs.WATCH_COLUMNS))
         # Updates, and losses seen, of the latest call, also of one interrupted.
         self.done = np.zeros(2, np.int64)
@@ -133,8 +132,8 @@ class Steps:
             aligned_zeros(plan.deltas_size, dtype),
             aligned_zeros(chunks * int(plan.work_size), dtype).reshape(chunks, plan.work_size),
             rows.cursors(batch_size),
-            self._row_loss,
-            self._squares,
+            np.empty(batch_size),
+            np.empty(sweeps.SQUARES),
         )
 
     @property

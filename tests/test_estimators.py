@@ -11,16 +11,17 @@ import pytest
 import reference
 import scipy.sparse
 from numpy.testing import assert_allclose, assert_array_equal
-from sklearn import datasets, neural_network
+from sklearn import datasets, get_config, neural_network
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.utils import validation
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import fastnn
-from fastnn import runtime
+from fastnn import gate, runtime
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -603,11 +604,27 @@ def test_many_inputs_are_seen_once(monkeypatch):
         assert texts[0] == texts[1]
     with pytest.raises(ValueError, match="Input y contains NaN"):
         fastnn.MLPClassifier(**options).fit(X, np.where(y, np.nan, 1.0))
-    checked = []
-    monkeypatch.setattr(fastnn.estimators.on_engine.gate, "Samples", checked.append)
-    with pytest.raises(AttributeError):  # the stub has not seen whether they are finite
-        fastnn.MLPClassifier(**options).fit(X, y)
-    assert len(checked) == 1
+    shapes = []
+
+    class Samples(gate.Samples):
+        def __init__(self, x):
+            shapes.append(x.shape)
+            super().__init__(x)
+
+    def look(X, **names):
+        if np.shape(X) == (1300, 800):
+            assert get_config()["assume_finite"]
+            shapes.append("scikit-learn does not look")
+
+    monkeypatch.setattr(gate, "Samples", Samples)
+    monkeypatch.setattr(validation, "_assert_all_finite", look)
+    for solver in ("adam", "lbfgs"):
+        fastnn.MLPClassifier(**{**options, "solver": solver}).fit(X, y)
+    assert shapes == 2 * [(1300, 800), "scikit-learn does not look"]
+    monkeypatch.undo()
+    monkeypatch.setattr(gate, "Samples", Samples)
+    fastnn.MLPClassifier((3,), max_iter=2, early_stopping=True).fit(X, y)
+    assert shapes[4:] == [(1170, 800), (130, 800)]
 
 
 def test_plain_arrays_are_predicted_without_the_long_validation(monkeypatch):
@@ -815,3 +832,13 @@ def test_texts_and_dates_are_no_numbers():
     estimator = fastnn.MLPRegressor(max_iter=2).fit(X, y)
     with pytest.raises(TypeError, match="X must hold numbers"):
         estimator.predict(np.zeros((2, X.shape[1]), "datetime64[s]"))
+
+
+def test_a_regressor_that_diverges_with_early_stopping_warns_of_nothing_else():
+    _, X, y = problem("number")
+    estimator = fastnn.MLPRegressor(
+        hidden_layer_sizes=(6,), solver="sgd", learning_rate_init=1e3, early_stopping=True,
+        random_state=1, max_iter=5,
+    )  # fmt: skip
+    estimator.fit(X, y)  # any other warning is an error here
+    assert min(estimator.validation_scores_) < -1e100  # squares of such errors overflow

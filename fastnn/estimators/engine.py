@@ -218,9 +218,9 @@ class Training:
         work = engine.params.multiply_adds * batch_size
         self.rate = 1 / (work / SLOW_MULTIPLY_ADDS + SLOW_STEP)
 
-    def packed(self, block: np.ndarray | None = None) -> np.ndarray:
-        """The weights, or what lies in a block like theirs, in a row: coefs, then intercepts."""
-        views = self.engine.params.views_of(self.engine.params.block if block is None else block)
+    def packed(self, block: np.ndarray) -> np.ndarray:
+        """What lies in a block like that of the weights, in a row: coefs, then intercepts."""
+        views = self.engine.params.views_of(block)
         names = [f"{kind}{layer + 1}" for kind in "Wb" for layer in range(len(self.engine.coefs))]
         return np.concatenate([views[name].ravel() for name in names])
 
@@ -240,15 +240,11 @@ class Training:
             return float("inf"), np.full(len(packed), np.nan)
         return loss, self.packed(self.memory)
 
-    def stop_when(self, best: float, tolerance: float, waited: int, patience: int) -> None:
-        """See `passes.Steps.stop_when`."""
-        self.steps.stop_when(best, tolerance, waited, patience)
-
     def epochs(self, orders: Sequence[np.ndarray], rates: np.ndarray) -> list[float]:
         """Make the steps of epochs that take the rows in these orders; their mean losses.
 
         ``rates`` are the learning rates of all the steps.  There are fewer losses than orders if
-        training has ended as `stop_when` says.
+        training has ended as ``steps.stop_when`` says.
         """
         count, index = len(orders), np.concatenate(orders)
         begin = np.append(

@@ -2,7 +2,7 @@
 
 `losses` has a vector, or a few, for the outputs of a row.  Of ten outputs in 16 lanes that leaves
 room empty, and each row waits for its largest output, its sum and its logarithm.  Here rows are
-turned to columns, a vector of one output of many rows, which takes a third of the time.  Each
+turned to columns, a vector of one output of many rows, which takes about half the time.  Each
 number is made of the same operations in the same order, so the bits are those of `losses`
 (test_many_rows_of_few_outputs_have_the_bits_of_single_rows).
 """
