@@ -13,7 +13,8 @@ from typing import Any
 import numba
 import numpy as np
 
-from fastnn import gate, runtime
+from fastnn import compiling, gate, runtime
+from fastnn.float_state import usual_state
 
 __all__ = ["numerical_gradient"]
 
@@ -38,9 +39,11 @@ def numerical_gradient(f: Callable[[np.ndarray], Any], x: np.ndarray, h: float =
         Takes an array of the shape of `x` and returns a number.
     x : ndarray of float64 or float32
         Where to take the gradient.  Each element is restored, also when `f` raises.
-        In float32 the differences keep two or three digits.
+        If it is float32, `f` gets a float64 copy, so that differences are not lost; what an `f`
+        that looks at `x` itself computes in float32 keeps two or three digits.
     h : float, default 1e-4
-        Half the distance of the two evaluations, as in the book.
+        Half the distance of the two evaluations, as in the book; more where `x` is float32 and
+        its neighbouring numbers lie farther apart.
 
     Returns
     -------
@@ -76,24 +79,39 @@ def numerical_gradient(f: Callable[[np.ndarray], Any], x: np.ndarray, h: float =
         raise ValueError("x must be writable: its elements are changed and restored")
     gate.real_number(h, "h", 0, above=True)
     if isinstance(f, numba.core.dispatcher.Dispatcher):
-        with contextlib.suppress(numba.core.errors.NumbaError):  # f is for Python, then
-            return _compiled(f, np.array(x, order="C"), float(h)).reshape(x.shape)
+        for dtype in dict.fromkeys((np.dtype(np.float64), x.dtype)):
+            with contextlib.suppress(numba.core.errors.NumbaError):  # f is not for this type, then
+                found = _compiled(f, np.array(x, dtype, order="C"), float(h))
+                return found.astype(x.dtype).reshape(x.shape)
     return plain(f, x, h)
 
 
 def plain(f: Callable, x: np.ndarray, h: float) -> np.ndarray:
-    """Call f with x itself, one element changed at a time."""
-    found = np.empty_like(x)
+    """Call f with x itself, one element changed at a time; with a float64 copy of a float32 x."""
+    found, double = np.empty_like(x), x if x.dtype == np.float64 else x.astype(np.float64)
     for at in np.ndindex(x.shape):
         kept = x[at]
+        above, below = points(kept, h)
         try:
-            x[at] = kept + h
-            above = _number(f(x))
-            x[at] = kept - h
-            found[at] = (above - _number(f(x))) / (2 * h)
+            x[at] = double[at] = above
+            difference = _number(f(double))
+            x[at] = double[at] = below
+            difference = difference - _number(f(double))
         finally:
-            x[at] = kept
+            x[at] = double[at] = kept
+        found[at] = difference / (float(above) - float(below))
     return found
+
+
+def points(kept: Any, h: float) -> tuple[Any, Any]:
+    """Where to evaluate: `kept` and so much more and less, or its neighbours in its precision.
+
+    In float32, 3000 and 3000 + 1e-4 are the same number, and a difference of the two would be 0.
+    """
+    above, below = kept.dtype.type(kept + h), kept.dtype.type(kept - h)
+    if above == kept or below == kept:
+        above, below = np.nextafter(kept, np.inf), np.nextafter(kept, -np.inf)
+    return above, below
 
 
 def _number(value: Any) -> Any:
@@ -103,7 +121,7 @@ def _number(value: Any) -> Any:
 
 
 def _compiled(f: Any, x: np.ndarray, h: float) -> np.ndarray:
-    found = np.empty(x.size, x.dtype)
+    found = np.empty(x.size)
     flat = x.ravel()
     chunks = runtime.most_chunks(runtime.PARALLEL_WORK * (x.size / EVALUATIONS))
     if f.targetoptions.get("parallel"):
@@ -134,7 +152,8 @@ def _in_pieces(
     count = 1
     while at < end and not stop.is_set():
         upto, began = min(at + count, end), time.perf_counter()
-        _loop(f, x, kept, h, at, upto, found)
+        with usual_state():  # f is the user's: it may need subnormal numbers
+            _loop(f, x, kept, h, at, upto, found)
         pace = (upto - at) / max(time.perf_counter() - began, 1e-9)
         # At most twice as many as before: the next ones may take longer.
         at, count = upto, max(1, min(2 * count, int(pace * PIECE_SECONDS)))
@@ -144,9 +163,19 @@ def _in_pieces(
 def _loop(f, x, kept, h, begin, end, found):
     """Fill in ``found[begin:end]``; x is a copy of `kept` to change."""
     flat = x.ravel()  # a view, as x is contiguous
-    for i in range(begin, end):
+    infinity = kept.dtype.type(np.inf)
+    for i in range(begin, end):  # at the points of `points`
         flat[i] = kept[i] + h
-        above = f(x)
+        above = flat[i]
         flat[i] = kept[i] - h
-        found[i] = (above - f(x)) / (2 * h)
+        below = flat[i]
+        if above == kept[i] or below == kept[i]:
+            above, below = np.nextafter(kept[i], infinity), np.nextafter(kept[i], -infinity)
+        flat[i] = below
+        difference = -f(x)
+        flat[i] = above
+        found[i] = (f(x) + difference) / (np.float64(above) - np.float64(below))
         flat[i] = kept[i]
+
+
+compiling.prepare(_loop, "numerical_gradient")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from fastnn import differences_of_functions, passes, runtime
+from fastnn.float_state import usual_state
 from fastnn.kernels import differences
 from fastnn.parameters import Parameters, aligned_zeros
 
@@ -41,14 +42,15 @@ def gradient(
     )
     block = aligned_zeros(params.block.size, dtype)
     for first, end in passes.spans(0, len(x), rows):
-        most = max(4 * chunks, int(passes.EVALUATION_WORK / cost))
+        most = max(chunks, passes.rows_of_a_call(cost, 4 * chunks))
         for begin, stop in passes.spans(0, units, most):
             runtime.run(
                 differences.differences, cost * (stop - begin), plan.table, block_plan.table, loss,
                 added, params.block, h, x, *wanted, first, end - first, begin, stop, *scratch,
                 block,
             )  # fmt: skip
-    block /= 2 * h * len(x)
+    with usual_state():
+        block /= 2 * h * len(x)
     return {name: view.copy() for name, view in params.views_of(block).items()}
 
 

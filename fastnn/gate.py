@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from fastnn import runtime
+from fastnn.float_state import usual_state
 from fastnn.kernels.nonzeros import COLUMN_BLOCK, compress_rows
 
 # Below this share of nonzeros the kernels that skip zeros win: for 8 vectors of outputs, forward
@@ -114,7 +115,7 @@ def plain_rows(x: Any, width: int, dtype: np.dtype) -> np.ndarray | None:
         return x
     if len(x) >= SPARSE_ROWS:
         return None  # `matrix` copies only if it must
-    with np.errstate(all="ignore"):
+    with np.errstate(all="ignore"), usual_state():
         return x.astype(dtype, "C")
 
 
@@ -163,7 +164,7 @@ def kernel_array(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
     A read-only array would be a type, so a build, of its own: it is handed on
     through an alias that may be written, which the kernels never do.
     """
-    with np.errstate(all="ignore"):
+    with np.errstate(all="ignore"), usual_state():
         array = np.require(array, dtype, ["C", "A"])
     if array.flags.writeable or array.size == 0:
         return array

@@ -20,6 +20,56 @@ __all__ = ["History"]
 _MEASURES = ("train_loss", "test_loss", "train_accuracy", "test_accuracy")
 
 
+class Losses:
+    """Losses of steps, in chunks of which the last may be filling up.
+
+    A chunk is an array, and in an array of its own the number of losses in it, which compiled code
+    counts up with the steps that it makes.  So whatever interrupts a fit, and wherever, the record
+    and the weights agree (test_what_is_kept_agrees_wherever_a_fit_is_interrupted).
+    """
+
+    def __init__(self) -> None:
+        self.chunks: list[tuple[np.ndarray, np.ndarray]] = []
+        # Of these chunks, so many at the beginning hold so many losses; they change no more.
+        self._counted: tuple[list, int, int] = (self.chunks, 0, 0)
+        self._joined: tuple[list, int, np.ndarray] | None = None
+
+    def add(self, loss: np.ndarray, seen: np.ndarray) -> None:
+        """Record the first ``seen[0]`` of these losses, now and whenever that changes."""
+        self.chunks.append((loss, seen))
+
+    @property
+    def size(self) -> int:
+        chunks, (counted, before, size) = self.chunks, self._counted
+        if counted is not chunks:
+            before = size = 0
+        last = max(0, len(chunks) - 1)
+        size += sum(int(seen[0]) for _, seen in chunks[before:last])
+        self._counted = chunks, last, size
+        return size + sum(int(seen[0]) for _, seen in chunks[last:])
+
+    @property
+    def array(self) -> np.ndarray:
+        """All of them, read-only; the same array again if there are no more."""
+        chunks, size = self.chunks, self.size
+        if self._joined is None or self._joined[0] is not chunks or self._joined[1] != size:
+            parts = [loss[: int(seen[0])] for loss, seen in chunks]
+            whole = np.concatenate([np.empty(0), *parts])
+            whole.flags.writeable = False  # it is the record itself, not a copy of it
+            # The last chunk stays as it is: it may still be filling up.
+            first = whole[: size - len(parts[-1])] if parts else whole
+            chunks = [(first, np.array([first.size])), *chunks[-1:]]
+            self.chunks, self._joined = chunks, (chunks, size, whole)
+        return self._joined[2]
+
+    def last(self) -> float | None:
+        """The latest, if there is one."""
+        for loss, seen in reversed(self.chunks):
+            if seen[0]:
+                return float(loss[int(seen[0]) - 1])
+        return None
+
+
 class History:
     """A record of one or more fits.
 
@@ -73,11 +123,9 @@ class History:
         self.steps_per_epoch = steps_per_epoch
         self.seconds = 0.0
         self.stop_reason = ""
-        self._steps = 0
-        self._loss_chunks: list[np.ndarray] = []
-        self._iterations: list[int] = []
-        self._epochs: list[float] = []
-        self._measured: dict[str, list[float | None]] = {name: [] for name in _MEASURES}
+        self._losses = Losses()
+        # Steps and epochs before each evaluation, and what it measured, in the order of _MEASURES.
+        self._evaluations: list[tuple[int, float, tuple[float | None, ...]]] = []
         self._earlier_steps = 0  # of the fits before the present one
         self._earlier_epochs = 0.0
 
@@ -108,8 +156,29 @@ class History:
         chunk = np.array(loss, dtype=np.float64)
         if chunk.ndim != 1:
             raise ValueError(f"losses must have one dimension, but their shape is {chunk.shape}")
-        self._steps += chunk.size
-        self._loss_chunks.append(chunk)
+        self._losses.add(chunk, np.array([chunk.size]))
+
+    def record_running(self, loss: np.ndarray, seen: np.ndarray) -> None:
+        """Record losses while they are made.
+
+        Parameters
+        ----------
+        loss : ndarray of float64
+            Where compiled code puts the losses of steps.
+        seen : ndarray of int64, shape (1,)
+            How many of them are there; what the code writes to it later counts, too.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from fastnn.history import History
+        >>> history, loss, seen = History(), np.zeros(10), np.zeros(1, int)
+        >>> history.record_running(loss, seen)
+        >>> loss[0], seen[0] = 0.5, 1
+        >>> history.loss
+        array([0.5])
+        """
+        self._losses.add(loss, seen)
 
     def record_evaluation(
         self,
@@ -142,14 +211,15 @@ class History:
         >>> history.iterations, history.train_accuracy, history.test_accuracy
         (array([600]), array([0.9]), array([], dtype=float64))
         """
-        last = self._iterations[-1] if self._iterations else -1
+        last = self._last_evaluated()
         if iteration <= last:
             raise ValueError(f"an evaluation at iteration {iteration} cannot follow one at {last}")
         values = (train_loss, test_loss, train_accuracy, test_accuracy)
-        self._iterations.append(int(iteration))
-        self._epochs.append(self._epochs_after(iteration))
-        for name, value in zip(_MEASURES, values, strict=True):
-            self._measured[name].append(None if value is None else float(value))
+        measured = tuple(None if value is None else float(value) for value in values)
+        self._evaluations.append((int(iteration), self._epochs_after(iteration), measured))
+
+    def _last_evaluated(self) -> int:
+        return self._evaluations[-1][0] if self._evaluations else -1
 
     def extend(self, other: "History") -> None:
         """Add the record of a later fit, its iterations and epochs counted on from here.
@@ -173,18 +243,18 @@ class History:
         >>> first.loss, first.iterations
         (array([0.5, 0.4, 0.3]), array([3]))
         """
-        steps, epochs = self._steps, self._epochs_after(self._steps)
-        last = self._iterations[-1] if self._iterations else -1
-        for place, iteration in enumerate(list(other._iterations)):  # may be self
-            if steps + iteration > last:
-                self._iterations.append(steps + iteration)
-                self._epochs.append(epochs + other._epochs[place])
-                for name, values in self._measured.items():
-                    values.append(other._measured[name][place])
+        steps, epochs, last = self.steps, self._epochs_after(self.steps), self._last_evaluated()
+        self._evaluations += [
+            (steps + iteration, epochs + since, measured)
+            for iteration, since, measured in other._evaluations  # may be our own
+            if steps + iteration > last
+        ]
         self._earlier_epochs = epochs + other._earlier_epochs
         self._earlier_steps = steps + other._earlier_steps
-        self._loss_chunks = [self.loss, other.loss]
-        self._steps += other._steps
+        losses = Losses()
+        for loss in (self.loss, other.loss):
+            losses.add(loss, np.array([loss.size]))
+        self._losses = losses
         self.steps_per_epoch = other.steps_per_epoch
         self.seconds += other.seconds
         self.stop_reason = other.stop_reason
@@ -200,26 +270,22 @@ class History:
     @property
     def steps(self) -> int:
         """The number of steps recorded."""
-        return self._steps
+        return self._losses.size
 
     @property
     def loss(self) -> np.ndarray:
         """The loss of each step's batch before its update; float64, shape (steps,)."""
-        if len(self._loss_chunks) != 1:
-            self._loss_chunks = [np.concatenate([np.empty(0), *self._loss_chunks])]
-        loss = self._loss_chunks[0]
-        loss.flags.writeable = False  # it is the record itself, not a copy of it
-        return loss
+        return self._losses.array
 
     @property
     def iterations(self) -> np.ndarray:
         """The number of steps made before each evaluation; int64, shape (evaluations,)."""
-        return np.array(self._iterations, dtype=np.int64)
+        return np.array([steps for steps, _, _ in self._evaluations], dtype=np.int64)
 
     @property
     def epochs(self) -> np.ndarray:
         """The number of epochs made before each evaluation; float64, shape (evaluations,)."""
-        return np.array(self._epochs, dtype=np.float64)
+        return np.array([epochs for _, epochs, _ in self._evaluations], dtype=np.float64)
 
     @property
     def train_loss(self) -> np.ndarray:
@@ -242,16 +308,16 @@ class History:
         return self._measurements("test_accuracy")
 
     def _measurements(self, name: str) -> np.ndarray:
-        values = self._measured[name]
+        place = _MEASURES.index(name)
+        values = [measured[place] for _, _, measured in self._evaluations]
         if all(value is None for value in values):
             return np.empty(0)
         return np.array(values, dtype=np.float64)  # None becomes nan
 
     def __repr__(self) -> str:
-        parts = [f"{self._steps} step{'' if self._steps == 1 else 's'}"]
-        if self._steps:
-            last = next(chunk for chunk in reversed(self._loss_chunks) if chunk.size)
-            parts.append(f"loss {last[-1]:.4g}")
+        parts, last = [f"{self.steps} step{'' if self.steps == 1 else 's'}"], self._losses.last()
+        if last is not None:
+            parts.append(f"loss {last:.4g}")
         parts += [
             f"{name.replace('_', ' ')} {value:{'.4f' if name.endswith('accuracy') else '.4g'}}"
             for name, value in self._latest().items()
@@ -263,7 +329,8 @@ class History:
 
     def _latest(self) -> dict[str, float]:
         """Return what the last evaluation measured: accuracies, or else losses."""
-        latest = {name: values[-1] for name, values in self._measured.items() if values}
+        values = self._evaluations[-1][2] if self._evaluations else ()
+        latest = dict(zip(_MEASURES, values, strict=False))
         found = {name: value for name, value in latest.items() if value is not None}
         accuracies = {name: value for name, value in found.items() if name.endswith("accuracy")}
         return accuracies or found
@@ -341,17 +408,15 @@ class History:
 
     def _rows(self) -> Iterator[list[Any]]:
         """Yield the rows of the table; None is an empty field."""
-        measured = dict(
-            zip(self._iterations, zip(*self._measured.values(), strict=True), strict=True)
-        )
+        measured = {iteration: values for iteration, _, values in self._evaluations}
         nothing = (None,) * len(_MEASURES)
         if 0 in measured:
             yield [0, None, *measured[0]]
         for iteration, loss in enumerate(self.loss.tolist(), start=1):
             yield [iteration, loss, *measured.get(iteration, nothing)]
-        for iteration in self._iterations:
-            if iteration > self._steps:
-                yield [iteration, None, *measured[iteration]]
+        for iteration, values in measured.items():
+            if iteration > self.steps:
+                yield [iteration, None, *values]
 
 
 @contextlib.contextmanager

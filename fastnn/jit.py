@@ -13,7 +13,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
-import itertools
 import logging
 import os
 import pickle
@@ -30,6 +29,8 @@ import llvmlite
 import llvmlite.binding
 import numba
 import numpy as np
+
+from fastnn import compiling
 
 _CacheInterface: Any = object
 try:
@@ -155,37 +156,24 @@ def _build(function: Callable, suffix: str, flags: dict[str, Any], store: CodeSt
     copy.__qualname__ = function.__qualname__ + suffix
     copy.__module__ = function.__module__
     copy.__doc__ = function.__doc__
+    why_not = compiling.why_impossible()
+    if why_not is not None:
+        return _refusing(why_not)
     dispatcher: Any = numba.njit(copy, **flags)
+    compiling.prepare(dispatcher, function.__name__)
     known = _INTERNALS_KNOWN and hasattr(dispatcher, "_cache") and hasattr(dispatcher, "_compiler")
     if known and store.covers(function):
         # The line tells apart two functions of one name, of which the second hides the first.
         name = f"{copy.__module__}.{copy.__qualname__}.{copy.__code__.co_firstlineno}"
         dispatcher._cache = EntryCache(name, store)
-        _give_unique_names(dispatcher)
     return dispatcher
 
 
-def _give_unique_names(dispatcher: Any) -> None:
-    """Have the dispatcher's machine code named as no other process names its code.
+def _refusing(why: str) -> Callable[..., Any]:
+    def refuse(*args: Any) -> Any:
+        raise ValueError(why)
 
-    Numba tells functions of one name apart by a count from 1, and the bodies of parallel loops by
-    an address on top. Both repeat in two children of one process. Then two entries that were kept
-    by different processes hold different functions of one name, and LLVM runs the first of them
-    for both: wrong numbers, no error (test_same_addresses_in_two_processes). So while an entry is
-    compiled, under Numba's lock, the count starts at a random number.
-    """
-    numbas_compile = dispatcher._compiler.compile
-
-    def compile_with_unique_names(args: Any, return_type: Any) -> Any:
-        identity = bytecode.FunctionIdentity
-        numbas_count = identity._unique_ids
-        identity._unique_ids = itertools.count(secrets.randbits(60))
-        try:
-            return numbas_compile(args, return_type)
-        finally:
-            identity._unique_ids = numbas_count
-
-    dispatcher._compiler.compile = compile_with_unique_names
+    return refuse
 
 
 class EntryCache(_CacheInterface):
@@ -333,7 +321,17 @@ def _kernel_sources() -> list[Path]:
     package = Path(__file__).parent
     kernels = sorted((package / "kernels").rglob("*.py"))
     ground = [
-        package / f"{name}.py" for name in ("__init__", "blocks", "jit", "lanes", "launch", "team")
+        package / f"{name}.py"
+        for name in (
+            "__init__",
+            "blocks",
+            "compiling",
+            "float_state",
+            "jit",
+            "lanes",
+            "launch",
+            "team",
+        )
     ]
     return [*ground, *kernels]
 

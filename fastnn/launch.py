@@ -5,7 +5,8 @@ training entry that took 13 s beside the 3 s of its serial build.  So the only
 `parallel=True` function is the loop `launch` below.  An entry called with
 several chunks does not run: it packs its arguments and the address of its
 machine code into ``context``, and `launch` calls that once for every chunk.
-Serial and parallel runs thus share their machine code, to the last bit.
+Serial and parallel runs thus share their machine code, to the last bit.  Here, too,
+each thread gets the floating-point state that kernels run in, and its own back.
 """
 
 from typing import Any
@@ -16,6 +17,7 @@ from numba import prange, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from fastnn.float_state import emit_flushing, emit_write
 from fastnn.jit import Entry, entry
 from fastnn.team import fetch_add
 
@@ -70,15 +72,19 @@ def run_or_pack(typingctx, chunks, context, function, args):
     def emit(target, builder, sig, values):
         callee = target.get_function(function, signature)
         target.add_linking_libs(getattr(callee, "libs", ()))
-        arguments = _borrow_arrays(target, builder, args, values[3])
+        data = target.data_model_manager[args].as_data(
+            builder, _borrow_arrays(target, builder, args, values[3])
+        )
+        code = _unpacking_function(target, builder.module, args, callee)
         one = ir.Constant(values[0].type, 1)
-        alone = builder.icmp_signed("==", values[0], one)
-        with builder.if_else(alone) as (then, otherwise):
+        with builder.if_else(builder.icmp_signed("==", values[0], one)) as (then, otherwise):
             with then:
-                borrowed = cgutils.unpack_tuple(builder, arguments, len(args))
-                callee(builder, [ir.Constant(one.type, 0), one, *borrowed])
+                memory = cgutils.alloca_once(builder, data.type)
+                builder.store(data, memory)
+                chunk = ir.Constant(one.type, 0)
+                _call_in_our_state(target, builder, code, chunk, one, memory)
             with otherwise:
-                _pack(target, builder, sig, values[1], arguments, callee)
+                _pack(target, builder, sig, values[1], data, code)
         return target.get_dummy_value()
 
     return types.void(types.intp, context, function, args), emit
@@ -101,24 +107,26 @@ def _borrow_arrays(target, builder, args_type, args):
     return args
 
 
-def _pack(target, builder, sig, context, arguments, callee):
+def _pack(target, builder, sig, context, data, code):
     words = target.make_array(sig.args[1])(target, builder, context).data
-    packed = target.get_data_type(sig.args[3])
-    if target.get_abi_sizeof(packed) > 8 * (CONTEXT_WORDS - ARGUMENTS):
+    if target.get_abi_sizeof(data.type) > 8 * (CONTEXT_WORDS - ARGUMENTS):
         raise ValueError("CONTEXT_WORDS is too small for the arguments of this entry")
-    code = _unpacking_function(target, builder.module, sig.args[3], callee)
     builder.store(builder.ptrtoint(code, ir.IntType(64)), builder.gep(words, [_word(ADDRESS)]))
-    memory = builder.bitcast(builder.gep(words, [_word(ARGUMENTS)]), packed.as_pointer())
-    builder.store(target.data_model_manager[sig.args[3]].as_data(builder, arguments), memory)
+    memory = builder.bitcast(builder.gep(words, [_word(ARGUMENTS)]), data.type.as_pointer())
+    builder.store(data, memory)
 
 
 def _unpacking_function(target, module, args_type, callee):
-    """Machine code ``f(chunk, chunks, memory)`` that reads the arguments back and calls."""
+    """Machine code ``f(chunk, chunks, memory)`` that reads the arguments back and calls.
+
+    It is never inlined: arithmetic stays within it, and so in the state that it is called in.
+    """
     convention = target.call_conv
     function_type = convention.get_function_type(types.none, _CHUNK_ARGUMENTS)
     name = f"fastnn.unpack.{len(module.functions)}"
     function = ir.Function(module, function_type, name)
     function.linkage = "internal"
+    function.attributes.add("noinline")
     builder = ir.IRBuilder(function.append_basic_block("entry"))
     chunk, chunks, memory = convention.get_arguments(function)
     packed = target.get_data_type(args_type)
@@ -133,18 +141,27 @@ def _word(index):
     return ir.Constant(ir.IntType(64), index)
 
 
+def _call_in_our_state(target, builder, code, chunk, chunks, memory):
+    """Call machine code of `_unpacking_function`; its error is one of the caller."""
+    convention, before = target.call_conv, emit_flushing(builder)
+    memory = builder.bitcast(memory, cgutils.voidptr_t)
+    status, _ = convention.call_function(
+        builder, code, types.none, _CHUNK_ARGUMENTS, [chunk, chunks, memory]
+    )
+    emit_write(builder, before)
+    with cgutils.if_unlikely(builder, status.is_error):
+        convention.return_status_propagate(builder, status)
+
+
 @intrinsic
 def _call_packed(typingctx, context, chunk, chunks):
     def emit(target, builder, sig, values):
         words = target.make_array(sig.args[0])(target, builder, values[0]).data
-        convention = target.call_conv
-        function_type = convention.get_function_type(types.none, _CHUNK_ARGUMENTS)
+        function_type = target.call_conv.get_function_type(types.none, _CHUNK_ARGUMENTS)
         address = builder.load(builder.gep(words, [_word(ADDRESS)]))
         code = builder.inttoptr(address, function_type.as_pointer())
-        memory = builder.bitcast(builder.gep(words, [_word(ARGUMENTS)]), cgutils.voidptr_t)
-        convention.call_function(
-            builder, code, types.none, _CHUNK_ARGUMENTS, [values[1], values[2], memory]
-        )
+        memory = builder.gep(words, [_word(ARGUMENTS)])
+        _call_in_our_state(target, builder, code, values[1], values[2], memory)
         return target.get_dummy_value()
 
     return types.void(context, types.intp, types.intp), emit

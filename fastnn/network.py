@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fastnn import files, finite_difference, gate, passes, trainer
+from fastnn.float_state import usual_state
 from fastnn.history import History
 from fastnn.kernels import losses
 from fastnn.kernels.activations import ACTIVATION_CODES
@@ -119,17 +120,21 @@ class MLP:
         name = next(iter(allowed)) if loss is None else loss
         self.loss_name = gate.choice(name, allowed, f"loss with output={output!r}")
         self.dtype = DTYPES[_dtype_name(dtype)]
-        deviations = _deviations(weight_init, self.layer_sizes)
+        with usual_state():
+            deviations = _deviations(weight_init, self.layer_sizes)
         gate.real_number(bias_init, "bias_init", 0)
         self._random = _generator(seed)
         self.params = Parameters(self.layer_sizes, self.dtype)
         self.optimizer_state: trainer.OptimizerState | None = None
         self._set_codes()
         for layer, deviation in enumerate(deviations, start=1):
-            W, b = f"W{layer}", f"b{layer}"
-            self.params[W] = deviation * self._random.standard_normal(self.params[W].shape)
+            self._draw(f"W{layer}", deviation)
             if bias_init:
-                self.params[b] = bias_init * self._random.standard_normal(self.params[b].shape)
+                self._draw(f"b{layer}", bias_init)
+
+    def _draw(self, name: str, deviation: float) -> None:
+        with usual_state():
+            self.params[name] = deviation * self._random.standard_normal(self.params[name].shape)
 
     def _set_codes(self) -> None:
         self._loss = OUTPUT_LOSSES[self.output][self.loss_name]

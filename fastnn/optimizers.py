@@ -8,14 +8,17 @@ reason to forget.
 
 from __future__ import annotations
 
+import contextlib
 import copy
-from collections.abc import Callable
+import pickle
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 import numpy as np
 
 from fastnn import gate
+from fastnn.float_state import usual_state
 from fastnn.kernels import updates
 
 __all__ = ["OPTIMIZERS", "SGD", "AdaGrad", "Adam", "Momentum", "Nesterov", "Optimizer", "RMSprop"]
@@ -93,15 +96,8 @@ class Optimizer:
         """
         if not callable(self.lr):
             _cast(self.lr, dtype, "lr")
-        hyper = np.zeros(updates.HYPER_SIZE, dtype)
         decay = float(_cast(self.weight_decay, dtype, "weight_decay"))
-        for place, number in self._numbers().items():
-            hyper[place] = number
-        if updates.EPSILON in self._numbers() and hyper[updates.EPSILON] == 0:
-            raise ValueError(
-                f"epsilon must not vanish in {dtype}, got {self._numbers()[updates.EPSILON]}"
-            )
-        return self._code, hyper, decay
+        return self._code, hyper_numbers(self._numbers(), dtype), decay
 
     def following(self, before: Optimizer, steps: int) -> Optimizer | None:
         """Give this optimiser as it goes on with what another remembers.
@@ -133,12 +129,10 @@ class Optimizer:
             return None
         if before.lr == self.lr:
             return before
-        following = copy.copy(self)
-        object.__setattr__(following, "_earlier_steps", steps)
-        return following
+        return self._with(_earlier_steps=steps)
 
     def rates(self, first: int, count: int, dtype: np.dtype) -> np.ndarray:
-        """Learning rates of the steps ``first, first + 1, ...``.
+        """Learning rates of the steps ``first, first + 1, ...``, as the kernels take them.
 
         Parameters
         ----------
@@ -152,7 +146,7 @@ class Optimizer:
         Returns
         -------
         ndarray, shape (count,)
-            As the kernels take them.
+            Those of Adam with the corrections for means that began at zero.
 
         Raises
         ------
@@ -164,23 +158,184 @@ class Optimizer:
         >>> import fastnn, numpy as np
         >>> fastnn.SGD(lambda step: 0.5**step).rates(1, 3, np.dtype("float64"))
         array([0.5  , 0.25 , 0.125])
+        >>> fastnn.Adam(0.1).rates(0, 2, np.dtype("float64")).round(4)
+        array([0.0316, 0.0235])
         """
-        if not callable(self.lr):
-            return np.full(count, _cast(self.lr, dtype, "lr"), dtype)
-        first -= self._earlier_steps
-        if hasattr(self.lr, "rates"):  # a class of fastnn.schedules: all at once
-            found = self.lr.rates(np.arange(first, first + count))
-        else:
-            found = np.empty(count)
-            for i in range(count):
-                found[i] = gate.real_number(self.lr(first + i), f"lr({first + i})", 0)
-        good = (found >= 0) & (found <= float(np.finfo(dtype).max))
+        found, error = self.good_rates(first, count, dtype)
+        if error is not None:
+            raise error
+        return found
+
+    def good_rates(
+        self, first: int, count: int, dtype: np.dtype
+    ) -> tuple[np.ndarray, Exception | None]:
+        """What `rates` gives, up to the first that is wrong, and what is wrong with it.
+
+        Parameters
+        ----------
+        first, count, dtype
+            As for `rates`.
+
+        Returns
+        -------
+        ndarray, shape (count,) or less
+            The good ones.
+        Exception or None
+            What `rates` would raise.
+
+        Examples
+        --------
+        >>> import fastnn, numpy as np
+        >>> fastnn.SGD(lambda step: 1 - step).good_rates(0, 3, np.dtype("float64"))
+        (array([1., 0.]), ValueError('lr(2) must be a finite number at least 0, got -1'))
+        """
+        found, error = self._asked(first - self._earlier_steps, count)
+        with np.errstate(all="ignore"), usual_state():
+            rates = (found * self._corrections(first, found.size)).astype(dtype)
+        good = np.isfinite(rates) & (found >= 0)
         if not good.all():
             at = int(np.argmin(good))
-            raise ValueError(
-                f"lr({first + at}) must be at least 0 and fit {dtype}, got {found[at]}"
-            )
-        return found.astype(dtype)
+            rates, step = rates[:at], first - self._earlier_steps + at
+            error = ValueError(f"lr({step}) must be at least 0 and fit {dtype}, got {found[at]}")
+        return rates, error
+
+    def _asked(self, first: int, count: int) -> tuple[np.ndarray, Exception | None]:
+        """Rates of steps of the schedule, up to the first that is no number, and why it is none."""
+        if not callable(self.lr):
+            return np.full(count, float(self.lr)), None
+        if hasattr(self.lr, "rates"):  # a class of fastnn.schedules: all at once
+            with usual_state():
+                return self.lr.rates(np.arange(first, first + count)), None
+        found = np.empty(count)
+        for i in range(count):
+            try:
+                found[i] = gate.real_number(self.lr(first + i), f"lr({first + i})", 0)
+            except Exception as error:  # the schedule's own, too
+                return found[:i], error
+        return found, None
+
+    def _corrections(self, first: int, count: int) -> np.ndarray | float:
+        """Factors of the rates."""
+        return 1.0
+
+    def packed(self) -> tuple[Optimizer, bytes | None, str]:
+        """Give this optimiser as it can be pickled: a function apart, if it can be, and its name.
+
+        Returns
+        -------
+        tuple of (Optimizer, bytes or None, str)
+            See `unpacked`.
+
+        Examples
+        --------
+        >>> import fastnn
+        >>> fastnn.SGD(lambda step: 0.1).packed()[:2]
+        (SGD(lr=None, weight_decay=0.0), None)
+        """
+        if not callable(self.lr):
+            return self, None, ""
+        kept = None
+        with contextlib.suppress(Exception):  # a lambda, a local function, an open file in it
+            kept = pickle.dumps(self.lr)
+        return self._with(lr=None), kept, repr(self.lr)
+
+    @staticmethod
+    def unpacked(optimizer: Optimizer, kept: bytes | None, name: str) -> Optimizer:
+        """Give the optimiser that was `packed`; instead of a function that was lost a `LostRate`.
+
+        Parameters
+        ----------
+        optimizer, kept, name
+            What `packed` returned.
+
+        Returns
+        -------
+        Optimizer
+
+        Examples
+        --------
+        >>> import fastnn
+        >>> rule = fastnn.Momentum(lambda step: 0.1)
+        >>> rule.unpacked(*rule.packed()).lr is rule.lr
+        False
+        """
+        if not name:
+            return optimizer
+        lr: Any = LostRate(name)
+        if kept is not None:
+            with contextlib.suppress(Exception):  # its module is not here
+                lr = pickle.loads(kept)
+        return optimizer._with(lr=lr)
+
+    def _with(self, **attributes: Any) -> Any:
+        """A copy with other attributes, not checked."""
+        other = copy.copy(self)
+        for name, value in attributes.items():
+            object.__setattr__(other, name, value)
+        return other
+
+
+class LostRate:
+    """Stands where a function was that a pickle could not hold, and was equal to itself only.
+
+    Parameters
+    ----------
+    name : str
+        What the function was called.
+
+    Examples
+    --------
+    >>> from fastnn.optimizers import LostRate
+    >>> LostRate("<function schedule>")
+    <lost: <function schedule>>
+    """
+
+    def __init__(self, name: str):
+        self.name = name
+
+    def __repr__(self) -> str:
+        return f"<lost: {self.name}>"
+
+    def __call__(self, step: int) -> float:
+        """Refuse."""
+        raise ValueError(f"lr was a function that could not be pickled, {self.name}; give it again")
+
+
+def hyper_numbers(numbers: Mapping[int, float], dtype: np.dtype) -> np.ndarray:
+    """Numbers of a rule by their places, in the array in which it reads them.
+
+    Parameters
+    ----------
+    numbers : mapping of int to float
+        See `fastnn.kernels.updates`.
+    dtype : numpy.dtype
+        Precision of the network.
+
+    Returns
+    -------
+    ndarray
+
+    Raises
+    ------
+    ValueError
+        If what keeps a rule from dividing by zero counts as zero in `dtype`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> hyper_numbers({3: 0.5}, np.dtype("float32"))
+    array([0. , 0. , 0. , 0.5], dtype=float32)
+    """
+    hyper = np.zeros(updates.HYPER_SIZE, dtype)
+    with usual_state():
+        for place, number in numbers.items():
+            hyper[place] = number
+    smallest = float(np.finfo(dtype).tiny)  # below it numbers are zero in kernels
+    if numbers.get(updates.EPSILON, smallest) < smallest:
+        raise ValueError(
+            f"epsilon must be at least {smallest:.3g} in {dtype}, got {numbers[updates.EPSILON]}"
+        )
+    return hyper
 
 
 def _cast(number: float, dtype: np.dtype, name: str) -> float:
@@ -444,38 +599,10 @@ class Adam(Optimizer):
             updates.EPSILON: self.epsilon,
         }
 
-    def rates(self, first: int, count: int, dtype: np.dtype) -> np.ndarray:
-        """Learning rates with the corrections for means that began at zero.
-
-        Parameters
-        ----------
-        first : int
-            Steps that the rule has made before.
-        count : int
-            Number of rates.
-        dtype : numpy.dtype
-            Precision of the network.
-
-        Returns
-        -------
-        ndarray, shape (count,)
-            As the kernels take them.
-
-        Raises
-        ------
-        TypeError, ValueError
-            If a schedule gives something else than a finite number of at least 0.
-
-        Examples
-        --------
-        >>> import fastnn, numpy as np
-        >>> fastnn.Adam(0.1).rates(0, 2, np.dtype("float64")).round(4)
-        array([0.0316, 0.0235])
-        """
+    def _corrections(self, first: int, count: int) -> np.ndarray:
+        """For means that began at zero."""
         t = np.arange(first + 1, first + count + 1, dtype=np.float64)
-        correction = np.sqrt(1 - self.beta2**t) / (1 - self.beta1**t)
-        rates = super().rates(first, count, np.dtype(np.float64)) * correction
-        return rates.astype(dtype)
+        return np.sqrt(1 - self.beta2**t) / (1 - self.beta1**t)
 
 
 # By the names of the command line and of the book's Trainer.

@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from operator import setitem
+from typing import Any
 
 import numpy as np
 
 from fastnn import runtime
+from fastnn.float_state import usual_state
 from fastnn.gate import Samples
 from fastnn.kernels import epochs, samples, sweeps, updates
 from fastnn.kernels.dropout import PARTS
 from fastnn.parameters import Parameters, aligned_zeros
 from fastnn.team import new_team
 
-# Multiply-adds of one evaluation call: about 20 ms on one slow core, so that
-# Ctrl-C is never far.
+# Multiply-adds of one evaluation call: about 20 ms on one slow core, so that Ctrl-C is never far.
+# Wide networks take whole blocks of rows, as each reads all weights.
 EVALUATION_WORK = 200_000_000
 # Multiply-adds of rows up to which lists of their nonzeros are not worth making: 100 rows of
 # 784-50-10.  Of 8 rows the lists, and what comes with them, were four fifths of the time.
 FEW_WORK = 4_000_000
+# Multiply-adds of a step from which it is made in several calls, and of each of them: 0.1 to 0.3 s
+# on a slow machine, so that Ctrl-C is never far from any size of batch and of network.
+LONG_STEP, LONG_PIECE = 6e9, 4e9
 # Scratch of a prediction that a network keeps for the next one.
 KEPT_BYTES = 4 << 20
 
@@ -36,6 +44,11 @@ def multiply_adds(params: Parameters, rows: Samples) -> float:
     """Multiply-adds of one row's forward pass, skipped zeros not counted; at least one."""
     sizes = params.layer_sizes
     return max(1.0, params.multiply_adds - (1 - rows.density) * sizes[0] * sizes[1])
+
+
+def rows_of_a_call(cost: float, slots: int) -> int:
+    """Rows, of so many multiply-adds each, that a call takes: whole `slots`, if they are quick."""
+    return max(1, int(EVALUATION_WORK / cost), min(slots, int(LONG_PIECE / cost)))
 
 
 def evaluate(
@@ -56,7 +69,7 @@ def evaluate(
     plan = params.plan(slots, gathers=False)
     values, cursor = aligned_zeros(plan.values_size, params.block.dtype), inputs.cursors(slots)
     order = np.arange(rows)
-    for first, end in spans(0, rows, max(slots, int(EVALUATION_WORK / cost))):
+    for first, end in spans(0, rows, rows_of_a_call(cost, slots)):
         runtime.run(
             sweeps.evaluate, cost * (end - first), plan.table, loss, params.block,
             *inputs.arguments, *wanted, order[first:end], values, cursor,
@@ -79,8 +92,7 @@ def outputs_of_dense(params: Parameters, loss: int, x: np.ndarray) -> np.ndarray
         scratch = np.zeros(most, np.bool_), plan.table, np.empty(0, np.uint16), values
     strange, table, no_column, values = scratch
     network = table, loss, params.block
-    # Whole blocks of rows at least: each reads all weights.
-    calls = -(-len(x) // max(most * sweeps.ROW_BLOCK, EVALUATION_WORK // params.multiply_adds))
+    calls = -(-len(x) // rows_of_a_call(params.multiply_adds, most * sweeps.ROW_BLOCK))
     if calls == 1:
         runtime.run(sweeps.predict, work, *network, x, no_column, values, outputs, strange)
     else:
@@ -95,7 +107,42 @@ def outputs_of_dense(params: Parameters, loss: int, x: np.ndarray) -> np.ndarray
 
 def mean_loss(row_loss: np.ndarray) -> float:
     """Mean of the rows' losses, summed one after the other as the kernels do."""
-    return float(np.add.accumulate(row_loss)[-1] / row_loss.size)
+    with usual_state():
+        return float(np.add.accumulate(row_loss)[-1] / row_loss.size)
+
+
+class StepCount:
+    """How many steps are in the weights, counted by the compiled code that makes them.
+
+    So weights and count agree, whatever interrupts a fit, and wherever.
+    """
+
+    def __init__(self, steps: int = 0):
+        # Steps before the latest call, and what the call has made of them.
+        self._counted: tuple[int, np.ndarray] = steps, np.zeros(2, np.int64)
+
+    @property
+    def steps(self) -> int:
+        """All that were made."""
+        before, done = self._counted
+        return before + int(done[0])
+
+    def count_on(self, done: np.ndarray) -> None:
+        """Count ``done[0]`` more from now on, of the call that is about to be made."""
+        self._counted = self.steps, done
+
+    def go_back(
+        self, steps: int, arrays: Sequence[np.ndarray], values: Sequence[np.ndarray]
+    ) -> None:
+        """Set the count and, all at once, arrays that go with it.
+
+        In one call of C code, as an interrupt may come between any two lines of Python.
+        """
+        before, done = self._counted
+        places = (*[slice(None)] * len(arrays), 0)
+        new: tuple[Any, ...] = (*values, steps - before)
+        moves = map(setitem, (*arrays, done), places, new)  # type: ignore[arg-type]
+        deque(moves, maxlen=0)
 
 
 class Steps:
@@ -119,13 +166,14 @@ class Steps:
         chunks = runtime.most_chunks(self._work / runtime.STEP_SHARE)
         self._pace = runtime.Pace() if chunks > 1 else None
         self._watch = np.zeros((chunks, epochs.WATCH_COLUMNS))
-        # Updates, and losses seen, of the latest call, also of one interrupted.
-        self.done = np.zeros(2, np.int64)
-        code, hyper, self._decay = rule
+        code, hyper, decay = rule
+        with usual_state():
+            self._decay = dtype.type(decay)
         plain = code == updates.SGD and self._decay == 0
         small = params.multiply_adds < sweeps.WIDE_WEIGHTS and not any(dropout)
         self._one_by_one = batch_size == 1 and (plain or not rows.sparse) and small
         self._network = plan.table, loss, code, hyper, params.block, memory
+        self._gradient = params.block[:0]  # of long steps
         self._data = *rows.arguments, *examples.wanted
         self._scratch = (
             aligned_zeros(plan.values_size, dtype),
@@ -145,11 +193,6 @@ class Steps:
         """Have `run` note the means of `scale` times the losses in epochs of so many steps."""
         places = [epochs.STEPS, epochs.ROWS, epochs.SCALE, epochs.PATIENCE]
         self._watch[:, places] = steps, rows, scale, np.inf
-
-    @property
-    def epochs_ended(self) -> int:
-        """Epochs that ended in the latest call."""
-        return int(self._watch[0, epochs.EPOCH])
 
     def stop_when(self, best: float, tolerance: float, waited: int, patience: int) -> None:
         """Have `run` end after epochs without an improvement: scikit-learn's rule.
@@ -171,6 +214,7 @@ class Steps:
         penalty: np.ndarray | None = None,
         epoch_loss: np.ndarray | None = None,
         salt: int = 0,
+        watching: Callable[[np.ndarray, np.ndarray, np.ndarray], None] | None = None,
     ) -> tuple[int, np.ndarray]:
         """Make the steps ``index[begin[s] : begin[s + 1]]`` with learning rates ``rates[s]``.
 
@@ -178,21 +222,24 @@ class Steps:
         the parts of the rows `index` in the losses of their batches, which add up to one.  In
         steps that are watched, ``penalty[s]`` times the squares of all weights are part of the
         loss, and the mean losses of the epochs that end go to `epoch_loss`, from its beginning.
-        What step s drops depends on ``salt + s``.
+        What step s drops depends on ``salt + s``.  `watching` is called before anything is made,
+        with the array that gets the losses, one that gets the numbers of updates and of losses,
+        and one that gets the number of epochs that end.
 
         Returns the number of updates made, and the losses of the batches seen:
         one more than updates if the last loss is not finite.
         """
-        step_loss, done = np.empty(begin.size - 1), self.done
-        done[:] = 0
+        step_loss, done = np.empty(begin.size - 1), np.zeros(2, np.int64)
         dtype = rates.dtype
         both = np.empty((rates.size, 2), dtype)
         both[:, updates.RATE] = rates
         both[:, updates.DECAY] = self._decay if decays is None else decays
-        self._watch[:] = self._watch[0]  # a call of fewer chunks has left the others behind
+        self._watch = np.repeat(self._watch[:1], len(self._watch), axis=0)
         self._watch[:, epochs.EPOCH] = 0
         nothing = np.empty(0)
         watched = self._watch, nothing if epoch_loss is None else epoch_loss
+        if watching is not None:
+            watching(step_loss, done, self._watch[0, epochs.EPOCH : epochs.EPOCH + 1])
         if self._one_by_one and penalty is None:
             values, deltas = self._scratch[:2]
             runtime.run(
@@ -200,18 +247,55 @@ class Steps:
                 index[begin[0] : begin[-1]], both, values, deltas, step_loss, *watched, done,
             )  # fmt: skip
             return int(done[0]), step_loss[: done[1]]
-        work = self._work * min(begin.size - 1, 1 / runtime.STEP_SHARE)
+        steps = (
+            *self._network, *self._data, index, begin,
+            np.empty(0, dtype) if share is None else share, both, *self._scratch,
+            nothing if penalty is None else penalty, step_loss, *watched, salt, done,
+        )  # fmt: skip
+        if 3 * self._work < LONG_STEP:
+            began = time.perf_counter()
+            self._call(begin.size - 1, (sweeps.WHOLE_STEPS, 0, begin.size - 1, 0, 1), steps)
+            self._note_pace(int(done[0]), began)
+        else:
+            self._make_long_steps(begin.size - 1, steps, done)
+        return int(done[0]), step_loss[: done[1]]
+
+    def _call(self, count: float, call: tuple[int, ...], steps: tuple[Any, ...]) -> None:
+        """Have the kernel make so many steps, or such a share of one."""
+        work = self._work * min(count, 1 / runtime.STEP_SHARE)
         if self._pace is not None and not self._pace.parallel:
             work = 0
-        began = time.perf_counter()
-        runtime.run(
-            sweeps.train, work, *self._network, *self._data, index, begin,
-            np.empty(0, dtype) if share is None else share, both, *self._scratch,
-            nothing if penalty is None else penalty, step_loss, *watched, salt, done, new_team(),
-        )  # fmt: skip
+        self._watch[:] = self._watch[0]  # a call of fewer chunks has left the others behind
+        runtime.run(sweeps.train, work, np.array(call), self._gradient, *steps, new_team())
+
+    def _note_pace(self, steps: float, began: float) -> None:
         if self._pace is not None:
-            self._pace.record(int(done[0]), time.perf_counter() - began)
-        return int(done[0]), step_loss[: done[1]]
+            self._pace.record(steps, time.perf_counter() - began)
+
+    def _make_long_steps(self, count: int, steps: tuple[Any, ...], done: np.ndarray) -> None:
+        """Steps of which each takes many calls, and only the last of them changes weights.
+
+        Between calls Ctrl-C is noticed.  The bits are those of a step made in one.
+        """
+        if self._gradient.size == 0:
+            self._gradient = aligned_zeros(steps[4].size, steps[4].dtype)
+        rows, weights = (math.ceil(work * self._work / LONG_PIECE) for work in (2, 1))
+        for s in range(count):
+            for stage, pieces in ((sweeps.SOME_ROWS, rows), (sweeps.SOME_GRADIENTS, weights)):
+                for piece in range(pieces):
+                    began, share = time.perf_counter(), 1 / (rows + weights)
+                    self._call(share, (stage, s, s + 1, piece, pieces), steps)
+                    self._note_pace(share, began)
+            self._call(1, (sweeps.UPDATE, s, s + 1, 0, 1), steps)
+            if done[0] == s or self._has_ended:
+                return
+
+    @property
+    def _has_ended(self) -> bool:
+        """Whether the step just made ends training, as `stop_when` says."""
+        watch = self._watch[0]
+        at_end = watch[epochs.STEPS] and watch[epochs.MADE] == 0
+        return bool(at_end and watch[epochs.WAITED] > watch[epochs.PATIENCE])
 
 
 def gradient(params: Parameters, loss: int, examples: Examples) -> np.ndarray:

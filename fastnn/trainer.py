@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from fastnn import gate, passes
+from fastnn import gate, hints, passes
 from fastnn.history import History
 from fastnn.optimizers import Optimizer
 from fastnn.parameters import aligned_zeros
+from fastnn.progress import progress_bar
 
 # Seconds of compiled steps between two looks at Ctrl-C, callbacks and progress.
 CHUNK_SECONDS = 0.05
@@ -29,20 +29,24 @@ INDEX_BLOCK = 1 << 18
 class _Stretch:
     """Steps of one or more calls, with the weights and the optimiser's memory before them."""
 
-    def __init__(self, block: np.ndarray, memory: np.ndarray):
+    def __init__(self, block: np.ndarray, state: OptimizerState):
         began = time.perf_counter()
-        self.block, self.memory = block.copy(), memory.copy()
+        self.block, self.memory = block.copy(), state.memory.copy()
+        self.steps_before = state.steps
         self.calls: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []  # of `Steps.run`
         self.steps = 0
         now = time.perf_counter()
         self.until = now + (now - began) / COPY_SHARE
 
-    def make_again(self, steps: passes.Steps, count: int) -> Iterator[int]:
-        """Make the first so many steps from the copies; yields how many each call has made."""
+    def make_again(self, steps: passes.Steps, count: int, state: OptimizerState) -> None:
+        """Make the first so many steps from the copies."""
         for index, begin, rates in self.calls:
             part = min(count, begin.size - 1)
             if part > 0:
-                yield steps.run(index, begin[: part + 1], rates[:part])[0]
+                steps.run(
+                    index, begin[: part + 1], rates[:part],
+                    watching=lambda loss, done, epochs: state.count.count_on(done),
+                )  # fmt: skip
             count -= part
 
 
@@ -120,13 +124,31 @@ def _unchanged_by_errors(random: np.random.Generator) -> Iterator[None]:
         raise
 
 
-@dataclass
 class OptimizerState:
     """What a network's optimiser remembers from step to step, and from fit to fit."""
 
-    optimizer: Optimizer
-    memory: np.ndarray
-    steps: int = 0
+    def __init__(self, optimizer: Optimizer, memory: np.ndarray, steps: int = 0):
+        self.optimizer, self.memory, self.count = optimizer, memory, passes.StepCount(steps)
+
+    @property
+    def steps(self) -> int:
+        """Steps that are in the weights and in the memory."""
+        return self.count.steps
+
+    def following(self, optimizer: Optimizer) -> OptimizerState:
+        """The same memory and count, for an optimiser that goes on with them."""
+        return OptimizerState(optimizer, self.memory, self.steps)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> OptimizerState:
+        return OptimizerState(self.optimizer, self.memory.copy(), self.steps)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """For pickles, which cannot hold most functions; then memory and count are kept without."""
+        return _unpacked, (self.optimizer.packed(), self.memory, self.steps)
+
+
+def _unpacked(packed: tuple[Any, ...], memory: np.ndarray, steps: int) -> OptimizerState:
+    return OptimizerState(Optimizer.unpacked(*packed), memory, steps)
 
 
 def continued(
@@ -136,27 +158,33 @@ def continued(
     if state is not None:
         following = optimizer.following(state.optimizer, state.steps)
         if following is not None:
-            return replace(state, optimizer=following)
+            return state.following(following)
     return OptimizerState(optimizer, aligned_zeros(optimizer.memories * block.size, block.dtype))
 
 
 class _Rates:
-    """Learning rates of a fit: each asked for once, the first before anything changes."""
+    """Learning rates of a fit: each asked for once, the first before anything changes.
+
+    What is wrong with a later one is said when its step is due, and the steps before it are made.
+    """
 
     def __init__(self, state: OptimizerState, steps: int, dtype: np.dtype):
         self._optimizer, self._next, self._end = state.optimizer, state.steps, state.steps + steps
         self._ahead = np.empty(0, dtype)
+        self.error: Exception | None = None
         self._fill()
+        if self.error is not None:
+            raise self.error
 
     def _fill(self) -> None:
         count = min(INDEX_BLOCK, self._end - self._next)
-        more = self._optimizer.rates(self._next, count, self._ahead.dtype)
+        more, self.error = self._optimizer.good_rates(self._next, count, self._ahead.dtype)
         self._ahead = np.concatenate([self._ahead, more])
         self._next += count
 
     def take(self, count: int) -> np.ndarray:
-        """Those of the next so many steps."""
-        while self._ahead.size < count:
+        """Those of the next so many steps; of fewer if there is an `error` behind them."""
+        while self._ahead.size < count and self.error is None:
             self._fill()
         taken, self._ahead = self._ahead[:count], self._ahead[count:]
         return taken
@@ -200,8 +228,9 @@ class _Run:
                         break
             if self.stretch is not None and not np.isfinite(self.net.params.block).all():
                 self._diverged(self.stretch, self.stretch.steps)
-        except KeyboardInterrupt:
-            history.stop_reason = "interrupted"
+            history.hint = hints.after(self.net, self.examples, history, self.schedule.per_epoch)
+        except BaseException as error:
+            self._end_by(error)
             raise
         finally:
             history.seconds += time.perf_counter() - began
@@ -210,6 +239,19 @@ class _Run:
                     if hasattr(callback, "finish"):
                         stack.callback(callback.finish, self.net, history)
         return history
+
+    def _end_by(self, error: BaseException) -> None:
+        """Have an error say what has become of the fit, and carry its history."""
+        error.history = history = self.history  # type: ignore[attr-defined]
+        if isinstance(error, KeyboardInterrupt):
+            history.stop_reason = "interrupted"
+        elif history.stop_reason != "diverged":  # which says so itself
+            history.stop_reason = "error"
+            kept = f"steps of this fit that were made and are kept: {history.steps:,}"
+            if error is self.rates.error and type(error) in (ValueError, TypeError):
+                error.args = (f"{error}; {kept}",)
+            else:
+                error.add_note(f"{kept}; the error has its history")
 
     def _until_each(self, every: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """The schedule's pieces, cut at evaluations and after about CHUNK_SECONDS."""
@@ -222,19 +264,20 @@ class _Run:
                 s = end
 
     def _run_piece(self, index: np.ndarray, begin: np.ndarray) -> None:
-        state, rates = self.state, self.rates.take(begin.size - 1)
+        wanted, rates = begin.size - 1, self.rates.take(begin.size - 1)
+        if rates.size:
+            self._make_steps(index, begin[: rates.size + 1], rates)
+        if rates.size < wanted and self.rates.error is not None:
+            raise self.rates.error
+
+    def _make_steps(self, index: np.ndarray, begin: np.ndarray, rates: np.ndarray) -> None:
         started = time.perf_counter()
         if self.stretch is None or started > self.stretch.until:
             self.behind = self.stretch  # what was behind goes before there are new copies
-            self.stretch = _Stretch(self.net.params.block, state.memory)
+            self.stretch = _Stretch(self.net.params.block, self.state)
         self.stretch.calls.append((index, begin, rates))
-        first, self.steps.done[0] = state.steps, 0
-        try:
-            done, loss = self.steps.run(index, begin, rates)
-        finally:  # Ctrl-C during compiled steps is raised when they have been made
-            state.steps = first + int(self.steps.done[0])
+        done, _ = self.steps.run(index, begin, rates, watching=self._watch)
         elapsed = time.perf_counter() - started
-        self.history.record_steps(loss)
         self.stretch.steps += done
         if done < begin.size - 1:
             self._diverged(self.stretch, self.stretch.steps)
@@ -242,14 +285,21 @@ class _Run:
         self.rate = min(done / max(elapsed, 1e-9), 2 * max(done, self.rate * CHUNK_SECONDS)
                         / CHUNK_SECONDS)  # fmt: skip
 
+    def _watch(self, loss: np.ndarray, done: np.ndarray, epochs: np.ndarray) -> None:
+        """Before a call: what it will count, wherever it is interrupted, is counted here."""
+        self.state.count.count_on(done)
+        self.history.record_running(loss, done[1:])
+
     def _diverged(self, stretch: _Stretch, done: int) -> None:
         """Go back to the last weights whose loss was finite, and say so."""
         if done == 0 and self.behind is not None:
             stretch, done = self.behind, self.behind.steps
-        self.net.params.block[:], self.state.memory[:] = stretch.block, stretch.memory
-        self.state.steps -= done
-        for made in stretch.make_again(self.steps, done - 1):  # but for the last update
-            self.state.steps += made
+        self.state.count.go_back(
+            stretch.steps_before,
+            (self.net.params.block, self.state.memory),
+            (stretch.block, stretch.memory),
+        )
+        stretch.make_again(self.steps, done - 1, self.state)  # but for the last update
         history = self.history
         what, last = f"loss became {history.loss[-1]} at", max(history.steps - 1, 1)
         if np.isfinite(history.loss[-1]):
@@ -258,12 +308,12 @@ class _Run:
         left = f"as it was before step {last}, the last whose loss was finite"
         if history.steps == 1 and not np.isfinite(history.loss[-1]):
             left = "unchanged"
-        error = FloatingPointError(
+        largest = hints.large_inputs(self.examples)
+        advice = "" if largest is None else f" Inputs reach {largest:g}: {hints.scale(largest)}."
+        raise FloatingPointError(
             f"the {what} step {history.steps}; the network is {left}. "
-            "A smaller learning rate may help."
+            f"A smaller learning rate may help.{advice}"
         )
-        error.history = history  # type: ignore[attr-defined]
-        raise error
 
     def _evaluate(self) -> None:
         if self.validation is None:
@@ -380,27 +430,3 @@ def _measures(net: Any, validation: Any) -> list[str]:
         return []
     kinds = ["loss"] if net.output == "identity" else ["loss", "accuracy"]
     return [f"{data}_{kind}" for kind in kinds for data in ("train", "test")]
-
-
-def progress_bar(progress: bool | None, count: int, unit: str) -> Any:
-    """A bar of so many units if asked for, or with None if somebody sits before a terminal."""
-    if not (_on_terminal() if progress is None else progress):
-        return contextlib.nullcontext(_NoBar())
-    from tqdm.auto import tqdm  # late: it costs 30 ms, and most programs have no terminal
-
-    class Bar(tqdm):
-        monitor_interval = 0  # tqdm's own would leave a thread in the host
-
-    return Bar(total=count, unit=unit, delay=0.0 if progress else 1.0)
-
-
-class _NoBar:
-    def update(self, steps: int) -> None:
-        pass
-
-
-def _on_terminal() -> bool:
-    try:
-        return sys.stderr.isatty()
-    except (AttributeError, ValueError):  # no standard error, or a closed one
-        return False

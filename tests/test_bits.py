@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from numpy_mlp import OUTPUTS_AND_LOSSES, bits, bits_of, inputs, targets
 
 import fastnn
-from fastnn import runtime
+from fastnn import passes, runtime
 
 ROOT = Path(fastnn.__file__).parent.parent
 DTYPES = ["float32", "float64"]
@@ -62,6 +62,50 @@ def test_threads_do_not_change_the_bits(sizes, batch, dtype, nonzeros):
             net, x, t = made(sizes, dtype=dtype, nonzeros=nonzeros)
             found.append(results(net, x, t, epochs=3, batch_size=batch))
     assert found[1] == found[2] == found[0]
+
+
+RULES = {
+    "sgd": fastnn.SGD(0.1),
+    "nesterov": fastnn.Nesterov(0.01, weight_decay=0.01),
+    "adam": fastnn.Adam(0.01, weight_decay=0.1),
+}
+
+
+@pytest.mark.parametrize("nonzeros", [1.0, 0.2])
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize(
+    ("sizes", "batch"), [([40, 16, 3], 77), ([130, 100, 70, 5], 230), ([700, 720, 5], 3)]
+)
+def test_a_step_in_many_calls_has_the_bits_of_one(
+    sizes, batch, rule, nonzeros, both_builds, monkeypatch
+):
+    """Long ones are made so, that Ctrl-C is noticed in between."""
+    found = []
+    for long in (passes.LONG_STEP, 0):
+        monkeypatch.setattr(passes, "LONG_STEP", long)
+        if long == 0:
+            monkeypatch.setattr(passes, "LONG_PIECE", sizes[0] * sizes[1] * batch / 3)
+        net, x, t = made(sizes, nonzeros=nonzeros)
+        options = {"iterations": 7, "batch_size": batch, "optimizer": RULES[rule]}
+        found.append((results(net, x, t, **options), bits(net.optimizer_state.memory)))
+    assert found[1] == found[0]
+
+
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+def test_an_estimators_step_in_many_calls_has_the_bits_of_one(solver, monkeypatch):
+    X = np.random.default_rng(0).normal(size=(200, 12))
+    y = (X[:, 0] > 0).astype(int) + (X[:, 1] > 0)
+    found = []
+    for long in (passes.LONG_STEP, 0):
+        monkeypatch.setattr(passes, "LONG_STEP", long)
+        if long == 0:
+            monkeypatch.setattr(passes, "LONG_PIECE", 3000)
+        net = fastnn.MLPClassifier((20,), solver=solver, alpha=0.1, tol=0.02, batch_size=50,
+                                   max_iter=100, random_state=0, n_iter_no_change=3)  # fmt: skip
+        net.fit(X, y)
+        found.append((net.n_iter_, bits(*net.coefs_, np.array(net.loss_))))
+    assert found[1] == found[0]
+    assert 3 < net.n_iter_ < 100  # ended by its rule
 
 
 @pytest.mark.parametrize("kind", OUTPUTS_AND_LOSSES)

@@ -135,7 +135,7 @@ def test_recording_and_showing_join_nothing():
         history.record_steps([0.5])
         history.record_steps([])
         assert "loss 0.5," in repr(history)
-    assert len(history._loss_chunks) == 2000
+    assert len(history._losses.chunks) == 2000
     assert history.loss.size == 1000
 
 

@@ -21,10 +21,20 @@ REPOSITORY = PACKAGE.parent
 # Imports point down, or stay on their floor. The last part of the name of a package stands for all
 # of its modules.
 FLOORS = [
-    ["lanes", "blocks", "jit", "team", "launch"],
+    ["lanes", "blocks", "compiling", "jit", "float_state", "team", "launch"],
     ["runtime", "kernels"],
-    ["gate", "parameters", "schedules", "optimizers", "files", "plots", "history", "datasets"],
-    ["passes", "differences_of_functions", "finite_difference", "callbacks", "trainer"],
+    [
+        "gate",
+        "parameters",
+        "schedules",
+        "optimizers",
+        "files",
+        "plots",
+        "history",
+        "datasets",
+        "progress",
+    ],
+    ["passes", "hints", "differences_of_functions", "finite_difference", "callbacks", "trainer"],
     ["network", "warming", "estimators"],
     ["__init__", "cli", "__main__", "recipes", "book", "benchmarks"],
 ]
@@ -40,7 +50,7 @@ RESERVED = {
     "numba": [*FLOORS[0], *FLOORS[1], "differences_of_functions"],
     "llvmlite": FLOORS[0],
     "matplotlib": ["plots", "benchmarks"],
-    "tqdm": ["cli", "trainer", "benchmarks"],
+    "tqdm": ["cli", "progress", "benchmarks"],
     "sklearn": ["estimators", "benchmarks"],
 }
 TALKERS = ["cli", "recipes", "book", "benchmarks", "estimators"]

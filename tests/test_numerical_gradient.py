@@ -263,3 +263,49 @@ def test_a_function_that_numba_leaves_to_python_is_one_of_python():
     f = numba.jit(forceobj=True)(square)
     x = np.array([3.0, 4.0])
     assert_allclose(fastnn.numerical_gradient(f, x), [6, 8], rtol=0, atol=1e-6)
+
+
+# Precision: a step that vanishes gives a difference of 0, and so a slope of 0, without a word.
+
+
+@numba.njit
+def squares(x):
+    return (x**2).sum()
+
+
+@numba.njit("f4(f4[:])")
+def squares_in_float32_only(x):
+    return (x**2).sum()
+
+
+@pytest.mark.parametrize("f", [lambda x: (x**2).sum(), squares])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("x", [[3000, 4], [-3000, 4], [2e4, -1e3], [0, 1e-3]])
+def test_slopes_are_right_where_the_step_vanishes_beside_the_number(f, dtype, x):
+    x = np.array(x, dtype)
+    before = x.copy()
+    found = fastnn.numerical_gradient(f, x)
+    assert found.dtype == x.dtype
+    assert_allclose(found, 2 * x.astype(float), rtol=1e-4, atol=1e-6)
+    assert bits(x) == bits(before)
+
+
+def test_a_function_that_looks_at_the_array_it_shares_sees_the_same_points():
+    x = np.array([3000, 4], "f4")
+    found = fastnn.numerical_gradient(lambda _: (x.astype(float) ** 2).sum(), x)
+    assert_allclose(found, [6000, 8], rtol=1e-6)
+    asked = []
+    fastnn.numerical_gradient(lambda given: asked.append((given == x).all()) or 0.0, x)
+    assert all(asked)
+
+
+def test_a_compiled_function_of_float32_only():
+    x = np.array([3, 4], "f4")
+    assert_allclose(fastnn.numerical_gradient(squares_in_float32_only, x), [6, 8], rtol=0.02)
+
+
+@pytest.mark.parametrize("f", [lambda x: x.sum(), numba.njit(lambda x: x.sum())])
+def test_a_step_is_as_long_as_it_is_in_memory(f):
+    """1e12 + 1e-4 is 1e12 + 0.00012, which is a fifth more."""
+    assert fastnn.numerical_gradient(f, np.array([1e12]))[0] == 1
+    assert fastnn.numerical_gradient(f, np.array([1e20]))[0] == 1

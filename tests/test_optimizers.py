@@ -11,7 +11,7 @@ from numpy.testing import assert_allclose
 from numpy_mlp import NumpyMLP, bits, bits_of, inputs, targets
 
 import fastnn
-from fastnn import passes, runtime
+from fastnn import runtime
 from fastnn.optimizers import OPTIMIZERS
 
 FAST = {  # a rate for each with which 100 steps change the weights by about their size
@@ -309,30 +309,6 @@ def test_every_optimizer_of_the_command_line_learns():
         assert net.loss(x, t) < before
 
 
-def test_after_ctrl_c_the_count_of_steps_is_that_of_the_weights(monkeypatch):
-    """An interrupt between the compiled steps and the next line of Python."""
-    net, x, t = problem()
-    table_of_40, run = table(40, 10), passes.Steps.run
-
-    def in_time(self, *args):
-        found = run(self, *args)
-        if net.optimizer_state.steps >= 10:
-            raise KeyboardInterrupt
-        return found
-
-    monkeypatch.setattr(passes.Steps, "run", in_time)
-    with pytest.raises(KeyboardInterrupt):
-        net.fit(x, t, batches=table_of_40, optimizer=FAST["adam"])
-    monkeypatch.undo()
-    made = net.optimizer_state.steps
-    assert 10 < made <= 40
-    other, *_ = problem()
-    other.fit(x, t, batches=table_of_40[:made], optimizer=FAST["adam"])
-    for network in (net, other):
-        network.fit(x, t, batches=table_of_40, optimizer=FAST["adam"])
-    assert bits_of(net) == bits_of(other)
-
-
 @pytest.mark.parametrize(
     "optimizer",
     [fastnn.Adam(0.01, beta2=1 - 1e-9), fastnn.Adam(0.01, beta1=1 - 1e-8),
@@ -418,7 +394,10 @@ def test_a_schedule_that_gives_no_rate_is_refused_before_anything_has_changed(lr
         (lambda: fastnn.schedules.StepDecay(0.1, every=0), "every must be"),
         (lambda: fastnn.schedules.InverseScaling(0.1, power=-1), "power must be"),
         (lambda: fastnn.schedules.Cosine(0.1, steps=-1), "steps must be"),
-        (lambda: fastnn.Adam(epsilon=1e-60).rule(np.dtype("float32")), "epsilon must not vanish"),
+        (
+            lambda: fastnn.Adam(epsilon=1e-60).rule(np.dtype("float32")),
+            "epsilon must be at least",
+        ),
         (lambda: fastnn.SGD(weight_decay=1e60).rule(np.dtype("float32")), "weight_decay must fit"),
     ],
 )

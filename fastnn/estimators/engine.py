@@ -13,8 +13,11 @@ from typing import Any
 import numpy as np
 
 from fastnn import gate, passes
+from fastnn.float_state import usual_state
+from fastnn.history import Losses
 from fastnn.kernels import losses, updates
 from fastnn.kernels.activations import ACTIVATION_CODES
+from fastnn.optimizers import hyper_numbers
 from fastnn.parameters import Parameters, aligned_zeros
 
 # Seconds of compiled steps between two looks at Ctrl-C.
@@ -175,6 +178,10 @@ class Training:
 
     Attributes
     ----------
+    count : passes.StepCount
+        Steps that are in the weights.
+    losses : history.Losses
+        Mean losses of the epochs that are in them.
     diverged : bool
         Whether the loss of a step was not finite.  The weights are NaN then.
     """
@@ -202,9 +209,7 @@ class Training:
         self.counts = np.diff(self.begin)
         # scikit-learn's squared error is a mean over the outputs, its gradient is not.
         self.scale = 1 / engine.params.layer_sizes[-1] if engine.output == "identity" else 1.0
-        hyper = np.zeros(updates.HYPER_SIZE, dtype)
-        for place, number in numbers.items():
-            hyper[place] = number
+        hyper = hyper_numbers(numbers, dtype)
         memories = {updates.ADAM: 2, updates.SGD: 0, updates.STORE: 1}.get(rule, 1)
         size = memories * engine.params.block.size
         self.memory = aligned_zeros(size, dtype) if memory is None else memory
@@ -214,6 +219,7 @@ class Training:
         )  # fmt: skip
         self.steps.watch(self.counts.size, self.rows, self.scale)
         self.salt, self.diverged = salt, False
+        self.count, self.losses = passes.StepCount(), Losses()
         # Steps a second, as measured; at first those of a slow machine.
         work = engine.params.multiply_adds * batch_size
         self.rate = 1 / (work / SLOW_MULTIPLY_ADDS + SLOW_STEP)
@@ -250,33 +256,38 @@ class Training:
         begin = np.append(
             (self.begin[:-1] + self.rows * np.arange(count)[:, np.newaxis]).ravel(), index.size
         )
+        dtype = self.engine.dtype
         sums, share = np.tile(self.counts.astype(np.float64), count), None
-        if self.weights is not None:
-            weights = self.weights[index]
-            sums = np.add.reduceat(weights, begin[:-1])
-            if not sums.all():
-                raise ZeroDivisionError("Weights sum to zero, can't be normalized")
-            share = (weights / np.repeat(sums, np.diff(begin))).astype(self.engine.dtype)
-        made = self._make(index, begin, rates.astype(self.engine.dtype), self.alpha / sums, share)
+        with usual_state():
+            if self.weights is not None:
+                weights = self.weights[index]
+                sums = np.add.reduceat(weights, begin[:-1])
+                if not sums.all():
+                    raise ZeroDivisionError("Weights sum to zero, can't be normalized")
+                share = (weights / np.repeat(sums, np.diff(begin))).astype(dtype)
+            decays, rates = self.alpha / sums, rates.astype(dtype)
+            both = decays.astype(dtype), 0.5 * decays if self.alpha else None
+        made = self._make(index, begin, rates, *both, share)
         return made + [float("nan")] * (count - len(made)) if self.diverged else made
 
-    def _make(self, index, begin, rates, decays, share) -> list[float]:
+    def _make(self, index, begin, rates, decays, penalty, share) -> list[float]:
         """Make steps in pieces, between which Ctrl-C is noticed; mean losses of whole epochs."""
-        losses: list[float] = []
-        epoch_loss = np.empty(rates.size // self.counts.size)
-        small_decays = decays.astype(rates.dtype)
-        penalty = 0.5 * decays if self.alpha else None
+        first_loss = self.losses.size
         first, steps = 0, 0 if self.diverged else rates.size
         while first < steps:
             end = min(steps, first + max(1, int(self.rate * PIECE_SECONDS)))
             began = time.perf_counter()
-            piece = slice(first, end)
+            piece, epoch_loss = slice(first, end), np.empty(1 + (end - first) // self.counts.size)
+
+            def watch(loss, done, ended, epoch_loss=epoch_loss):
+                self.count.count_on(done)
+                self.losses.add(epoch_loss, ended)
+
             done, seen = self.steps.run(
-                index, begin[first : end + 1], rates[piece], decays=small_decays[piece],
+                index, begin[first : end + 1], rates[piece], decays=decays[piece],
                 share=share, penalty=None if penalty is None else penalty[piece],
-                epoch_loss=epoch_loss, salt=self.salt,
+                epoch_loss=epoch_loss, salt=self.salt, watching=watch,
             )  # fmt: skip
-            losses += epoch_loss[: self.steps.epochs_ended].tolist()
             if len(seen) > done:
                 # As scikit-learn leaves it, which goes on; so that nobody uses what is left.
                 self.engine.params.block[:] = np.nan
@@ -289,4 +300,4 @@ class Training:
             if done < end - first:
                 break
             first = end
-        return losses
+        return self.losses.array[first_loss:].tolist()

@@ -7,6 +7,7 @@ network; what is added are keyword-only parameters whose defaults change nothing
 
 from __future__ import annotations
 
+import copy
 import time
 import warnings
 from collections.abc import Iterator
@@ -28,9 +29,12 @@ from sklearn.utils.optimize import _check_optimize_result
 from sklearn.utils.parallel import _get_threadpool_controller
 from sklearn.utils.validation import validate_data
 
-from fastnn import gate, trainer
+from fastnn import gate
+from fastnn.estimators import callbacks
 from fastnn.estimators.engine import Engine, Training
+from fastnn.float_state import usual_state
 from fastnn.kernels import updates
+from fastnn.progress import progress_bar
 
 # Seconds of epochs that are made in one call.
 AHEAD_SECONDS = 0.02
@@ -48,6 +52,7 @@ class OnEngine(BaseMultilayerPerceptron):
     activation: Any
     coefs_: list
     intercepts_: list
+    best_loss_: Any
     best_validation_score_: float
     validation_scores_: list
     validation_loss_curve_: Any
@@ -113,7 +118,30 @@ class OnEngine(BaseMultilayerPerceptron):
 
     def __getstate__(self) -> dict[str, Any]:
         state = super().__getstate__()
-        return {name: value for name, value in state.items() if name not in NOT_PICKLED}
+        state = {name: value for name, value in state.items() if name not in NOT_PICKLED}
+        if state.get("callbacks"):
+            state["callbacks"] = callbacks.packed(state["callbacks"])
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__({**state, "callbacks": callbacks.unpacked(state.get("callbacks"))})
+
+    def __copy__(self) -> Any:
+        """With the callbacks themselves, which a pickle may be without."""
+        other = type(self).__new__(type(self))
+        other.__dict__.update(self.__dict__)
+        for name in NOT_PICKLED:
+            other.__dict__.pop(name, None)
+        return other
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        """Callbacks are shared: they are the user's, and may hold what cannot be copied."""
+        other = copy.copy(self)
+        memo[id(self)] = other
+        for name, value in other.__dict__.items():
+            if name != "callbacks":
+                other.__dict__[name] = copy.deepcopy(value, memo)
+        return other
 
     # Passes ------------------------------------------------------------------
 
@@ -193,7 +221,8 @@ class OnEngine(BaseMultilayerPerceptron):
             raise ValueError(f"callbacks must be callables, got {self.callbacks!r}")
         self._activations()  # before random numbers are drawn for layers that cannot be
         self._dropout()
-        super()._initialize(y, layer_units, dtype)
+        with usual_state():
+            super()._initialize(y, layer_units, dtype)
         self.validation_loss_curve_ = None
 
     def _init_coef(self, fan_in, fan_out, dtype):
@@ -228,16 +257,20 @@ class OnEngine(BaseMultilayerPerceptron):
         training = self._training(*train)
         if self.early_stopping:
             held_out[0] = training.engine.samples(held_out[0])
-        best: list[np.ndarray] | None = None
+        best: list[tuple[float, np.ndarray]] | None = None  # a score, and the weights that have it
         if self.early_stopping:
             # After a warm start scikit-learn has nothing to go back to until the score improves.
-            best = [] if self.validation_scores_ else [training.engine.params.block.copy()]
+            first = self.best_validation_score_, training.engine.params.block.copy()
+            best = [] if self.validation_scores_ else [first]
+        scores = 0 if best is None else len(self.validation_scores_)
+        before = len(self.loss_curve_), scores, self.t_, getattr(self._optimizer, "t", 0)
         try:
             self._epochs(training, held_out, best, incremental)
         except KeyboardInterrupt:
+            self._agree(training, best, *before)
             warnings.warn("Training interrupted by user.", stacklevel=4)
         if best:
-            training.engine.params.block[:] = best[0]
+            training.engine.params.block[:] = best[0][1]
             self._view(training.engine)
 
     def _with_class_weights(self, sample_weight: np.ndarray | None) -> np.ndarray | None:
@@ -318,7 +351,7 @@ class OnEngine(BaseMultilayerPerceptron):
     def _epochs(self, training: Training, held_out, best, incremental: bool) -> None:
         """Epochs until there is a reason to stop."""
         began, self.n_iter_ = time.monotonic(), 0
-        with trainer.progress_bar(self.progress, self.max_iter, "epoch") as bar:
+        with progress_bar(self.progress, self.max_iter, "epoch") as bar:
             for loss in self._losses(training, incremental):
                 self.loss_ = loss
                 self.n_iter_ += 1
@@ -341,6 +374,34 @@ class OnEngine(BaseMultilayerPerceptron):
                         ConvergenceWarning,
                         stacklevel=6,
                     )
+
+    def _agree(self, training: Training, best, losses, scores, rows, steps) -> None:
+        """Set all that is counted to what is in the weights: an interrupt comes between any lines.
+
+        Given is what there was before training: how many losses, scores, rows seen, and Adam's
+        steps.  With early stopping the weights are the best, and an epoch counts with its score.
+        """
+        made = list(map(np.float64, training.losses.array.tolist()))
+        if best is not None:
+            if best:
+                self.best_validation_score_ = best[0][0]
+            # The last score may be better than the best, whose weights were not yet kept.
+            while len(self.validation_scores_) > scores and (
+                self.validation_scores_[-1] > self.best_validation_score_
+            ):
+                self.validation_scores_.pop()
+            made = made[: len(self.validation_scores_) - scores]
+            del (self.validation_loss_curve_ or [])[len(self.validation_scores_) :]
+        self.loss_curve_[losses:] = made
+        self.n_iter_, self.t_ = len(made), rows + len(made) * training.rows
+        if made:
+            self.loss_ = made[-1]
+            if best is None:
+                self.best_loss_ = min(self.best_loss_, *made)
+        if isinstance(self._optimizer, AdamOptimizer):
+            self._optimizer.t = steps
+            self._rates(training.count.steps)
+        self._optimizer.iteration_ends(self.t_)
 
     def _losses(self, training: Training, incremental: bool) -> Iterator[float]:
         """The losses of `max_iter` epochs, which are made when they are asked for, or before."""
@@ -390,12 +451,14 @@ class OnEngine(BaseMultilayerPerceptron):
             return np.full(steps, float(optimizer.learning_rate))
         t = optimizer.t + np.arange(1, steps + 1)
         optimizer.t += steps
-        rates = (
-            optimizer.learning_rate_init
-            * np.sqrt(1 - optimizer.beta_2**t)
-            / (1 - optimizer.beta_1**t)
-        )
-        optimizer.learning_rate = float(rates[-1])
+        with usual_state():
+            rates = (
+                optimizer.learning_rate_init
+                * np.sqrt(1 - optimizer.beta_2**t)
+                / (1 - optimizer.beta_1**t)
+            )
+        if steps:
+            optimizer.learning_rate = float(rates[-1])
         return rates
 
     def _look(self, held_out, best) -> None:
@@ -419,8 +482,8 @@ class OnEngine(BaseMultilayerPerceptron):
         else:
             self._no_improvement_count = 0
         if score > self.best_validation_score_:
+            best[:] = [(score, self._engine.params.block.copy())]
             self.best_validation_score_ = score
-            best[:] = [self._engine.params.block.copy()]
 
     def _has_converged(self) -> bool:
         if self._no_improvement_count <= self.n_iter_no_change:
@@ -461,22 +524,43 @@ class OnEngine(BaseMultilayerPerceptron):
             if given:
                 raise ValueError(f"{name} needs solver='sgd' or 'adam', got solver='lbfgs'")
         training = self._training_lbfgs(X, y, self._with_class_weights(sample_weight))
+        # The latest iterate: weights, loss and number.  In between, the weights are those that
+        # SciPy tries, with which an interrupt must not leave the estimator.
+        accepted = [(training.packed(training.engine.params.block), None, 0)]
+        try:
+            found = self._minimize(training, accepted)
+        except BaseException:
+            weights, loss, self.n_iter_ = accepted[0]
+            training.engine.assign(*training.unpacked(weights))
+            if loss is not None:
+                self.loss_ = loss
+            raise
+        self.n_iter_, self.loss_ = min(found.nit, self.max_iter), found.fun
+        if found.status != STOPPED_BY_CALLBACK:  # then it is said, or was asked for
+            _check_optimize_result("lbfgs", found, self.max_iter)
+        # In double precision as in scikit-learn, even if X is not.
+        self._view(self._new_engine(*training.unpacked(found.x)))
+
+    def _minimize(self, training: Training, accepted: list[tuple]) -> Any:
+        """SciPy's result; each iterate takes the place of the one in `accepted`."""
         began, self.n_iter_ = time.monotonic(), 0
         # SciPy's products on threads of their own would fight with the kernels' for the cores, and
         # take eight times as long on two.  scikit-learn's KMeans does the same.
         blas = _get_threadpool_controller().limit(limits=1, user_api="blas")
-        with blas, trainer.progress_bar(self.progress, self.max_iter, "iteration") as bar:
+        with blas, progress_bar(self.progress, self.max_iter, "iteration") as bar:
 
             def look(intermediate_result: Any) -> None:
-                training.engine.assign(*training.unpacked(intermediate_result.x))
-                self.loss_, self.n_iter_ = intermediate_result.fun, self.n_iter_ + 1
+                x, loss = intermediate_result.x.copy(), intermediate_result.fun
+                accepted[0] = x, loss, self.n_iter_ + 1
+                training.engine.assign(*training.unpacked(x))
+                self.loss_, self.n_iter_ = loss, self.n_iter_ + 1
                 bar.update(1)
                 if self._is_asked_to_stop(training, began):
                     raise StopIteration
 
-            found = scipy.optimize.minimize(
+            return scipy.optimize.minimize(
                 training.loss_and_gradient,
-                training.packed(training.engine.params.block),
+                accepted[0][0],
                 method="L-BFGS-B",
                 jac=True,
                 callback=look,
@@ -488,11 +572,6 @@ class OnEngine(BaseMultilayerPerceptron):
                     **_get_additional_lbfgs_options_dict("iprint", 1 if self.verbose else -1),
                 },
             )
-        self.n_iter_, self.loss_ = min(found.nit, self.max_iter), found.fun
-        if found.status != STOPPED_BY_CALLBACK:  # then it is said, or was asked for
-            _check_optimize_result("lbfgs", found, self.max_iter)
-        # In double precision as in scikit-learn, even if X is not.
-        self._view(self._new_engine(*training.unpacked(found.x)))
 
     def _training_lbfgs(self, X, y, sample_weight) -> Training:
         engine = self._engine_at_hand()

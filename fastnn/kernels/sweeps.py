@@ -41,7 +41,7 @@ from fastnn.kernels.nonzeros import (
     nonzeros_forward,
     values_of_column,
 )
-from fastnn.kernels.updates import DECAY, RATE, SGD, update_block
+from fastnn.kernels.updates import DECAY, RATE, SGD, STORE, update_block
 from fastnn.lanes import (
     GROUP,
     VECTOR_BYTES,
@@ -87,6 +87,12 @@ WEIGHT_VECTORS = 1024 // VECTOR_BYTES
 # three times as long as whole rows, with SGD as with Adam; but dz is then read anew for each block
 # of weights, and of 512 rows of 1024 that costs as much.
 UPDATE_VECTORS, UPDATE_BATCH = 4096 // VECTOR_BYTES, 256
+
+# Words of `call`: what one of `train` makes, of which steps, and which piece of how many.
+STAGE, FIRST, END, PIECE, PIECES = range(5)
+WHOLE_STEPS, SOME_ROWS, SOME_GRADIENTS, UPDATE = range(4)
+# How a step goes on when its loss is known.
+GO_ON, STOP_BEFORE_UPDATE, STOP_AFTER_UPDATE = range(3)
 
 # Parts that the sum of the squares of all weights is made of.
 SQUARES = 16
@@ -237,19 +243,19 @@ def backward_rows(plan, params, slot, rows, salt, few, values, deltas, work):
 
 
 @inner
-def row_sweep(chunk, chunks, plan, loss, params, sparse, x, bounds, column, value, labels, targets,
+def row_sweep(part, parts, plan, loss, params, sparse, x, bounds, column, value, labels, targets,
               batch, share, salt, few, values, deltas, work, cursor, row_loss):  # fmt: skip
-    """A chunk's share of the rows of a batch: outputs, losses and deltas."""
+    """A part of the rows of a batch: outputs, losses and deltas, with a chunk's own `work`."""
     scale = params.dtype.type(1) / params.dtype.type(batch.size)
-    end = batch.size * (chunk + 1) // chunks
-    for first in range(batch.size * chunk // chunks, end, ROW_BLOCK):
+    end = batch.size * (part + 1) // parts
+    for first in range(batch.size * part // parts, end, ROW_BLOCK):
         rows = batch[first : min(first + ROW_BLOCK, end)]
         _ask_for(rows, bounds, labels, targets)
         forward_rows(plan, params, sparse, x, GATHER, bounds, column, value, rows, rows.size,
                      first, salt, values, cursor)  # fmt: skip
         loss_rows(plan, loss, labels, targets, rows, first, share[first:], scale, values, deltas,
-                  row_loss[first:], True, work[chunk], GRADIENT)  # fmt: skip
-        backward_rows(plan, params, first, rows.size, salt, few, values, deltas, work[chunk])
+                  row_loss[first:], True, work, GRADIENT)  # fmt: skip
+        backward_rows(plan, params, first, rows.size, salt, few, values, deltas, work)
 
 
 @inner
@@ -296,18 +302,18 @@ def _first_row(cost, rows, vectors):
 
 
 @inner
-def weight_sweep(chunk, chunks, plan, rule, hyper, rate, decay, params, memory, sparse, column,
+def weight_sweep(part, parts, plan, rule, hyper, rate, decay, params, memory, sparse, column,
                  value, index, few, values, deltas, work, cursor):  # fmt: skip
-    """A chunk's share of all weights: gradient and update.
+    """A part of all weights, with a chunk's own `work`: gradient and update.
 
     Compressed inputs are shared out by columns.  All other weights, and biases, stand in one row,
-    of which chunks take equal parts: single layers may be too small to be cut evenly.
+    of which all take equal parts: single layers may be too small to be cut evenly.
     """
     lanes, total = VECTOR_BYTES // params.itemsize, ZERO
     for layer in range(plan.shape[0]):
         rows = BIAS_ROWS if layer == 0 and sparse else plan[layer, INPUTS] + BIAS_ROWS
         total += rows * _vectors(plan, layer, lanes)
-    begin, end = total * chunk // chunks, total * (chunk + 1) // chunks
+    begin, end = total * part // parts, total * (part + 1) // parts
     for layer in range(plan.shape[0]):
         p, vectors = plan[layer], _vectors(plan, layer, lanes)
         I = ZERO if layer == 0 and sparse else p[INPUTS]
@@ -316,30 +322,30 @@ def weight_sweep(chunk, chunks, plan, rule, hyper, rate, decay, params, memory, 
         begin -= rows * vectors
         end -= rows * vectors
         if few:  # a row costs more than its vectors, and any cut is even; biases alternate
-            share = chunk if layer % 2 == 0 else chunks - 1 - chunk
-            low, high = rows * share // chunks, rows * (share + 1) // chunks
+            share = part if layer % 2 == 0 else parts - 1 - part
+            low, high = rows * share // parts, rows * (share + 1) // parts
         if layer == 0 and sparse:
-            _sparse_weights(chunk, chunks, p, vectors, lanes, rule, hyper, rate, decay, params,
-                            memory, column, value, index.size, few, deltas, work[chunk],
+            _sparse_weights(part, parts, p, vectors, lanes, rule, hyper, rate, decay, params,
+                            memory, column, value, index.size, few, deltas, work,
                             cursor)  # fmt: skip
         elif few:
             for i in range(low, min(high, I)):
                 _row_of_few(i, p, values, p[X] + i, p[X_ROW], vectors, lanes, rule, hyper, rate,
-                            decay, params, memory, index.size, deltas, work[chunk])  # fmt: skip
+                            decay, params, memory, index.size, deltas, work)  # fmt: skip
         else:
             _dense_weights(p, low, min(high, I), vectors, lanes, rule, hyper, rate, decay, params,
-                           memory, index.size, values, deltas, work[chunk])  # fmt: skip
+                           memory, index.size, values, deltas, work)  # fmt: skip
         if low <= I < high:
             _biases(p, vectors, lanes, rule, hyper, rate, params, memory, index.size, deltas,
-                    work[chunk])  # fmt: skip
+                    work)  # fmt: skip
 
 
 @inner
-def _sparse_weights(chunk, chunks, p, vectors, lanes, rule, hyper, rate, decay, params, memory,
+def _sparse_weights(part, parts, p, vectors, lanes, rule, hyper, rate, decay, params, memory,
                     column, value, batch, few, deltas, work, cursor):  # fmt: skip
-    """A chunk's share of the weights of compressed inputs."""
+    """A part of the weights of compressed inputs."""
     blocks = column_blocks(p[INPUTS])
-    for block in range(blocks * chunk // chunks, blocks * (chunk + 1) // chunks):
+    for block in range(blocks * part // parts, blocks * (part + 1) // parts):
         if few:
             _nonzeros_of_few(block, p, vectors, lanes, rule, hyper, rate, decay, params, memory,
                              batch, column, value, deltas, work, cursor)  # fmt: skip
@@ -405,6 +411,19 @@ def _biases(p, vectors, lanes, rule, hyper, rate, params, memory, batch, deltas,
 
 
 @inner
+def update_from(gradient, part, parts, plan, rule, hyper, rate, decay, params, memory):
+    """A part of the rows of all weights, and of the biases: the update by a gradient at hand."""
+    no_decay = params.dtype.type(0)
+    for layer in range(plan.shape[0]):
+        p = plan[layer]
+        rows, row = p[INPUTS] + 1, p[W_ROW]  # the biases lie behind the weights
+        for i in range(rows * part // parts, rows * (part + 1) // parts):
+            at = p[W] + i * row
+            update_block(rule, hyper, rate, decay if i < p[INPUTS] else no_decay, ONE, row,
+                         gradient, at, ZERO, params, memory, at, ZERO)  # fmt: skip
+
+
+@inner
 def squares_of_weights(chunk, chunks, plan, params, squares):
     """A chunk's share of the parts of the sum of all weights' squares; not of the biases.
 
@@ -424,11 +443,36 @@ def squares_of_weights(chunk, chunks, plan, params, squares):
 
 
 @inner
-def train_chunk(chunk, chunks, plan, loss, rule, hyper, params, memory, sparse, x, bounds, column,
-                value, labels, targets, index, begin, share, rates, values, deltas, work, cursor,
-                row_loss, squares, penalty, step_loss, watch, epoch_loss, salt, done,
+def _note_loss(chunk, s, rows, share, row_loss, squares, penalty, step_loss, watch, epoch_loss,
+               done):  # fmt: skip
+    """Record the loss of step s, whose rows all chunks have finished, and say how to go on.
+
+    The sum is made by every chunk, and the same in each.
+    """
+    total = 0.0
+    for r in range(rows):
+        total += row_loss[r] * share[r] if share.size else row_loss[r]
+    mean = total if share.size else total / rows
+    ends = False
+    if watch[chunk, STEPS]:
+        mean *= watch[chunk, SCALE]
+        if penalty.size:
+            mean += penalty[s] * squares.sum()
+        ends = note_step(watch[chunk], epoch_loss, mean, rows, chunk == 0)
+    if chunk == 0:
+        step_loss[s] = mean
+        done[0], done[1] = s + np.isfinite(total), s + 1
+    if not np.isfinite(total):
+        return STOP_BEFORE_UPDATE
+    return STOP_AFTER_UPDATE if ends else GO_ON
+
+
+@inner
+def train_chunk(chunk, chunks, call, gradient, plan, loss, rule, hyper, params, memory, sparse, x,
+                bounds, column, value, labels, targets, index, begin, share, rates, values, deltas,
+                work, cursor, row_loss, squares, penalty, step_loss, watch, epoch_loss, salt, done,
                 team):  # fmt: skip
-    """A chunk's share of the steps whose batches are ``index[begin[s] : begin[s + 1]]``.
+    """A chunk's share of some of the steps whose batches are ``index[begin[s] : begin[s + 1]]``.
 
     Rows count their `share`, as long as `index`, in their batch's loss, or all the same if it is
     empty.  Step s has the learning rate ``rates[s, RATE]`` and the weight decay
@@ -437,46 +481,52 @@ def train_chunk(chunk, chunks, plan, loss, rule, hyper, params, memory, sparse, 
     `watch` says (see `note_step`), and the numbers of updates and of losses in `done`.  Stops
     before the update of a step whose loss is not finite, or after the one that ends training.
     What a step drops depends on ``salt + s``.
+
+    The steps are ``call[FIRST] .. call[END]``, and whole; or there are many calls for one: of all
+    pieces of SOME_ROWS, then of all of SOME_GRADIENTS, which go to `gradient`, and last UPDATE.
     """
     chunks = assemble(team, chunk, chunks)
     if chunks == 0:
         return
-    wide = _weights(plan) >= WIDE_WEIGHTS
-    for s in range(begin.size - 1):
+    stage, wide = call[STAGE], _weights(plan) >= WIDE_WEIGHTS
+    part, parts = call[PIECE] * chunks + chunk, call[PIECES] * chunks
+    for s in range(call[FIRST], call[END]):
         batch = index[begin[s] : begin[s + 1]]
-        part = share[begin[s] : begin[s + 1]] if share.size else share
+        counts = share[begin[s] : begin[s + 1]] if share.size else share
         few = wide and batch.size <= FEW_ROWS
-        if penalty.size:
-            squares_of_weights(chunk, chunks, plan, params, squares)
-        if wide and chunks > 1 and batch.size <= COLUMN_ROWS:
+        if stage == WHOLE_STEPS and wide and chunks > 1 and batch.size <= COLUMN_ROWS:
             column_sweep(chunk, chunks, plan, loss, params, sparse, x, bounds, column, value,
-                         labels, targets, batch, part, salt + s, few, values, deltas, work, cursor,
-                         row_loss, team)  # fmt: skip
-        else:
-            row_sweep(chunk, chunks, plan, loss, params, sparse, x, bounds, column, value, labels,
-                      targets, batch, part, salt + s, few, values, deltas, work, cursor,
+                         labels, targets, batch, counts, salt + s, few, values, deltas, work,
+                         cursor, row_loss, team)  # fmt: skip
+        elif stage <= SOME_ROWS:
+            row_sweep(part, parts, plan, loss, params, sparse, x, bounds, column, value, labels,
+                      targets, batch, counts, salt + s, few, values, deltas, work[chunk], cursor,
                       row_loss)  # fmt: skip
-        barrier(team, chunks)
-        total = 0.0  # the same in every chunk
-        for r in range(batch.size):
-            total += row_loss[r] * part[r] if share.size else row_loss[r]
-        mean = total if share.size else total / batch.size
-        ends = False
-        if watch[chunk, STEPS]:
-            mean *= watch[chunk, SCALE]
-            if penalty.size:
-                mean += penalty[s] * squares.sum()
-            ends = note_step(watch[chunk], epoch_loss, mean, batch.size, chunk == 0)
-        if chunk == 0:
-            step_loss[s] = mean
-            done[0], done[1] = s + np.isfinite(total), s + 1
-        if not np.isfinite(total):
+        if stage == SOME_ROWS:
             return
-        weight_sweep(chunk, chunks, plan, rule, hyper, rates[s, RATE], rates[s, DECAY], params,
-                     memory, sparse, column, value, batch, few, values, deltas, work,
-                     cursor)  # fmt: skip
+        then = GO_ON
+        if stage != SOME_GRADIENTS:
+            if penalty.size:
+                squares_of_weights(chunk, chunks, plan, params, squares)
+            barrier(team, chunks)
+            then = _note_loss(chunk, s, batch.size, counts, row_loss, squares, penalty, step_loss,
+                              watch, epoch_loss, done)  # fmt: skip
+        if then == STOP_BEFORE_UPDATE:
+            return
+        if stage == UPDATE:
+            update_from(gradient, chunk, chunks, plan, rule, hyper, rates[s, RATE], rates[s, DECAY],
+                        params, memory)  # fmt: skip
+        else:
+            of, into, decay = rule, memory, rates[s, DECAY]
+            if stage == SOME_GRADIENTS:  # the update adds the decay
+                of, into, decay = STORE, gradient, params.dtype.type(0)
+            weight_sweep(part, parts, plan, of, hyper, rates[s, RATE], decay, params, into, sparse,
+                         column, value, batch, few, values, deltas, work[chunk],
+                         cursor)  # fmt: skip
+        if stage == SOME_GRADIENTS:
+            return
         barrier(team, chunks)
-        if ends:
+        if then == STOP_AFTER_UPDATE:
             return
 
 

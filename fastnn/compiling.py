@@ -1,0 +1,89 @@
+"""What goes on around a compilation: a word to who waits, no lines in the host's log, names.
+
+A host may log at level DEBUG.  Numba's compiler then writes 90,000 lines for a first `fit`, which
+take half as long as the compilation itself.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import logging
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from typing import Any
+
+import numba
+
+bytecode: Any = None
+with contextlib.suppress(ImportError):  # a Numba that moved it: no code is kept, names may repeat
+    from numba.core import bytecode
+
+# Called with the name of an entry that is about to be compiled, for a context to do it in.
+announcers: list[Callable[[str], AbstractContextManager]] = []
+
+
+def why_impossible() -> str | None:
+    """Say which setting of Numba fastnn cannot work with, or None."""
+    if numba.config.DISABLE_JIT:  # type: ignore[attr-defined]
+        return (
+            "NUMBA_DISABLE_JIT must not be set: it switches off Numba's compiler, without which "
+            "fastnn has no kernels"
+        )
+    return None
+
+
+def prepare(dispatcher: Any, name: str) -> None:
+    """Have a function compiled as ours are, its building blocks included.
+
+    Numba tells functions of one name apart by a count from 1, and the bodies of parallel loops by
+    an address on top.  Both repeat in two children of one process.  Then two entries that were kept
+    by different processes hold different functions of one name, and LLVM runs the first of them
+    for both: wrong numbers, no error (test_same_addresses_in_two_processes).  So while an entry is
+    compiled, under Numba's lock, the count starts at a random number.
+    """
+    if not hasattr(dispatcher, "_compiler"):
+        return
+    numbas_compile = dispatcher._compiler.compile
+
+    def compile_as_ours(args: Any, return_type: Any) -> Any:
+        with contextlib.ExitStack() as stack:
+            for announce in announcers:
+                stack.enter_context(announce(name))
+            stack.enter_context(_without_log())
+            stack.enter_context(_unique_names())
+            return numbas_compile(args, return_type)
+
+    dispatcher._compiler.compile = compile_as_ours
+
+
+@contextlib.contextmanager
+def _without_log() -> Iterator[None]:
+    """Numba's loggers take nothing; under its lock, so that no one else compiles meanwhile."""
+    loggers = [
+        logger
+        for name, logger in list(logging.root.manager.loggerDict.items())
+        if name.split(".")[0] == "numba" and not getattr(logger, "disabled", True)
+    ]
+    try:
+        for logger in loggers:
+            logger.disabled = True  # type: ignore[union-attr]
+        yield
+    finally:
+        for logger in loggers:
+            logger.disabled = False  # type: ignore[union-attr]
+
+
+@contextlib.contextmanager
+def _unique_names() -> Iterator[None]:
+    identity: Any = getattr(bytecode, "FunctionIdentity", None)
+    if not hasattr(identity, "_unique_ids"):
+        yield
+        return
+    numbas_count = identity._unique_ids
+    try:
+        identity._unique_ids = itertools.count(secrets.randbits(60))
+        yield
+    finally:
+        identity._unique_ids = numbas_count

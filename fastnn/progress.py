@@ -1,0 +1,104 @@
+"""What a person at a terminal sees of long work: a bar, and a line while kernels are compiled."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+from fastnn import compiling
+
+# Seconds that an entry takes to compile on one core of a usual machine (3 GHz), where more than 1.
+SECONDS = {"train": 9, "evaluate": 4, "predict": 3, "train_one_by_one": 4, "differences": 3}
+
+
+def progress_bar(progress: bool | None, count: int, unit: str) -> Any:
+    """A bar of so many units if asked for, or with None if somebody sits before a terminal.
+
+    With False, what is compiled within is not announced, either.
+    """
+    if progress is False:
+        return _silent_bar()
+    if not (on_terminal() if progress is None else can_be_written()):
+        return contextlib.nullcontext(_NoBar())
+    from tqdm.auto import tqdm  # late: it costs 30 ms, and most programs have no terminal
+
+    class Bar(tqdm):
+        monitor_interval = 0  # tqdm's own would leave a thread in the host
+
+    return Bar(total=count, unit=unit, delay=0.0 if progress else 1.0)
+
+
+class _NoBar:
+    def update(self, steps: int) -> None:
+        pass
+
+
+@contextlib.contextmanager
+def _silent_bar() -> Iterator[_NoBar]:
+    with silence():
+        yield _NoBar()
+
+
+class _Silence(threading.local):
+    depth = 0
+
+
+_silence = _Silence()
+
+
+@contextlib.contextmanager
+def silence() -> Iterator[None]:
+    """Within this block, in this thread, nothing is said of compiling."""
+    _silence.depth += 1
+    try:
+        yield
+    finally:
+        _silence.depth -= 1
+
+
+def can_be_written() -> bool:
+    """Whether there is a standard error."""
+    return sys.stderr is not None and not getattr(sys.stderr, "closed", False)
+
+
+def on_terminal() -> bool:
+    """Whether standard error is a terminal."""
+    try:
+        return bool(sys.stderr.isatty())
+    except (AttributeError, ValueError):  # no standard error, or a closed one
+        return False
+
+
+@contextlib.contextmanager
+def compiling_notice(name: str) -> Iterator[None]:
+    """A line on the terminal while an entry is compiled, which then disappears."""
+    seconds = SECONDS.get(name, 1)
+    if _silence.depth or not on_terminal() or seconds == 1:
+        yield
+        return
+    line = f"fastnn: compiling {name!r}, about {seconds} s; the next run finds it on disk"
+    # No longer than the line that it is to disappear from.
+    line = line[: max(0, _columns() - 1)]
+    with contextlib.suppress(OSError, ValueError):
+        sys.stderr.write(f"\r{line}")
+        sys.stderr.flush()
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError, ValueError):
+            sys.stderr.write(f"\r{' ' * len(line)}\r")
+            sys.stderr.flush()
+
+
+def _columns() -> int:
+    try:
+        return os.get_terminal_size(sys.stderr.fileno()).columns or 80
+    except (OSError, ValueError):
+        return 80
+
+
+compiling.announcers.append(compiling_notice)
