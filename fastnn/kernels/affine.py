@@ -61,6 +61,7 @@ def _make_strip(rows, vectors, rest):
 @inner
 def _none(n, M, N, K, A, a, a_row, a_col, B, b, b_row, S, s, s_row, C, c, c_row):
     """Nothing is left after tiles of single vectors."""
+    return
 
 
 # Eight vector registers of totals at least, or the latency of the multiply-add shows.  So few rows

@@ -1,0 +1,132 @@
+"""What a terminal shows of long work: bars, and that kernels are being compiled."""
+
+import io
+import os
+import sys
+import types
+
+import numpy as np
+import pytest
+
+import fastnn
+from fastnn import progress
+from fastnn.jit import entry
+from fastnn.kernels import differences, samples, sweeps
+
+
+class Screen(io.StringIO):
+    """A terminal, and what a person sees on its last line."""
+
+    def isatty(self):
+        return True
+
+    @property
+    def line(self):
+        return self.getvalue().rsplit("\r", 1)[-1]
+
+
+@pytest.fixture
+def screen():
+    """Standard error; the module's own name for it, as pytest puts others in its place."""
+    return Screen()
+
+
+@pytest.fixture(autouse=True)
+def standard_error(request, monkeypatch):
+    if "screen" in request.fixturenames:
+        shown = request.getfixturevalue("screen")
+        monkeypatch.setattr(progress, "sys", types.SimpleNamespace(stderr=shown))
+
+
+def never_compiled(name):
+    """An entry of this name."""
+
+    def function(x):
+        return x + 1
+
+    function.__name__ = name
+    return entry(function, parallel=False)
+
+
+def test_a_terminal_shows_that_kernels_are_compiled_and_how_long_it_takes(screen):
+    made = never_compiled("train")
+    shown, write = [], screen.write
+    screen.write = lambda text: (shown.append(text), write(text))[1]
+    assert made.serial(np.ones(3)).tolist() == [2, 2, 2]
+    assert shown[0] == "\rfastnn: compiling 'train', about 9 s; the next run finds it on disk"
+    assert screen.line == ""  # it has gone
+    assert len(shown) == 2
+    made.serial(np.ones(3))
+    assert len(shown) == 2  # compiled once
+
+
+def test_what_takes_no_time_is_not_announced(screen):
+    made = never_compiled("something_small")
+    made.serial(1)
+    assert screen.getvalue() == ""
+
+
+@pytest.mark.parametrize("stream", [io.StringIO(), None, "closed"])
+def test_nothing_is_said_where_no_one_looks(stream, monkeypatch):
+    if stream == "closed":
+        stream = Screen()
+        stream.close()
+    monkeypatch.setattr(sys, "stderr", stream)
+    with progress.compiling_notice("train"):
+        pass
+    if isinstance(stream, io.StringIO) and not stream.closed:
+        assert stream.getvalue() == ""
+
+
+def test_who_asks_for_no_progress_is_not_told(screen):
+    with progress.silence(), progress.compiling_notice("train"):
+        assert screen.getvalue() == ""
+    with progress.progress_bar(False, 3, "step") as bar, progress.compiling_notice("train"):
+        bar.update(1)
+    assert screen.getvalue() == ""
+    with progress.compiling_notice("train"):
+        assert screen.line.startswith("fastnn: compiling")
+
+
+def test_a_line_is_no_longer_than_the_terminal(screen, monkeypatch):
+    monkeypatch.setattr(progress, "_columns", lambda: 30)
+    with progress.compiling_notice("train"):
+        assert len(screen.line) == 29
+    assert screen.line == ""
+
+
+def test_an_error_while_compiling_leaves_no_line(screen):
+    with pytest.raises(KeyError), progress.compiling_notice("train"):
+        raise KeyError
+    assert screen.line == ""
+
+
+def test_the_entries_that_are_announced_exist():
+    entries = {
+        chunked.entry.function.__name__
+        for module in (sweeps, samples, differences)
+        for chunked in vars(module).values()
+        if hasattr(chunked, "entry")
+    }
+    assert set(progress.SECONDS) <= entries
+
+
+@pytest.mark.parametrize("stream", [None, "closed"])
+def test_a_bar_that_is_asked_for_without_a_stream_is_none(stream, monkeypatch):
+    if stream == "closed":
+        stream = io.StringIO()
+        stream.close()
+    monkeypatch.setattr(sys, "stderr", stream)
+    net = fastnn.MLP([2, 1], output="identity", seed=0)
+    net.fit(np.ones((4, 2)), np.ones(4), batch_size=2, progress=True)
+
+
+@pytest.mark.skipif(not hasattr(os, "openpty"), reason="no pseudo-terminals on this system")
+def test_on_a_real_terminal(monkeypatch):
+    ours, theirs = os.openpty()
+    with open(theirs, "w") as stream:
+        monkeypatch.setattr(sys, "stderr", stream)
+        with progress.compiling_notice("evaluate"):
+            pass
+        assert os.read(ours, 1000).startswith(b"\rfastnn: compiling 'evaluate', about ")
+    os.close(ours)
