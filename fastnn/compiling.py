@@ -7,14 +7,20 @@ take half as long as the compilation itself.
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 import logging
+import os
 import secrets
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from typing import Any
 
-import numba
+try:
+    import numba
+except ValueError as error:  # NUMBA_NUM_THREADS=0
+    named = ", ".join(name for name in os.environ if name.startswith("NUMBA_"))
+    raise ImportError(f"Numba cannot start with {named} as set: {error}") from None
 
 bytecode: Any = None
 with contextlib.suppress(ImportError):  # a Numba that moved it: no code is kept, names may repeat
@@ -24,14 +30,28 @@ with contextlib.suppress(ImportError):  # a Numba that moved it: no code is kept
 announcers: list[Callable[[str], AbstractContextManager]] = []
 
 
+@functools.cache
 def why_impossible() -> str | None:
     """Say which setting of Numba fastnn cannot work with, or None."""
+    features = numba.config.CPU_FEATURES  # type: ignore[attr-defined]
+    if any(flag.strip()[:1] not in ("+", "-", "") for flag in (features or "").split(",")):
+        # LLVM would end the process.
+        return f"NUMBA_CPU_FEATURES must be flags that begin with + or -, not {features!r}"
     if numba.config.DISABLE_JIT:  # type: ignore[attr-defined]
         return (
             "NUMBA_DISABLE_JIT must not be set: it switches off Numba's compiler, without which "
             "fastnn has no kernels"
         )
     return None
+
+
+def compiled(function: Callable) -> Any:
+    """Compile a function that is handed functions of the user's."""
+    if why_impossible() is not None:
+        return function  # which is never reached: the user's are not compiled either
+    dispatcher: Any = numba.njit(nogil=True)(function)
+    prepare(dispatcher, function.__name__)
+    return dispatcher
 
 
 def prepare(dispatcher: Any, name: str) -> None:

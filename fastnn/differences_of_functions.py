@@ -104,14 +104,17 @@ def plain(f: Callable, x: np.ndarray, h: float) -> np.ndarray:
 
 
 def points(kept: Any, h: float) -> tuple[Any, Any]:
-    """Where to evaluate: `kept` and so much more and less, or its neighbours in its precision.
+    """``kept + h`` and ``kept - h`` as finite numbers of the dtype of `kept`, a NumPy scalar.
 
-    In float32, 3000 and 3000 + 1e-4 are the same number, and a difference of the two would be 0.
+    Where a step vanishes in that precision, its point is the next number, if there is one: in
+    float32, 3000 and 3000 + 1e-4 are the same number, and a difference of the two would be 0.
     """
-    above, below = kept.dtype.type(kept + h), kept.dtype.type(kept - h)
-    if above == kept or below == kept:
-        above, below = np.nextafter(kept, np.inf), np.nextafter(kept, -np.inf)
-    return above, below
+    kind, found = type(kept), []
+    top = float(np.finfo(kind).max)
+    for step, end in ((h, top), (-h, -top)):
+        point = kind(min(max(float(kept) + step, -top), top))
+        found.append(np.nextafter(kept, kind(end)) if point == kept else point)
+    return found[0], found[1]
 
 
 def _number(value: Any) -> Any:
@@ -159,7 +162,7 @@ def _in_pieces(
         at, count = upto, max(1, min(2 * count, int(pace * PIECE_SECONDS)))
 
 
-@numba.njit(nogil=True)
+@compiling.compiled
 def _loop(f, x, kept, h, begin, end, found):
     """Fill in ``found[begin:end]``; x is a copy of `kept` to change."""
     flat = x.ravel()  # a view, as x is contiguous
@@ -169,13 +172,12 @@ def _loop(f, x, kept, h, begin, end, found):
         above = flat[i]
         flat[i] = kept[i] - h
         below = flat[i]
-        if above == kept[i] or below == kept[i]:
-            above, below = np.nextafter(kept[i], infinity), np.nextafter(kept[i], -infinity)
+        if above == kept[i]:
+            above = np.nextafter(kept[i], infinity)
+        if below == kept[i]:
+            below = np.nextafter(kept[i], -infinity)
         flat[i] = below
         difference = -f(x)
         flat[i] = above
         found[i] = (f(x) + difference) / (np.float64(above) - np.float64(below))
         flat[i] = kept[i]
-
-
-compiling.prepare(_loop, "numerical_gradient")

@@ -95,6 +95,8 @@ def inner(function: Callable | None = None, *, forceinline: bool = False) -> Any
     """
     if function is None:
         return functools.partial(inner, forceinline=forceinline)
+    if compiling.why_impossible() is not None:
+        return function  # the entries will say so
     flags = FLAGS | BLOCK_OPTIONS | ({"forceinline": True} if forceinline else {})
     return numba.njit(function, **flags)
 

@@ -89,6 +89,13 @@ class MLP:
     AttributeError
         If an attribute that cannot be replaced is assigned or deleted.
 
+    Notes
+    -----
+    Numbers below the normal ones (1.2e-38 in float32, 2.2e-308 in float64) count as zero.
+
+    A network can always be pickled.  A learning rate that is a function which a pickle cannot hold
+    is left out then; what the optimiser remembers is kept.
+
     Examples
     --------
     >>> import fastnn, numpy as np
@@ -427,14 +434,18 @@ class MLP:
         FloatingPointError
             If a loss is not finite.  The network is left with the last weights
             whose loss was, and the error has the `history` so far.
+        Exception
+            What a schedule or a callback raises.  The steps before it are kept, and the error
+            says how many, in its text or in a note.
 
         Notes
         -----
         Batches are drawn ahead: going on after a fit that a callback or Ctrl-C
         ended gives other batches than a fit that was not ended.
 
-        Ctrl-C is noticed between steps, within about 50 ms; a single step of
-        seconds (tens of thousands of rows on a wide network) is not cut.
+        Ctrl-C is noticed within about 50 ms, and within half a second if steps take seconds,
+        which are then not made.  Weights, memory, count and history agree, wherever it comes;
+        the interrupt has the `history`, as any error has that comes after steps were made.
 
         Examples
         --------

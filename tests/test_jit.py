@@ -383,6 +383,21 @@ def test_without_numbas_compiler_there_is_one_clear_error():
     assert command.stderr.count("\n") == 1
 
 
+def test_flags_of_the_processor_that_would_end_the_process():
+    done = run_python(f"{USE}\ntry: use()\nexcept ValueError as error: print(error)",
+                      NUMBA_CPU_FEATURES="bogus")  # fmt: skip
+    assert done.stderr == ""
+    text = "NUMBA_CPU_FEATURES must be flags that begin with + or -, not 'bogus'"
+    assert done.stdout == text + "\n"
+
+
+def test_a_setting_with_which_numba_does_not_start_is_named():
+    done = run_python("try: import fastnn\nexcept ImportError as error: print(error)",
+                      NUMBA_NUM_THREADS="0")  # fmt: skip
+    assert done.stderr == ""
+    assert done.stdout.startswith("Numba cannot start with NUMBA_NUM_THREADS as set: ")
+
+
 LOG = """
 import logging
 records = []

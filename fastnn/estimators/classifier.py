@@ -108,6 +108,9 @@ class MLPClassifier(OnEngine, neural_network.MLPClassifier):
 
     Notes
     -----
+    A pickle keeps callbacks by name or by their code; those of which it can keep neither are left
+    out.
+
     An array of floats is predicted without scikit-learn's validation, which takes ten times as long
     as a row takes the network: its shape and its numbers are checked by fastnn.  Lists, data
     frames, and estimators that have been trained with names of columns go the longer way.
