@@ -273,6 +273,45 @@ def test_a_star_import_hands_on_what_the_books_does(module):
         assert found[name] is importlib.import_module(name)
 
 
+# What the book's objects show, once they are made.
+ATTRIBUTES = {
+    "Relu": "mask",
+    "Sigmoid": "out",
+    "Affine": "W b x original_x_shape dW db",
+    "SoftmaxWithLoss": "loss y t",
+    "Dropout": "dropout_ratio mask",
+    "BatchNormalization": """gamma beta momentum input_shape running_mean running_var batch_size xc
+        std xn dgamma dbeta""",
+    "SGD": "lr",
+    "Momentum": "lr momentum v",
+    "Nesterov": "lr momentum v",
+    "AdaGrad": "lr h",
+    "RMSprop": "lr decay_rate h",
+    "Adam": "lr beta1 beta2 iter m v",
+    "MultiLayerNet": """input_size output_size hidden_size_list hidden_layer_num weight_decay_lambda
+        params layers last_layer""",
+    "MultiLayerNetExtend": """input_size output_size hidden_size_list hidden_layer_num use_dropout
+        weight_decay_lambda use_batchnorm params layers last_layer""",
+    "Trainer": """network verbose x_train t_train x_test t_test epochs batch_size optimizer
+        evaluate_sample_num_per_epoch train_size iter_per_epoch max_iter current_iter current_epoch
+        train_loss_list train_acc_list test_acc_list""",
+}
+ARGUMENTS = {
+    "Affine": (np.ones((2, 2)), np.ones(2)),
+    "BatchNormalization": (np.ones(2), np.ones(2)),
+    "MultiLayerNet": (2, [2], 2),
+    "MultiLayerNetExtend": (2, [2], 2),
+    "Trainer": (None, *[np.ones((2, 2))] * 4),
+}
+
+
+@pytest.mark.parametrize("name", ATTRIBUTES)
+def test_objects_have_the_attributes_of_the_books(name):
+    modules = [importlib.import_module(f"fastnn.book.{module}") for module in STARS]
+    (kind,) = {getattr(module, name) for module in modules if name in module.__all__}
+    assert set(ATTRIBUTES[name].split()) <= vars(kind(*ARGUMENTS.get(name, ()))).keys()
+
+
 def test_the_data_sets_places_and_its_conversion_of_labels():
     assert set(mnist.key_file) == {"train_img", "train_label", "test_img", "test_label"}
     assert mnist.url_base.startswith("https://")
