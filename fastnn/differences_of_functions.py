@@ -96,6 +96,19 @@ def plain(f: Callable, x: np.ndarray, h: float) -> np.ndarray:
     return found
 
 
+def points(kept: Any, h: float) -> tuple[Any, Any]:
+    """``kept + h`` and ``kept - h`` as finite numbers of the dtype of `kept`, a NumPy scalar.
+
+    Where a step vanishes in that precision, its point is the next number, if there is one.
+    """
+    kind, found = type(kept), []
+    top = float(np.finfo(kind).max)
+    for step, end in ((h, top), (-h, -top)):
+        point = kind(min(max(float(kept) + step, -top), top))
+        found.append(np.nextafter(kept, kind(end)) if point == kept else point)
+    return found[0], found[1]
+
+
 def _number(value: Any) -> Any:
     if np.size(value) == 1 and np.asarray(value).dtype.kind in "biuf":
         return np.asarray(value).reshape(())[()]

@@ -192,6 +192,7 @@ def test_what_a_reader_added_is_found(part, text, what, tmp_path):
         ("layers", "import numpy as np\nfrom common.util import im2col, col2im"),
         ("layers", "class Convolution:\n  def forward(self, pad): self.col = pad"),
         ("layers", "class Relu:\n  def forward(self, x):\n    y = 1\n    self._z = self.__z = x"),
+        ("layers", "class Relu:\n  def forward(self, x): x.y = 1"),
         (
             "layers",
             "class Affine:\n  def __eq__(self, a): 0\n  def __repr__(self): return 'Affine'",
