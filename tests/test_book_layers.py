@@ -532,6 +532,11 @@ def test_a_function_that_ignores_its_argument_sees_the_points_in_the_array_it_sh
     assert_allclose(found, [6000, 8], 1e-6)
 
 
+def test_results_of_a_narrow_dtype_are_subtracted_as_float64():
+    x = np.array([3000], np.float32)
+    assert gradient.numerical_gradient(lambda x: np.uint8(x[0] < 3000), x).tolist() == [-2048]
+
+
 @pytest.mark.parametrize("wrong", [KeyboardInterrupt, ZeroDivisionError])
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 @BOTH

@@ -414,6 +414,23 @@ def test_a_pickle_of_python_alone_is_read_as_what_the_package_has(book, end, hom
     assert run.stdout == f"<class '{home}.layers.Dropout'> 0.75 True\n"
 
 
+def test_a_script_that_calls_answer_imports_has_them_answered_in_new_processes_too(book):
+    script = """
+import fastnn.book
+fastnn.book.answer_imports()
+from common.layers import Relu
+import multiprocessing
+def home(kind): return kind.__module__, Relu is kind
+if __name__ == "__main__":
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        print(pool.apply_async(home, [Relu]).get(60))
+"""
+    for alone in (False, True):
+        run = book("../ch05/spawn.py", alone=alone, spawn=script)
+        assert run.stdout == "('fastnn.book.layers', True)\n"
+        assert run.stderr == ""
+
+
 # In a notebook ---------------------------------------------------------------------------
 
 

@@ -17,7 +17,8 @@ USAGE = "usage: python -m fastnn.book SCRIPT.py [ARGUMENT ...]"
 HELP = f"""{USAGE}
 
 Runs a script of the book "Deep Learning from Scratch" as it is: fastnn.book answers its imports of
-common and dataset. In a notebook, call fastnn.book.answer_imports() instead.
+common and dataset. In a notebook, call fastnn.book.answer_imports() instead. If these packages have
+something that fastnn.book has not, as in volume 2, they are left alone, and a line says so.
 """
 
 
