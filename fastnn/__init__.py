@@ -2,7 +2,7 @@
 
 from typing import Any
 
-import fastnn.compiling  # first: it says why Numba cannot be imported
+import fastnn.compiling  # noqa: F401  # first: it says why Numba cannot be imported
 from fastnn import datasets, schedules
 from fastnn.callbacks import EarlyStopping
 from fastnn.differences_of_functions import numerical_gradient

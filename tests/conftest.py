@@ -1,10 +1,17 @@
 """Settings and fixtures that the tests share."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import hypothesis
 import numpy as np
 import pytest
 
 from fastnn import runtime
+
+ROOT = Path(__file__).parents[1]
 
 # The same examples on every run; machines shared with others are too noisy for deadlines.
 hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None, database=None)
@@ -28,3 +35,29 @@ def code_folder(request, tmp_path_factory):
     """Where processes of tests keep other builds, from one run of the tests to the next."""
     cache = getattr(request.config, "cache", None)
     return cache.mkdir("compiled") if cache else tmp_path_factory.mktemp("compiled")
+
+
+@pytest.fixture
+def book(tmp_path):
+    """Write scripts of the book into a folder, and run one of them from another folder.
+
+    A script named common__layers is common/layers.py, one named wrong is ch05/wrong.py.
+    """
+    (tmp_path / "elsewhere").mkdir()
+
+    def run(*arguments, alone=False, **scripts):
+        for name, text in scripts.items():
+            folder, _, name = name.partition("__") if "__" in name else ("ch05", "", name)
+            (tmp_path / folder).mkdir(parents=True, exist_ok=True)
+            (tmp_path / folder / f"{name}.py").write_text(text, encoding="utf-8")
+        environment = os.environ | {"PYTHONPATH": str(ROOT), "MPLBACKEND": "Agg"}
+        return subprocess.run(
+            [sys.executable, *([] if alone else ["-m", "fastnn.book"]), *arguments],
+            cwd=tmp_path / "elsewhere",
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+
+    return run

@@ -8,7 +8,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from fastnn import finite_difference
-from fastnn.book import multi_layer_net, multi_layer_net_extend
+from fastnn.book import layers, multi_layer_net, multi_layer_net_extend, trainer
 from fastnn.book.functions import *  # noqa: F403
 from fastnn.book.functions import cross_entropy_error, sigmoid, sigmoid_grad, softmax
 from fastnn.book.gradient import numerical_gradient
@@ -401,6 +401,41 @@ def test_a_method_that_was_replaced_for_all_layers_takes_the_loop(monkeypatch):
 
 
 @each_kind
+def test_a_layer_that_was_replaced_in_the_networks_module_is_taken(kind, monkeypatch):
+    class Swish(Relu):
+        pass
+
+    module = {MultiLayerNet: multi_layer_net, MultiLayerNetExtend: multi_layer_net_extend}[kind]
+    monkeypatch.setattr(module, "Relu", Swish)
+    assert type(kind(6, [5], 4).layers["Activation_function1"]) is Swish
+
+
+@pytest.mark.usefixtures("only_the_loop")
+@pytest.mark.parametrize("activation", ["relu", "sigmoid"])
+@pytest.mark.parametrize(
+    ("name", "function"),
+    [
+        ("cross_entropy_error", lambda y, t: np.abs(y).sum()),
+        ("softmax", lambda x: np.exp(np.tanh(x))),
+        ("sigmoid", np.cos),
+    ],
+)
+def test_a_function_that_was_replaced_among_the_layers_is_called(
+    name, function, activation, monkeypatch
+):
+    """As in the book, where a layer looks for its functions in its module."""
+    network, x, t = MultiLayerNet(6, [50], 6, activation), np.random.randn(50, 6), np.arange(50) % 6
+    monkeypatch.setattr(layers, name, function)
+    hidden = network.layers["Affine1"].forward(x)
+    active = layers.sigmoid(hidden) if activation == "sigmoid" else np.maximum(hidden, 0)
+    y = layers.softmax(network.layers["Affine2"].forward(active))
+    assert network.loss(x, t) == pytest.approx(layers.cross_entropy_error(y, t), rel=1e-12)
+    expected, found = by_the_loop(network, x, t), network.numerical_gradient(x, t)
+    for key in found:
+        assert_array_equal(found[key], expected[key], strict=True)
+
+
+@each_kind
 @pytest.mark.usefixtures("only_the_loop")
 def test_a_network_of_another_class_takes_the_loop(kind):
     class Doubled(kind):
@@ -498,6 +533,14 @@ class Recorder:
     def accuracy(self, x, t):
         self.calls.append(len(x))
         return 0.5
+
+
+def test_a_trainer_takes_a_rule_that_was_replaced_in_its_module(monkeypatch):
+    class Slow(SGD):
+        pass
+
+    monkeypatch.setattr(trainer, "SGD", Slow)
+    assert type(Trainer(Recorder(), *[np.ones((2, 2))] * 4).optimizer) is Slow
 
 
 def test_a_trainer_steps_then_takes_the_loss_then_evaluates(capsys):

@@ -4,15 +4,13 @@ import importlib
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import ROOT
 from numpy.testing import assert_array_equal
 
 from fastnn.book import mnist
-
-ROOT = Path(__file__).parents[1]
 
 NETWORK = """
 import sys, os
@@ -67,33 +65,6 @@ for i in range(60):
 print(len(smooth_curve(losses)), losses[-1] < losses[0])
 print(__name__, sys.argv[1:], os.path.basename(__file__))
 """
-
-
-@pytest.fixture
-def book(tmp_path):
-    """Write scripts into a folder, and run one of them from another folder.
-
-    A script named common__layers is common/layers.py, one named wrong is ch05/wrong.py.
-    """
-    (tmp_path / "elsewhere").mkdir()
-
-    def run(*arguments, **scripts):
-        for name, text in scripts.items():
-            folder, _, name = name.rpartition("__")
-            (tmp_path / (folder or "ch05")).mkdir(parents=True, exist_ok=True)
-            file = tmp_path / (folder or "ch05") / f"{name}.py"
-            file.write_text(text, encoding="utf-8")
-        environment = os.environ | {"PYTHONPATH": str(ROOT), "MPLBACKEND": "Agg"}
-        return subprocess.run(
-            [sys.executable, "-m", "fastnn.book", *arguments],
-            cwd=tmp_path / "elsewhere",
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=120,
-        )
-
-    return run
 
 
 def test_a_script_runs_unchanged_and_finds_its_neighbours(book):
@@ -265,122 +236,14 @@ def test_help(book, option):
     assert run.returncode == 0
 
 
-# The reader's own common and dataset --------------------------------------------------
-
-APPENDS = "import sys, os\nsys.path.append(os.pardir)\n"
-
-
-def passes_over(tmp_path, folder="common"):
-    where = tmp_path / "elsewhere" / os.pardir / folder
-    return f"fastnn.book: common and dataset are answered by fastnn, not by {where.resolve()}\n"
-
-
-def test_other_modules_of_common_are_the_readers(book):
-    script = """
-try:
-    import common.my_layers
-except ModuleNotFoundError as error:
-    print(error.name)
-import sys, os
-sys.path.append(os.pardir)
-from common.my_layers import Swish, Affine
-import common.layers, common.sub.deep, dataset.own
-print(Swish, Affine is common.layers.Affine, common.sub.deep.name, dataset.own.__name__)
-from common import my_layers, my_rules
-"""
-    layers = "from common.layers import *\nfrom . import functions\nclass Swish(Relu): pass\n"
-    run = book(
-        "../ch05/own.py",
-        own=script,
-        common__my_layers=layers,
-        dataset__own="",
-        **{"common/sub__deep": "name = __name__\n"},
-    )
-    assert run.stdout.splitlines() == [
-        "common.my_layers",
-        "<class 'common.my_layers.Swish'> True common.sub.deep dataset.own",
-    ]
-    assert run.stderr.splitlines()[-1].startswith("ImportError: cannot import name 'my_rules'")
-    assert run.returncode == 1
-
-
-def test_one_line_says_that_the_readers_files_are_passed_over(book, tmp_path):
-    script = APPENDS + "from common.layers import *\nimport common.optimizer, dataset.mnist\n"
-    files = dict.fromkeys(("common__layers", "common__optimizer", "dataset__mnist"), "1 / 0\n")
-    run = book("../ch05/plain.py", plain=script + "print('run')\n", **files)
-    assert run.stdout == "run\n"
-    assert run.stderr == passes_over(tmp_path)
-
-
-def test_the_line_comes_only_for_files_that_the_script_could_import(book, tmp_path):
-    script = "import common.layers\n"
-    run = book("../ch05/alone.py", alone=script, common__layers="", common__mine="")
-    assert run.stderr == ""
-    run = book("../ch05/other.py", other=APPENDS + "import common.util, common.mine\n")
-    assert run.stderr == ""
-    run = book(
-        "../ch05/beside.py", beside="import common.gradient\n", **{"ch05/common__gradient": ""}
-    )
-    assert run.stderr == passes_over(tmp_path, "ch05/common")
-
-
-@pytest.mark.parametrize(
-    "text", ["from common.layers import Swish\n", "import common.layers\ncommon.layers.Swish\n"]
-)
-def test_a_class_that_the_reader_added_is_missed_with_its_file(book, tmp_path, text):
-    files = {"common__layers": "class Swish: pass\n", "common__util": ""}
-    run = book("../ch05/added.py", added=APPENDS + "import common.util\n" + text, **files)
-    first, *_, error, note = run.stderr.splitlines()
-    assert first + "\n" == passes_over(tmp_path)
-    assert "'fastnn.book.layers'" in error
-    file = (tmp_path / "common" / "layers.py").resolve()
-    assert note == f"fastnn.book.layers stands for {file}, which was not read."
-    assert run.returncode == 1
-
-
-def test_imports_are_answered_in_a_notebook_too(tmp_path):
-    code = """
-import sys
-import common.layers, common.mine, dataset.mnist
-assert common.layers.mine and common.mine.mine
-import fastnn.book
-fastnn.book.answer_imports()
-fastnn.book.answer_imports()
-from common.layers import *
-import common.layers, common.mine, dataset.mnist, importlib
-assert common.layers is fastnn.book.layers and dataset.mnist is fastnn.book.mnist
-assert Affine is fastnn.book.layers.Affine is common.mine.Affine
-assert fastnn.book.layers.__spec__.name == "fastnn.book.layers"
-assert importlib.reload(common.layers) is fastnn.book.layers
-print(common.layers.Affine is Affine)
-"""
-    for package in ("common", "dataset"):
-        (tmp_path / package).mkdir()
-    (tmp_path / "common" / "layers.py").write_text("mine = True\n")
-    (tmp_path / "common" / "mine.py").write_text("from common.layers import *\n")
-    (tmp_path / "dataset" / "mnist.py").write_text("")
-    run = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-    )
-    assert run.stderr.splitlines() == [
-        "fastnn.book: common and dataset are answered by fastnn, "
-        f"not by {(tmp_path / 'common').resolve()}"
-    ]
-    assert run.stdout == "False\n"
-
-
 # What the modules hand on ---------------------------------------------------------------
 
 FUNCTIONS = """np identity_function step_function sigmoid sigmoid_grad relu relu_grad softmax
-    sum_squared_error cross_entropy_error softmax_loss"""
+    sum_squared_error mean_squared_error cross_entropy_error softmax_loss"""
 LAYERS = f"{FUNCTIONS} Relu Sigmoid Affine SoftmaxWithLoss Dropout BatchNormalization"
 RULES = "np SGD Momentum Nesterov AdaGrad RMSprop Adam"
 NETWORKS = f"{LAYERS} sys os OrderedDict numerical_gradient"
-# All names of the book's modules that do not begin with _, but for convolution.
+# All names of the book's modules, in all printings, that do not begin with _, but for convolution.
 STARS = {
     "functions": FUNCTIONS,
     "gradient": "np numerical_gradient numerical_gradient_2d",
@@ -408,6 +271,45 @@ def test_a_star_import_hands_on_what_the_books_does(module):
             assert found[name] is getattr(theirs, name)
     for name in {"os", "sys", "gzip", "pickle", "urllib"} & set(found):
         assert found[name] is importlib.import_module(name)
+
+
+# What the book's objects show, once they are made.
+ATTRIBUTES = {
+    "Relu": "mask",
+    "Sigmoid": "out",
+    "Affine": "W b x original_x_shape dW db",
+    "SoftmaxWithLoss": "loss y t",
+    "Dropout": "dropout_ratio mask",
+    "BatchNormalization": """gamma beta momentum input_shape running_mean running_var batch_size xc
+        std xn dgamma dbeta""",
+    "SGD": "lr",
+    "Momentum": "lr momentum v",
+    "Nesterov": "lr momentum v",
+    "AdaGrad": "lr h",
+    "RMSprop": "lr decay_rate h",
+    "Adam": "lr beta1 beta2 iter m v",
+    "MultiLayerNet": """input_size output_size hidden_size_list hidden_layer_num weight_decay_lambda
+        params layers last_layer""",
+    "MultiLayerNetExtend": """input_size output_size hidden_size_list hidden_layer_num use_dropout
+        weight_decay_lambda use_batchnorm params layers last_layer""",
+    "Trainer": """network verbose x_train t_train x_test t_test epochs batch_size optimizer
+        evaluate_sample_num_per_epoch train_size iter_per_epoch max_iter current_iter current_epoch
+        train_loss_list train_acc_list test_acc_list""",
+}
+ARGUMENTS = {
+    "Affine": (np.ones((2, 2)), np.ones(2)),
+    "BatchNormalization": (np.ones(2), np.ones(2)),
+    "MultiLayerNet": (2, [2], 2),
+    "MultiLayerNetExtend": (2, [2], 2),
+    "Trainer": (None, *[np.ones((2, 2))] * 4),
+}
+
+
+@pytest.mark.parametrize("name", ATTRIBUTES)
+def test_objects_have_the_attributes_of_the_books(name):
+    modules = [importlib.import_module(f"fastnn.book.{module}") for module in STARS]
+    (kind,) = {getattr(module, name) for module in modules if name in module.__all__}
+    assert set(ATTRIBUTES[name].split()) <= vars(kind(*ARGUMENTS.get(name, ()))).keys()
 
 
 def test_the_data_sets_places_and_its_conversion_of_labels():

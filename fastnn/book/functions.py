@@ -11,6 +11,7 @@ from fastnn.book import compiled
 __all__ = [
     "cross_entropy_error",
     "identity_function",
+    "mean_squared_error",
     "np",
     "relu",
     "relu_grad",
@@ -217,6 +218,9 @@ def sum_squared_error(y: Any, t: Any) -> Any:
     2.5
     """
     return 0.5 * np.sum((y - t) ** 2)
+
+
+mean_squared_error = sum_squared_error  # its name in the first printings
 
 
 def cross_entropy_error(y: np.ndarray, t: np.ndarray) -> Any:

@@ -27,6 +27,15 @@ __all__ = [
 __getattr__ = refuse_in(__name__)
 
 
+def has_all_functions() -> bool:
+    """Whether layers call the functions that kernels stand for, and none that a reader put here."""
+    return (
+        sigmoid is functions.sigmoid
+        and softmax is functions.softmax
+        and cross_entropy_error is functions.cross_entropy_error
+    )
+
+
 class Relu:
     """The larger of 0 and x.
 
@@ -327,7 +336,7 @@ class SoftmaxWithLoss:
         See the class.
         """
         self.t = t
-        found = compiled.softmax_with_loss(x, t)
+        found = compiled.softmax_with_loss(x, t) if has_all_functions() else None
         if found is None:
             self.y = softmax(x)
             self.loss = cross_entropy_error(self.y, self.t)

@@ -31,9 +31,8 @@ __all__ = [
 
 __getattr__ = refuse_in(__name__)
 
-ACTIVATIONS = {"sigmoid": Sigmoid, "relu": Relu}
 CODES = {Sigmoid: SIGMOID, Relu: RELU}
-# What the kernels do, unless the reader replaces a method.
+# What the kernels do, unless the reader replaces a method, or a function that it calls.
 BACKWARD = Affine.backward
 FORWARD = [kind.forward for kind in (Affine, Sigmoid, Relu, SoftmaxWithLoss)]
 DOUBLE = np.dtype(np.float64)
@@ -136,12 +135,13 @@ class MultiLayerNet:
         self.weight_decay_lambda = weight_decay_lambda
         sizes = [input_size, *hidden_size_list, output_size]
         self.params = initial_parameters(sizes, weight_init_std)
+        activations = {"sigmoid": Sigmoid, "relu": Relu}  # also if a reader has replaced them here
         self.layers: OrderedDict[str, Any] = OrderedDict()
         for layer in range(1, self.hidden_layer_num + 2):
             affine = Affine(self.params[f"W{layer}"], self.params[f"b{layer}"])
             self.layers[f"Affine{layer}"] = affine
             if layer <= self.hidden_layer_num:
-                self.layers[f"Activation_function{layer}"] = ACTIVATIONS[activation]()
+                self.layers[f"Activation_function{layer}"] = activations[activation]()
         self.last_layer = SoftmaxWithLoss()
 
     def predict(self, x: np.ndarray) -> np.ndarray:
@@ -325,6 +325,7 @@ def is_as_made(network: Any) -> bool:
         and {type(layer) for layer in activations} <= set(CODES)
         and type(network.last_layer) is SoftmaxWithLoss
         and [kind.forward for kind in (Affine, Sigmoid, Relu, SoftmaxWithLoss)] == FORWARD
+        and all_layers.has_all_functions()
         and not any(
             callable(value)
             for thing in (network, network.last_layer, *layers)

@@ -13,9 +13,8 @@ from fastnn.book import layers as all_layers
 from fastnn.book.convolution import refuse_in
 from fastnn.book.gradient import numerical_gradient
 from fastnn.book.layers import *  # noqa: F403 -- the book's network hands on its imports
-from fastnn.book.layers import Affine, BatchNormalization, Dropout, SoftmaxWithLoss
+from fastnn.book.layers import Affine, BatchNormalization, Dropout, Relu, Sigmoid, SoftmaxWithLoss
 from fastnn.book.multi_layer_net import (
-    ACTIVATIONS,
     compiled_differences,
     go_back,
     initial_parameters,
@@ -98,12 +97,13 @@ class MultiLayerNetExtend:
         self.use_batchnorm = use_batchnorm
         sizes = [input_size, *hidden_size_list, output_size]
         self.params = initial_parameters(sizes, weight_init_std)
+        activations = {"sigmoid": Sigmoid, "relu": Relu}  # also if a reader has replaced them here
         self.layers: OrderedDict[str, Any] = OrderedDict()
         for layer in range(1, self.hidden_layer_num + 2):
             affine = Affine(self.params[f"W{layer}"], self.params[f"b{layer}"])
             self.layers[f"Affine{layer}"] = affine
             if layer <= self.hidden_layer_num:
-                self._add_hidden(layer, ACTIVATIONS[activation](), dropout_ration)
+                self._add_hidden(layer, activations[activation](), dropout_ration)
         self.last_layer = SoftmaxWithLoss()
 
     def _add_hidden(self, layer: int, activation: Any, dropout_ration: float) -> None:

@@ -11,12 +11,14 @@ from typing import Any
 
 from fastnn.book.convolution import NAMES
 from fastnn.book.imports import answer_imports, passed_over
+from fastnn.book.likeness import MODULES
 
 USAGE = "usage: python -m fastnn.book SCRIPT.py [ARGUMENT ...]"
 HELP = f"""{USAGE}
 
 Runs a script of the book "Deep Learning from Scratch" as it is: fastnn.book answers its imports of
-common and dataset. In a notebook, call fastnn.book.answer_imports() instead.
+common and dataset. In a notebook, call fastnn.book.answer_imports() instead. If these packages have
+something that fastnn.book has not, as in volume 2, they are left alone, and a line says so.
 """
 
 
@@ -78,10 +80,17 @@ def _missing_convolution(error: BaseException) -> str | None:
     """The name of convolution that an error is about: one imported, or one that a star left out."""
     name = getattr(error, "name", None)
     of_ours = str(_module_of(error)).startswith("fastnn.book.")
+    left_out = isinstance(error, NameError) and _answers_for_common()
     if isinstance(error, ImportError):  # whose `name` is that of the module
         asked = re.match(r"cannot import name '(\w+)'", str(error))
         name = asked[1] if asked else None
-    return name if name in NAMES and (of_ours or isinstance(error, NameError)) else None
+    return name if name in NAMES and (of_ours or left_out) else None
+
+
+def _answers_for_common() -> bool:
+    """Whether a module of `common` was answered by fastnn, not left to the reader's files."""
+    modules = (sys.modules.get(f"common.{part}") for part in MODULES["common"])
+    return any(module is not None and module.__name__.startswith("fastnn.") for module in modules)
 
 
 def _module_of(error: BaseException) -> str | None:
@@ -94,7 +103,7 @@ def _module_of(error: BaseException) -> str | None:
 def _name_the_file_passed_over(error: BaseException) -> None:
     module = _module_of(error)
     if module in passed_over:
-        error.add_note(f"{module} stands for {passed_over[module]}, which was not read.")
+        error.add_note(f"{module} stands for {passed_over[module]}, which was not run.")
 
 
 def _from_script_on(file: str, hook: Callable[..., Any]) -> Callable[..., None]:

@@ -13,8 +13,6 @@ from fastnn.book.optimizer import SGD, AdaGrad, Adam, Momentum, Nesterov, RMSpro
 
 __all__ = [*rules.__all__, "Trainer", "os", "sys"]  # the book hands on its imports
 
-RULES = {rule.__name__.lower(): rule for rule in (SGD, Momentum, Nesterov, AdaGrad, RMSprop, Adam)}
-
 
 class Trainer:
     """Trains a network on mini-batches, and evaluates it once an epoch.
@@ -80,7 +78,10 @@ class Trainer:
         self.batch_size = mini_batch_size
         self.evaluate_sample_num_per_epoch = evaluate_sample_num_per_epoch
         arguments = {"lr": 0.01} if optimizer_param is None else optimizer_param
-        self.optimizer = RULES[optimizer.lower()](**arguments)
+        # Looked up now: a reader may have replaced a class here.
+        classes = {"sgd": SGD, "momentum": Momentum, "nesterov": Nesterov,
+                   "adagrad": AdaGrad, "rmsprop": RMSprop, "adam": Adam}  # fmt: skip
+        self.optimizer = classes[optimizer.lower()](**arguments)
         self.train_size = x_train.shape[0]
         self.iter_per_epoch = max(self.train_size / mini_batch_size, 1)
         self.max_iter = int(epochs * self.iter_per_epoch)
