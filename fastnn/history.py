@@ -49,6 +49,9 @@ class History:
         Total training time, evaluations included.
     stop_reason : str
         Why training ended, such as ``"finished"``; empty as long as it has not.
+    hint : str
+        What to look at if training has come to nothing, such as inputs that are not scaled;
+        empty otherwise.
     steps_per_epoch : float or None
         As given; of the latest fit, once `extend` has been used.
 
@@ -73,6 +76,7 @@ class History:
         self.steps_per_epoch = steps_per_epoch
         self.seconds = 0.0
         self.stop_reason = ""
+        self.hint = ""
         self._steps = 0
         self._loss_chunks: list[np.ndarray] = []
         self._iterations: list[int] = []
@@ -188,6 +192,7 @@ class History:
         self.steps_per_epoch = other.steps_per_epoch
         self.seconds += other.seconds
         self.stop_reason = other.stop_reason
+        self.hint = other.hint
 
     def _epochs_after(self, iteration: int) -> float:
         steps = iteration - self._earlier_steps

@@ -26,7 +26,7 @@ FLOORS = [
     ["gate", "parameters", "schedules", "optimizers", "files", "plots", "history", "datasets"],
     ["passes", "differences_of_functions", "finite_difference", "callbacks", "trainer"],
     ["network", "warming", "estimators"],
-    ["__init__", "cli", "__main__", "recipes", "book", "benchmarks"],
+    ["__init__", "cli", "command", "__main__", "recipes", "book", "benchmarks"],
 ]
 KERNEL_FLOORS = [
     ["activations", "affine", "epochs"],
