@@ -106,7 +106,8 @@ def mended_for_good() -> None:
 def say(text: str, end: str = "\n") -> None:
     """Write a line to standard output, which gets it at once."""
     with written_out():
-        sys.stdout.write(text + end)
+        sys.stdout.write(text)
+        sys.stdout.write(end)  # an unbuffered stream drops what its reader left of a long text
 
 
 def complain(text: str, end: str = "\n") -> None:

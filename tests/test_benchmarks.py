@@ -16,6 +16,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import stub_contestants
+from at_a_terminal import signals_heard
 
 from fastnn import cli
 from fastnn.benchmarks import (
@@ -570,16 +571,16 @@ def test_workers_are_deaf_to_signals_from_the_start():
         text=True, check=True,
     ).stdout  # fmt: skip
     blocked = int(re.search(r"^SigBlk:\s*(\w+)$", printed, re.M)[1], 16)
-    assert all(blocked >> (number - 1) & 1 for number in (signal.SIGINT, signal.SIGTERM))
+    assert all(blocked >> (number - 1) & 1 for number in ending.SIGNALS)
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_signals_leave_nothing_behind(number, code, tmp_path):
+@pytest.mark.parametrize("number", ending.SIGNALS)
+def test_signals_leave_nothing_behind(number, tmp_path):
     program = f"""
-        import signal, sys
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        import sys
         sys.path.insert(0, {str(Path(__file__).parent)!r})
-        import stub_contestants
+        import at_a_terminal, stub_contestants
+        at_a_terminal.hear_signals()
         from fastnn.benchmarks import cases, ending, program
         case = cases.Case("a case", "activation", "a group", (8,), 4, contestants=("numpy",))
         print("ready", flush=True)
@@ -597,7 +598,7 @@ def test_signals_leave_nothing_behind(number, code, tmp_path):
     time.sleep(0.2)  # its processes are on their way
     os.killpg(running.pid, number)
     errors = running.communicate(timeout=60)[1]
-    assert running.returncode == code
+    assert running.returncode == 128 + number
     assert errors.count(b"\n") <= 1, errors
     assert not list(tmp_path.iterdir())
     deadline = time.monotonic() + 10
@@ -609,7 +610,13 @@ def test_signals_leave_nothing_behind(number, code, tmp_path):
 
 
 @pytest.fixture
-def bystander():
+def at_a_terminal():
+    with signals_heard():
+        yield
+
+
+@pytest.fixture
+def bystander(at_a_terminal):
     """A thread that signals can be delivered to, as those of a library's pool."""
     done = threading.Event()
     thread = threading.Thread(target=done.wait)
@@ -621,7 +628,8 @@ def bystander():
 
 @pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="signals of threads are POSIX's")
 @pytest.mark.parametrize(
-    ("number", "error"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)]
+    ("number", "error"),
+    [(n, KeyboardInterrupt if n == signal.SIGINT else SystemExit) for n in ending.SIGNALS],
 )
 def test_signals_that_other_threads_get_wait_too(number, error, bystander):
     before, passed = signal.getsignal(number), []

@@ -60,7 +60,7 @@ def run(*arguments):
 
 def start(*arguments, **options):
     return subprocess.Popen(
-        [sys.executable, "-m", "fastnn", *arguments],
+        [sys.executable, str(ROOT / "tests" / "at_a_terminal.py"), "fastnn", *arguments],
         cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         text=True, **options,
     )  # fmt: skip
