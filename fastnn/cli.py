@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -249,7 +250,8 @@ def _report(line: str) -> None:
     from tqdm import tqdm
 
     with command.written_out():  # a pipe or a file gets each line when it is made
-        tqdm.write(line)  # keeps a progress bar, if there is one, below the line
+        # Keeps a progress bar, if there is one, below the line.
+        tqdm.write(command.fitting(line, sys.stdout))
 
 
 def _bench(options: argparse.Namespace) -> int:

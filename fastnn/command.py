@@ -58,7 +58,6 @@ def run(name: str, command: Callable[[], int | None], *, is_program: bool) -> in
         fill_descriptors()
     with ExitStack() as undo:
         stand_in(undo)
-        _escape(undo)
         try:
             return _code_of(name, command)
         finally:
@@ -84,14 +83,10 @@ def _code_of(name: str, command: Callable[[], int | None]) -> int:
 
 def in_one_line(error: BaseException) -> str:
     """The text of an error, or its kind if it has none, and its notes."""
-    text, *notes = (
-        " ".join(part.split("\n")).strip()
-        for part in (str(error), *getattr(error, "__notes__", ()))
-    )
-    text = text or type(error).__name__
-    for note in notes:
+    text = str(error) or type(error).__name__
+    for note in getattr(error, "__notes__", ()):
         text += f"{' ' if text.endswith('.') else '; '}{note}"
-    return text
+    return " ".join(line.strip() for line in text.splitlines())
 
 
 # Streams ------------------------------------------------------------------------------
@@ -106,15 +101,27 @@ def mended_for_good() -> None:
 def say(text: str, end: str = "\n") -> None:
     """Write a line to standard output, which gets it at once."""
     with written_out():
-        sys.stdout.write(text)
+        sys.stdout.write(fitting(text, sys.stdout))
         sys.stdout.write(end)  # an unbuffered stream drops what its reader left of a long text
 
 
 def complain(text: str, end: str = "\n") -> None:
     """Write a line to standard error, if that can be written."""
     with suppress(OSError):
-        sys.stderr.write(text + end)
+        sys.stderr.write(fitting(text + end, sys.stderr))
         _flush(sys.stderr)
+
+
+def fitting(text: str, stream: Any) -> str:
+    """The text, or one with escapes where the stream's encoding lacks a character."""
+    encoding, errors = (getattr(stream, name, None) for name in ("encoding", "errors"))
+    if not isinstance(encoding, str):
+        return text
+    try:
+        text.encode(encoding, errors or "strict")
+    except UnicodeEncodeError:
+        return text.encode(encoding, "backslashreplace").decode(encoding)
+    return text
 
 
 @contextmanager
@@ -187,25 +194,6 @@ def _is_gone(stream: Any) -> bool:
         return True
 
 
-def _escape(undo: ExitStack) -> None:
-    """Let characters that an encoding lacks appear as escapes instead of ending the command."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper) and _may_refuse(stream):
-            undo.callback(_answer_errors, stream, stream.errors)
-            _answer_errors(stream, "backslashreplace")
-
-
-def _answer_errors(stream: io.TextIOWrapper, errors: str | None) -> None:
-    with suppress(OSError, ValueError):  # it is full, or has been closed since
-        stream.reconfigure(errors=errors)
-
-
-def _may_refuse(stream: io.TextIOWrapper) -> bool:
-    if stream.errors == "surrogateescape":  # gives bytes of file names as they are
-        return stream.encoding.lower().replace("-", "") != "utf8"
-    return stream.errors == "strict"
-
-
 def _let_go() -> None:
     """Leave nothing that cannot be written to the end of Python, which would complain."""
     for stream in (sys.stdout, sys.stderr):
@@ -214,7 +202,7 @@ def _let_go() -> None:
         except OSError:
             with suppress(OSError, ValueError):
                 _to_nowhere(stream.fileno())
-        except ValueError:  # closed by the command
+        except (AttributeError, ValueError):  # the command has closed it or taken it away
             pass
 
 

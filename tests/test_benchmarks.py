@@ -325,7 +325,7 @@ def test_other_files_are_no_results(tmp_path, capsys, content, words):
     with pytest.raises(ValueError, match="has no results") as found:
         report.write_json(str(path), RESULTS)
     assert re.search(words, str(found.value))
-    assert path.read_text() == content
+    assert path.read_text(encoding="utf-8") == content
     assert report.main(["--readme", str(path)]) == 2
     assert capsys.readouterr().err.count("\n") == 1
 
@@ -354,7 +354,7 @@ def test_the_readme_gets_the_table_between_its_markers(tmp_path, capsys):
     block = capsys.readouterr().out.strip()
     assert report.main(["--readme", str(results), "--write", str(readme)]) == 0
     expected = f"before\n{report.BEGIN}\n\n{block}\n\n{report.END}\nafter\n"
-    assert readme.read_text() == expected
+    assert readme.read_text(encoding="utf-8") == expected
     readme.write_text("no markers")
     assert report.main(["--readme", str(results), "--write", str(readme)]) == 2
     assert "has no lines" in capsys.readouterr().err
@@ -366,7 +366,7 @@ def test_damage_leaves_the_tables_of_the_readme(tmp_path):
     content = f"{report.BEGIN}\nold\n{report.END}\n"
     readme.write_text(content)
     assert report.main(["--readme", str(results), "--write", str(readme)]) == 2
-    assert readme.read_text() == content
+    assert readme.read_text(encoding="utf-8") == content
 
 
 def test_a_picture_is_drawn_of_steps_over_a_size(tmp_path, found):
@@ -529,7 +529,7 @@ def test_missing_rivals_are_named_and_the_rest_is_printed(capsys, monkeypatch, t
     assert "jax is left out: jax is not installed." in printed
     assert "- threads: 1" in printed
     assert "| small" in printed
-    assert json.loads(path.read_text())["cases"][0]["case"] == "small"
+    assert json.loads(path.read_text(encoding="utf-8"))["cases"][0]["case"] == "small"
 
 
 def test_a_contestant_that_disagrees_makes_the_exit_code_1(capsys, monkeypatch):
@@ -542,7 +542,7 @@ def test_threads_are_cut_to_the_cores(monkeypatch, tmp_path):
     monkeypatch.setattr(program.machine, "available_cores", lambda: 1)
     path = tmp_path / "results.json"
     assert run([replace(SMALL, contestants=())], monkeypatch, threads=999, json=str(path)) == 0
-    results = json.loads(path.read_text())
+    results = json.loads(path.read_text(encoding="utf-8"))
     assert results["threads"] == 1
     assert [e["threads"] for e in results["cases"][0]["contestants"]] == [1]
 
