@@ -18,7 +18,7 @@ import pytest
 import stub_contestants
 from at_a_terminal import signals_heard
 
-from fastnn import cli
+from fastnn import cli, command
 from fastnn.benchmarks import (
     cases,
     clock,
@@ -338,8 +338,8 @@ def test_stored_results_can_be_read():
 def test_a_reader_who_leaves_is_no_error(tmp_path):
     path = tmp_path / "results.json"
     path.write_text(json.dumps(RESULTS | {"cases": 5000 * [RESULT]}))
-    command = [sys.executable, "-m", "fastnn.benchmarks.report", "--readme", str(path)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as writer:
+    line = [sys.executable, "-m", "fastnn.benchmarks.report", "--readme", str(path)]
+    with subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as writer:
         writer.stdout.read(1)
         writer.stdout.close()
         assert writer.stderr.read() == b""
@@ -666,6 +666,57 @@ def test_patterns_choose_by_name_or_group():
     assert program.choose(False, None) == [case for case in cases.CASES if case.quick]
     assert len(program.choose(True, None)) == len(cases.CASES)
     assert {case.group for case in program.choose(False, ["kernels: l*"])} == {"kernels: loss"}
+
+
+def test_without_matplotlib_a_benchmark_does_all_but_draw(capsys, monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    paths = {"json": str(tmp_path / "results.json"), "plot": str(tmp_path / "picture.png")}
+    assert run([replace(STEPS, contestants=("numpy",))], monkeypatch, **paths) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[2].startswith('no pictures without matplotlib: pip install "fastnn[plots]"')
+    assert lines[-1] == "no pictures without matplotlib"
+    assert any(line.startswith("| steps") for line in lines)
+    assert os.listdir(tmp_path) == ["results.json"]
+
+
+def test_what_cannot_be_written_costs_no_table(capsys, monkeypatch, tmp_path):
+    """Neither does a failed file end the measuring, nor one file's failure another file."""
+    folder, path = tmp_path / "folder", tmp_path / "results.json"
+    measure = clock.measure
+
+    def measure_and_remove(*given, **options):
+        for found in measure(*given, **options):
+            folder.rmdir()
+            yield found
+
+    folder.mkdir()
+    monkeypatch.setattr(clock, "measure", measure_and_remove)
+    case = replace(STEPS, contestants=("numpy",))
+    gone = str(folder / "gone")
+    with pytest.raises(command.NotWrittenError, match=r"gone\.json could not be written: No such"):
+        run([case], monkeypatch, json=f"{gone}.json", plot=str(tmp_path / "a.png"))
+    assert "| steps" in capsys.readouterr().out
+    folder.mkdir()
+    with pytest.raises(command.NotWrittenError, match=r"gone\.png could not be written: No such"):
+        run([case], monkeypatch, json=str(path), plot=f"{gone}.png")
+    assert "| steps" in capsys.readouterr().out
+    assert {file.name for file in tmp_path.iterdir()} == {"a.png", "results.json"}
+
+
+def test_other_threads_hear_no_signals(monkeypatch, capsys):
+    codes = []
+    case = replace(SMALL, contestants=("numpy",))
+    thread = threading.Thread(target=lambda: codes.append(run([case], monkeypatch)))
+    thread.start()
+    thread.join()
+    assert codes == [0]
+
+
+def test_handlers_that_python_cannot_put_back_are_left(monkeypatch):
+    monkeypatch.setattr(signal, "getsignal", lambda number: None)
+    monkeypatch.setattr(signal, "signal", lambda *given: pytest.fail("replaced"))
+    with ending.unwound_by_signals(), ending.signals_held_back():
+        pass
 
 
 # ---- whole processes
