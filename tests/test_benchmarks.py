@@ -43,6 +43,10 @@ STEPS = Case(
 )  # fmt: skip
 
 
+# What ends a program at a terminal: Windows has no SIGHUP.
+ENDS = [getattr(signal, n) for n in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, n)]
+
+
 @pytest.fixture(scope="module")
 def found():
     """Results of two cases, one round for each of the stubs."""
@@ -571,10 +575,10 @@ def test_workers_are_deaf_to_signals_from_the_start():
         text=True, check=True,
     ).stdout  # fmt: skip
     blocked = int(re.search(r"^SigBlk:\s*(\w+)$", printed, re.M)[1], 16)
-    assert all(blocked >> (number - 1) & 1 for number in ending.SIGNALS)
+    assert all(blocked >> (number - 1) & 1 for number in ENDS)
 
 
-@pytest.mark.parametrize("number", ending.SIGNALS)
+@pytest.mark.parametrize("number", ENDS)
 def test_signals_leave_nothing_behind(number, tmp_path):
     program = f"""
         import sys
@@ -629,7 +633,7 @@ def bystander(at_a_terminal):
 @pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="signals of threads are POSIX's")
 @pytest.mark.parametrize(
     ("number", "error"),
-    [(n, KeyboardInterrupt if n == signal.SIGINT else SystemExit) for n in ending.SIGNALS],
+    [(n, KeyboardInterrupt if n == signal.SIGINT else SystemExit) for n in ENDS],
 )
 def test_signals_that_other_threads_get_wait_too(number, error, bystander):
     before, passed = signal.getsignal(number), []
@@ -642,9 +646,9 @@ def test_signals_that_other_threads_get_wait_too(number, error, bystander):
 
     with pytest.raises(error):
         started()
-    assert set(ending.SIGNALS) <= passed[0]
+    assert set(ENDS) <= passed[0]
     assert signal.getsignal(number) is before
-    assert not signal.pthread_sigmask(signal.SIG_BLOCK, ()) & set(ending.SIGNALS)
+    assert not signal.pthread_sigmask(signal.SIG_BLOCK, ()) & set(ENDS)
 
 
 def test_systems_without_masks_and_other_threads_can_hold_signals_back(monkeypatch):
@@ -726,6 +730,19 @@ def test_an_empty_name_is_refused_before_processes_are_timed(capsys, monkeypatch
     monkeypatch.setattr(processes, "measure", lambda rounds: pytest.fail("something was timed"))
     assert processes.main(["--json", ""]) == 2
     assert "the name of the file is empty" in capsys.readouterr().err
+
+
+def test_processes_are_told_where_no_file_can_be_written(capsys, monkeypatch, tmp_path):
+    def measure(rounds):
+        tmp_path.rmdir()
+        return {"agree": True}
+
+    monkeypatch.setattr(processes, "measure", measure)
+    monkeypatch.setattr(processes, "text", lambda found: "all the tables")
+    path = tmp_path / "results.json"
+    assert processes.main(["--json", str(path)]) == 1
+    said = f"processes: {path} could not be written: No such file or directory\n"
+    assert capsys.readouterr() == ("all the tables\n", said)
 
 
 def test_processes_that_differ_or_fail_are_told():

@@ -102,7 +102,9 @@ def test_a_full_disk_leaves_what_still_fits(capsys, monkeypatch, tmp_path):
     monkeypatch.setattr(plots, "save", full)
     monkeypatch.setattr(plots, "save_history", full)
     monkeypatch.setattr(History, "to_csv", full)
-    with pytest.raises(command.NotWrittenError, match=r"^history\.csv, fit\.png, widths\.png and cur"):
+    with pytest.raises(
+        command.NotWrittenError, match=r"^history\.csv, fit\.png, widths\.png and cur"
+    ):
         quadratic.run(iterations=20, widths=[2], out=tmp_path)
     assert os.listdir(tmp_path) == ["model.fastnn"]
     monkeypatch.setattr(fastnn.MLP, "save", full)
