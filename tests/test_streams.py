@@ -5,6 +5,7 @@ import functools
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -46,6 +47,10 @@ def through_a_shell(line, *arguments, **options):
     )  # fmt: skip
 
 
+def without_numbers(text):
+    return re.sub(r"\d+", "0", text)  # others may fill the cache
+
+
 @functools.cache
 def as_usual(arguments):
     return through_a_shell('"$@"', "-m", "fastnn", *arguments)
@@ -59,8 +64,11 @@ def test_closed_streams_change_no_exit_code(arguments, code, closed):
     done = through_a_shell(f'"$@" {closed}', "-m", "fastnn", *arguments)
     assert usual.returncode == done.returncode == code
     parts = closed.split()
-    assert done.stdout == ("" if ">&-" in parts else usual.stdout)
-    assert done.stderr == ("" if "2>&-" in parts else usual.stderr)
+    for closes, text, expected in [
+        (">&-", done.stdout, usual.stdout),
+        ("2>&-", done.stderr, usual.stderr),
+    ]:
+        assert without_numbers(text) == ("" if closes in parts else without_numbers(expected))
 
 
 @needs_full
@@ -289,12 +297,12 @@ def test_other_broken_pipes_are_errors(monkeypatch, capsys):
         ("utf-8", "strict", "größe π".encode()),
     ],
 )
-def test_what_an_encoding_lacks_is_escaped(monkeypatch, tmp_path, encoding, errors, shown):
+def test_what_an_encoding_lacks_is_escaped(monkeypatch, encoding, errors, shown):
     stream = io.TextIOWrapper(io.BytesIO(), encoding=encoding, errors=errors)
     monkeypatch.setattr(sys, "stdout", stream)
-    assert cli.main([*SHORT_SINE, "--out", str(tmp_path / "größe π")]) == 0
-    assert b"and model.fastnn in " in stream.buffer.getvalue()
-    assert shown in stream.buffer.getvalue()
+    monkeypatch.setattr(chain, "run", lambda report, **options: report("größe π"))
+    assert cli.main(["show", "chain"]) == 0
+    assert stream.buffer.getvalue() == shown + b"\n"
     assert stream.errors == errors
     stored = str(ROOT / "bench" / "results" / "epyc-2-cores.json")
     assert report.main(["--readme", stored]) == 0
