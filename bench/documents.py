@@ -16,6 +16,7 @@ from statistics import median
 
 from fastnn.benchmarks import ending, machine, report
 from fastnn.benchmarks.cases import Goal
+from fastnn.command import say
 
 ROOT = Path(__file__).resolve().parent.parent
 GOAL = Goal(2, 4)
@@ -24,7 +25,7 @@ LEAST_ACCURACY = 0.96
 
 def main():
     options = parse_options()
-    return ending.run("documents", lambda: run(options))
+    return ending.run("documents", lambda: run(options), is_program=True)
 
 
 def run(options):
@@ -32,15 +33,13 @@ def run(options):
     if options.json is not None:
         report.check_json(options.json)
     facts = machine.describe()
-    print(
-        f"{facts['processor']}, {facts['cores']} cores, load {facts['load_average']}\n", flush=True
-    )
+    say(f"{facts['processor']}, {facts['cores']} cores, load {facts['load_average']}\n")
     seconds = run_book(Path(options.book), options.rounds)
     ratio = median(b / a for a, b in zip(seconds["fastnn"], seconds["document"], strict=True))
     cells = [f"{median(seconds[name]):.1f}" for name in ("fastnn", "document")]
     goal = [GOAL.at_least, GOAL.aim]
     row = ["ch05/train_neuralnet.py", *cells, report.times(ratio), report.verdict(ratio, goal)]
-    print(report.table(["script", "fastnn s", "the book's s", "ratio", "verdict"], [row]))
+    say(report.table(["script", "fastnn s", "the book's s", "ratio", "verdict"], [row]))
     if options.json is not None:
         report.write_json(options.json, {"book": {"machine": facts, "seconds": seconds}})
     return 0

@@ -23,6 +23,7 @@ from threadpoolctl import threadpool_limits
 import fastnn
 from fastnn.benchmarks import ending, machine, report
 from fastnn.benchmarks.cases import Goal
+from fastnn.command import say
 
 GOAL = Goal(5, 10)
 SMALL = {
@@ -41,14 +42,14 @@ def main():
     options = parser.parse_args()
     if options.rounds < 1:
         parser.error("--rounds must be at least 1")
-    return ending.run("estimators", lambda: run(options.rounds))
+    return ending.run("estimators", lambda: run(options.rounds), is_program=True)
 
 
 def run(rounds):
     """Time and print."""
     warnings.simplefilter("ignore", ConvergenceWarning)  # 200 epochs are scikit-learn's default
     facts = machine.describe()
-    print(f"{facts['processor']}, {facts['cores']} cores, load {facts['load_average']}\n")
+    say(f"{facts['processor']}, {facts['cores']} cores, load {facts['load_average']}\n")
     lines, ratios = [], []
     for name, estimator, X, y, parameters in cases():
         cells, ratio = timed(estimator, X, y, parameters, rounds)
@@ -56,12 +57,12 @@ def run(rounds):
         if "sparse" not in name:
             ratios.append(ratio)
     header = ["fit", "fastnn s", "scikit-learn s", "ratio", "fastnn's score", "scikit-learn's"]
-    print(report.table(header, lines))
+    say(report.table(header, lines))
     mean = math.exp(sum(map(math.log, ratios)) / len(ratios))
     verdict = report.verdict(mean, [GOAL.at_least, GOAL.aim])
-    print(f"\ngeometric mean of the dense fits: {report.times(mean)} ({verdict})")
+    say(f"\ngeometric mean of the dense fits: {report.times(mean)} ({verdict})")
     ours, theirs = one_row()
-    print(f"predict of one row, 4-16-3: {ours:.1f} µs, scikit-learn's {theirs:.1f} µs")
+    say(f"predict of one row, 4-16-3: {ours:.1f} µs, scikit-learn's {theirs:.1f} µs")
     return 0
 
 

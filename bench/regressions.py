@@ -23,6 +23,7 @@ from statistics import median, quantiles
 from bench.timed import CASES
 from fastnn.benchmarks import ending, report
 from fastnn.benchmarks.machine import available_cores
+from fastnn.command import say
 
 ROOT = Path(__file__).resolve().parent.parent
 SCRIPT = Path(__file__).with_name("timed.py")
@@ -39,7 +40,7 @@ CHANCE = 0.01
 
 def main(arguments=None):
     options = parse_options(arguments)
-    return ending.run("regressions", lambda: run(options))
+    return ending.run("regressions", lambda: run(options), is_program=arguments is None)
 
 
 def parse_options(arguments):
@@ -74,7 +75,7 @@ def run(options):
     lines = [words(name, rows[name], "") for name in names]
     lines += [words(f"{name}, again", again[name], "SLOWER" if name in lost else "same")
               for name in suspects]  # fmt: skip
-    print(report.table(header, lines))
+    say(report.table(header, lines))
     return 1 if lost else 0
 
 

@@ -1,19 +1,18 @@
 """The command line: ``fastnn train mnist``, ``fastnn show step``, ``fastnn gradcheck``, ...
 
 A wrong value ends with one line on standard error and exit code 2, a run that
-fails with exit code 1, Ctrl-C with 130.
+fails or whose output cannot be written with exit code 1, Ctrl-C with 130.
 """
 
 from __future__ import annotations
 
 import argparse
 import importlib
-import os
 import sys
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from typing import Any
 
-from fastnn import __version__
+from fastnn import __version__, command
 
 # Options that several commands share; a command gives the default. All go to its recipe as they
 # are, which checks them.
@@ -50,11 +49,6 @@ OPTIONS: dict[str, dict[str, Any]] = {
 }
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {message}\n")
-
-
 class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
     """Adds "(default: ...)" where there is one to speak of."""
 
@@ -70,33 +64,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Parameters
     ----------
     arguments : sequence of str, optional
-        Default those of the process.
+        Default those of the process, which is then taken to be there for nothing else.
 
     Returns
     -------
     int
         The exit code.
     """
+    return command.run("fastnn", lambda: _run(arguments), is_program=arguments is None)
+
+
+def _run(arguments: Sequence[str] | None) -> int | None:
     options = _parser().parse_args(arguments)
-    try:
-        return options.run(options) or 0
-    except KeyboardInterrupt:
-        print("fastnn: interrupted", file=sys.stderr)
-        return 130
-    except BrokenPipeError:  # the reader of our output has gone, as with `| head`
-        # What is still to be written goes nowhere, or Python would complain at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    except (ValueError, TypeError, ImportError, OSError) as error:
-        print(f"fastnn: {error}", file=sys.stderr)
-        return 2
-    except (FloatingPointError, MemoryError) as error:
-        print(f"fastnn: {error}", file=sys.stderr)
-        return 1
+    return options.run(options)
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="fastnn", description="Small neural networks, trained fast on a CPU.")
+    parser = command.Parser(
+        prog="fastnn", description="Small neural networks, trained fast on a CPU."
+    )
     parser.add_argument("--version", action="version", version=f"fastnn {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     _add_train(commands)
@@ -263,8 +249,9 @@ def _run_recipe(options: argparse.Namespace, **more: Any) -> Any:
 def _report(line: str) -> None:
     from tqdm import tqdm
 
-    tqdm.write(line)  # keeps a progress bar, if there is one, below the line
-    sys.stdout.flush()  # a pipe or a file gets each line when it is made
+    with command.written_out():  # a pipe or a file gets each line when it is made
+        # Keeps a progress bar, if there is one, below the line.
+        tqdm.write(command.fitting(line, sys.stdout))
 
 
 def _bench(options: argparse.Namespace) -> int:
@@ -284,7 +271,7 @@ def _cache(options: argparse.Namespace) -> None:
     from fastnn import jit
 
     if options.action == "clear":
-        print(f"removed {jit.cache_clear()} files")
+        command.say(f"removed {jit.cache_clear()} files")
         return
     for name, value in jit.cache_info().items():
-        print(f"{name}: {value}")
+        command.say(f"{name}: {value}")

@@ -99,6 +99,9 @@ class History:
         Total training time, evaluations included.
     stop_reason : str
         Why training ended, such as ``"finished"``; empty as long as it has not.
+    hint : str
+        What to look at if training has come to nothing, such as inputs that are not scaled;
+        empty otherwise.
     steps_per_epoch : float or None
         As given; of the latest fit, once `extend` has been used.
 
@@ -123,6 +126,7 @@ class History:
         self.steps_per_epoch = steps_per_epoch
         self.seconds = 0.0
         self.stop_reason = ""
+        self.hint = ""
         self._losses = Losses()
         # Steps and epochs before each evaluation, and what it measured, in the order of _MEASURES.
         self._evaluations: list[tuple[int, float, tuple[float | None, ...]]] = []
@@ -258,6 +262,7 @@ class History:
         self.steps_per_epoch = other.steps_per_epoch
         self.seconds += other.seconds
         self.stop_reason = other.stop_reason
+        self.hint = other.hint
 
     def _epochs_after(self, iteration: int) -> float:
         steps = iteration - self._earlier_steps

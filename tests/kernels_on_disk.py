@@ -50,7 +50,7 @@ class Kernels:
     def load(self):
         """Import as a new process would: nothing is left of an earlier import."""
         for name, file in zip((self.helper_name, self.name), self.files[::-1], strict=True):
-            source = Path(file).read_text()
+            source = Path(file).read_text(encoding="utf-8")
             spec = importlib.util.spec_from_file_location(name, file)
             module = importlib.util.module_from_spec(spec)
             exec(compile(source, file, "exec"), module.__dict__)

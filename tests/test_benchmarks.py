@@ -16,8 +16,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import stub_contestants
+from at_a_terminal import signals_heard
 
-from fastnn import cli
+from fastnn import cli, command
 from fastnn.benchmarks import (
     cases,
     clock,
@@ -40,6 +41,10 @@ STEPS = Case(
     "steps", "training", "steps over batch", (3, 4, 2), 5, 40, 50, "dense", lr=0.05,
     contestants=("numpy", "pytorch"),
 )  # fmt: skip
+
+
+# What ends a program at a terminal: Windows has no SIGHUP.
+ENDS = [getattr(signal, n) for n in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, n)]
 
 
 @pytest.fixture(scope="module")
@@ -324,7 +329,7 @@ def test_other_files_are_no_results(tmp_path, capsys, content, words):
     with pytest.raises(ValueError, match="has no results") as found:
         report.write_json(str(path), RESULTS)
     assert re.search(words, str(found.value))
-    assert path.read_text() == content
+    assert path.read_text(encoding="utf-8") == content
     assert report.main(["--readme", str(path)]) == 2
     assert capsys.readouterr().err.count("\n") == 1
 
@@ -337,8 +342,8 @@ def test_stored_results_can_be_read():
 def test_a_reader_who_leaves_is_no_error(tmp_path):
     path = tmp_path / "results.json"
     path.write_text(json.dumps(RESULTS | {"cases": 5000 * [RESULT]}))
-    command = [sys.executable, "-m", "fastnn.benchmarks.report", "--readme", str(path)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as writer:
+    line = [sys.executable, "-m", "fastnn.benchmarks.report", "--readme", str(path)]
+    with subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as writer:
         writer.stdout.read(1)
         writer.stdout.close()
         assert writer.stderr.read() == b""
@@ -353,7 +358,7 @@ def test_the_readme_gets_the_table_between_its_markers(tmp_path, capsys):
     block = capsys.readouterr().out.strip()
     assert report.main(["--readme", str(results), "--write", str(readme)]) == 0
     expected = f"before\n{report.BEGIN}\n\n{block}\n\n{report.END}\nafter\n"
-    assert readme.read_text() == expected
+    assert readme.read_text(encoding="utf-8") == expected
     readme.write_text("no markers")
     assert report.main(["--readme", str(results), "--write", str(readme)]) == 2
     assert "has no lines" in capsys.readouterr().err
@@ -365,7 +370,7 @@ def test_damage_leaves_the_tables_of_the_readme(tmp_path):
     content = f"{report.BEGIN}\nold\n{report.END}\n"
     readme.write_text(content)
     assert report.main(["--readme", str(results), "--write", str(readme)]) == 2
-    assert readme.read_text() == content
+    assert readme.read_text(encoding="utf-8") == content
 
 
 def test_a_picture_is_drawn_of_steps_over_a_size(tmp_path, found):
@@ -528,7 +533,7 @@ def test_missing_rivals_are_named_and_the_rest_is_printed(capsys, monkeypatch, t
     assert "jax is left out: jax is not installed." in printed
     assert "- threads: 1" in printed
     assert "| small" in printed
-    assert json.loads(path.read_text())["cases"][0]["case"] == "small"
+    assert json.loads(path.read_text(encoding="utf-8"))["cases"][0]["case"] == "small"
 
 
 def test_a_contestant_that_disagrees_makes_the_exit_code_1(capsys, monkeypatch):
@@ -541,7 +546,7 @@ def test_threads_are_cut_to_the_cores(monkeypatch, tmp_path):
     monkeypatch.setattr(program.machine, "available_cores", lambda: 1)
     path = tmp_path / "results.json"
     assert run([replace(SMALL, contestants=())], monkeypatch, threads=999, json=str(path)) == 0
-    results = json.loads(path.read_text())
+    results = json.loads(path.read_text(encoding="utf-8"))
     assert results["threads"] == 1
     assert [e["threads"] for e in results["cases"][0]["contestants"]] == [1]
 
@@ -570,16 +575,16 @@ def test_workers_are_deaf_to_signals_from_the_start():
         text=True, check=True,
     ).stdout  # fmt: skip
     blocked = int(re.search(r"^SigBlk:\s*(\w+)$", printed, re.M)[1], 16)
-    assert all(blocked >> (number - 1) & 1 for number in (signal.SIGINT, signal.SIGTERM))
+    assert all(blocked >> (number - 1) & 1 for number in ENDS)
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_signals_leave_nothing_behind(number, code, tmp_path):
+@pytest.mark.parametrize("number", ENDS)
+def test_signals_leave_nothing_behind(number, tmp_path):
     program = f"""
-        import signal, sys
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        import sys
         sys.path.insert(0, {str(Path(__file__).parent)!r})
-        import stub_contestants
+        import at_a_terminal, stub_contestants
+        at_a_terminal.hear_signals()
         from fastnn.benchmarks import cases, ending, program
         case = cases.Case("a case", "activation", "a group", (8,), 4, contestants=("numpy",))
         print("ready", flush=True)
@@ -597,7 +602,7 @@ def test_signals_leave_nothing_behind(number, code, tmp_path):
     time.sleep(0.2)  # its processes are on their way
     os.killpg(running.pid, number)
     errors = running.communicate(timeout=60)[1]
-    assert running.returncode == code
+    assert running.returncode == 128 + number
     assert errors.count(b"\n") <= 1, errors
     assert not list(tmp_path.iterdir())
     deadline = time.monotonic() + 10
@@ -609,7 +614,13 @@ def test_signals_leave_nothing_behind(number, code, tmp_path):
 
 
 @pytest.fixture
-def bystander():
+def at_a_terminal():
+    with signals_heard():
+        yield
+
+
+@pytest.fixture
+def bystander(at_a_terminal):
     """A thread that signals can be delivered to, as those of a library's pool."""
     done = threading.Event()
     thread = threading.Thread(target=done.wait)
@@ -621,7 +632,8 @@ def bystander():
 
 @pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="signals of threads are POSIX's")
 @pytest.mark.parametrize(
-    ("number", "error"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)]
+    ("number", "error"),
+    [(n, KeyboardInterrupt if n == signal.SIGINT else SystemExit) for n in ENDS],
 )
 def test_signals_that_other_threads_get_wait_too(number, error, bystander):
     before, passed = signal.getsignal(number), []
@@ -634,9 +646,9 @@ def test_signals_that_other_threads_get_wait_too(number, error, bystander):
 
     with pytest.raises(error):
         started()
-    assert set(ending.SIGNALS) <= passed[0]
+    assert set(ENDS) <= passed[0]
     assert signal.getsignal(number) is before
-    assert not signal.pthread_sigmask(signal.SIG_BLOCK, ()) & set(ending.SIGNALS)
+    assert not signal.pthread_sigmask(signal.SIG_BLOCK, ()) & set(ENDS)
 
 
 def test_systems_without_masks_and_other_threads_can_hold_signals_back(monkeypatch):
@@ -660,6 +672,57 @@ def test_patterns_choose_by_name_or_group():
     assert {case.group for case in program.choose(False, ["kernels: l*"])} == {"kernels: loss"}
 
 
+def test_without_matplotlib_a_benchmark_does_all_but_draw(capsys, monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    paths = {"json": str(tmp_path / "results.json"), "plot": str(tmp_path / "picture.png")}
+    assert run([replace(STEPS, contestants=("numpy",))], monkeypatch, **paths) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[2].startswith('no pictures without matplotlib: pip install "fastnn[plots]"')
+    assert lines[-1] == "no pictures without matplotlib"
+    assert any(line.startswith("| steps") for line in lines)
+    assert os.listdir(tmp_path) == ["results.json"]
+
+
+def test_what_cannot_be_written_costs_no_table(capsys, monkeypatch, tmp_path):
+    """Neither does a failed file end the measuring, nor one file's failure another file."""
+    folder, path = tmp_path / "folder", tmp_path / "results.json"
+    measure = clock.measure
+
+    def measure_and_remove(*given, **options):
+        for found in measure(*given, **options):
+            folder.rmdir()
+            yield found
+
+    folder.mkdir()
+    monkeypatch.setattr(clock, "measure", measure_and_remove)
+    case = replace(STEPS, contestants=("numpy",))
+    gone = str(folder / "gone")
+    with pytest.raises(command.NotWrittenError, match=r"gone\.json could not be written: No such"):
+        run([case], monkeypatch, json=f"{gone}.json", plot=str(tmp_path / "a.png"))
+    assert "| steps" in capsys.readouterr().out
+    folder.mkdir()
+    with pytest.raises(command.NotWrittenError, match=r"gone\.png could not be written: No such"):
+        run([case], monkeypatch, json=str(path), plot=f"{gone}.png")
+    assert "| steps" in capsys.readouterr().out
+    assert {file.name for file in tmp_path.iterdir()} == {"a.png", "results.json"}
+
+
+def test_other_threads_hear_no_signals(monkeypatch, capsys):
+    codes = []
+    case = replace(SMALL, contestants=("numpy",))
+    thread = threading.Thread(target=lambda: codes.append(run([case], monkeypatch)))
+    thread.start()
+    thread.join()
+    assert codes == [0]
+
+
+def test_handlers_that_python_cannot_put_back_are_left(monkeypatch):
+    monkeypatch.setattr(signal, "getsignal", lambda number: None)
+    monkeypatch.setattr(signal, "signal", lambda *given: pytest.fail("replaced"))
+    with ending.unwound_by_signals(), ending.signals_held_back():
+        pass
+
+
 # ---- whole processes
 
 
@@ -667,6 +730,19 @@ def test_an_empty_name_is_refused_before_processes_are_timed(capsys, monkeypatch
     monkeypatch.setattr(processes, "measure", lambda rounds: pytest.fail("something was timed"))
     assert processes.main(["--json", ""]) == 2
     assert "the name of the file is empty" in capsys.readouterr().err
+
+
+def test_processes_are_told_where_no_file_can_be_written(capsys, monkeypatch, tmp_path):
+    def measure(rounds):
+        tmp_path.rmdir()
+        return {"agree": True}
+
+    monkeypatch.setattr(processes, "measure", measure)
+    monkeypatch.setattr(processes, "text", lambda found: "all the tables")
+    path = tmp_path / "results.json"
+    assert processes.main(["--json", str(path)]) == 1
+    said = f"processes: {path} could not be written: No such file or directory\n"
+    assert capsys.readouterr() == ("all the tables\n", said)
 
 
 def test_processes_that_differ_or_fail_are_told():

@@ -19,6 +19,10 @@ from fastnn.recipes import mnist
 
 ROOT = Path(__file__).parents[1]
 TRAIN = ("train", "mnist")
+NO_PICTURES = (
+    'no pictures without matplotlib: pip install "fastnn[plots]", '
+    'or in a checkout pip install ".[plots]"'
+)
 NUMBER = r"\d+\.\d+"
 FIRST = r"MLP\(\[784, 50, 10\], activation='relu', .*\): (\d+) images to train on, (\d+) to test"
 EPOCH = (
@@ -60,7 +64,7 @@ def run(*arguments):
 
 def start(*arguments, **options):
     return subprocess.Popen(
-        [sys.executable, "-m", "fastnn", *arguments],
+        [sys.executable, str(ROOT / "tests" / "at_a_terminal.py"), "fastnn", *arguments],
         cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         text=True, **options,
     )  # fmt: skip
@@ -292,12 +296,22 @@ def test_wrong_command_is_one_line_and_exit_code_2(capsys, arguments):
 
 def test_out_without_matplotlib(capsys, monkeypatch, digits, tmp_path):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    assert run(*TRAIN, "--data", digits, "--out", str(tmp_path / "out")) == 2
+    folder = tmp_path / "out"
+    assert run(*TRAIN, "--data", digits, "--iterations", "3", "--out", str(folder)) == 0
     printed = capsys.readouterr()
-    assert printed.out == ""  # it did not begin to train
-    assert printed.err == 'fastnn: plots need matplotlib: pip install "fastnn[plots]"\n'
+    assert printed.err == ""
+    assert printed.out.splitlines()[0] == NO_PICTURES
+    assert NO_PICTURES in (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
+    last = f"wrote history.csv and model.fastnn in {folder}; no pictures without matplotlib"
+    assert last in printed.out.splitlines()
+    assert sorted(os.listdir(folder)) == ["history.csv", "model.fastnn"]
+    assert run(*TRAIN, "--data", digits, "--iterations", "1", "--quiet", "--out", str(folder)) == 0
+    assert capsys.readouterr() == ("", "")
+
+
+def test_no_folder_is_made_for_data_that_is_missing(digits, tmp_path):
+    assert run(*TRAIN, "--data", str(tmp_path / "no"), "--out", str(tmp_path / "out")) == 2
     assert not (tmp_path / "out").exists()
-    assert run(*TRAIN, "--data", digits, "--iterations", "1") == 0
 
 
 def test_out_that_cannot_be_written(capsys, monkeypatch, digits, tmp_path):
@@ -367,11 +381,13 @@ def test_other_jobs_are_quiet_and_write_their_files(capfd, job, tmp_path):
 @every_job
 def test_other_jobs_without_matplotlib(capsys, monkeypatch, job, tmp_path):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    assert run(*SHORT[job], "--out", str(tmp_path / "out")) == 2
+    assert run(*SHORT[job], "--out", str(tmp_path / "out")) == 0
     printed = capsys.readouterr()
-    assert printed.out == ""
-    assert printed.err == 'fastnn: plots need matplotlib: pip install "fastnn[plots]"\n'
+    assert printed.err == ""
+    assert printed.out.startswith(NO_PICTURES)
+    assert sorted(os.listdir(tmp_path / "out")) == ["history.csv", "model.fastnn"]
     assert run(*SHORT[job]) == 0
+    assert NO_PICTURES not in capsys.readouterr().out
 
 
 @every_job

@@ -57,7 +57,7 @@ def test_a_new_history_is_empty():
     history = History()
     assert history.steps == 0
     assert history.seconds == 0.0
-    assert history.stop_reason == ""
+    assert history.stop_reason == history.hint == ""
     for name in ("loss", "epochs", "train_loss", "test_loss", "train_accuracy", "test_accuracy"):
         value = getattr(history, name)
         assert value.shape == (0,)
@@ -148,6 +148,7 @@ def test_a_later_fit_is_counted_on():
     second.record_evaluation(2, test_accuracy=0.75, train_loss=0.25)
     first.seconds, first.stop_reason = 1.0, "finished"
     second.seconds, second.stop_reason = 2.0, "interrupted"
+    first.hint, second.hint = "the first's", "the second's"
     first.extend(second)
     assert first.loss.tolist() == [3.0, 2.0, 1.5, 1.0, 0.5]
     assert first.iterations.tolist() == [3, 5]
@@ -155,6 +156,8 @@ def test_a_later_fit_is_counted_on():
     assert first.test_accuracy.tolist() == [0.5, 0.75]
     np.testing.assert_array_equal(first.train_loss, [np.nan, 0.25])
     assert (first.seconds, first.stop_reason) == (3.0, "interrupted")
+    assert first.hint == "the second's"
+    assert "second" not in repr(first)
     first.record_steps([0.25, 0.125])
     first.record_evaluation(7, test_accuracy=1.0)
     assert first.epochs.tolist() == [1.5, 2.0, 2.5]

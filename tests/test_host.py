@@ -19,6 +19,7 @@ from pathlib import Path
 import numba
 import numpy as np
 import pytest
+from at_a_terminal import signals_heard
 from numpy_mlp import bits, bits_of, inputs, targets
 
 import fastnn
@@ -38,8 +39,9 @@ def made(sizes=(40, 16, 3), rows=200, dtype="float32", seed=1, **options):
 def program(call, **options):
     """Start a Python that calls a function of this file."""
     path = os.pathsep.join([str(ROOT), str(Path(__file__).parent)])
+    code = f"import at_a_terminal, test_host; at_a_terminal.hear_signals(); test_host.{call}"
     return subprocess.Popen(
-        [sys.executable, "-c", f"import test_host; test_host.{call}"],
+        [sys.executable, "-c", code],
         env=os.environ | {"PYTHONPATH": path},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -208,11 +210,11 @@ def test_ctrl_c_is_noticed_within_half_a_second_and_leaves_a_usable_network(call
 def looks():
     """The times at which Python has looked for signals, of which there are a hundred a second."""
     times = []
-    before = signal.signal(signal.SIGALRM, lambda *_: times.append(time.perf_counter()))
-    signal.setitimer(signal.ITIMER_REAL, 0.01, 0.01)
-    yield times
-    signal.setitimer(signal.ITIMER_REAL, 0)
-    signal.signal(signal.SIGALRM, before)
+    with signals_heard():
+        signal.signal(signal.SIGALRM, lambda *_: times.append(time.perf_counter()))
+        signal.setitimer(signal.ITIMER_REAL, 0.01, 0.01)
+        yield times
+        signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 @needs_posix

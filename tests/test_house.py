@@ -36,7 +36,7 @@ FLOORS = [
     ],
     ["passes", "hints", "differences_of_functions", "finite_difference", "callbacks", "trainer"],
     ["network", "warming", "estimators"],
-    ["__init__", "cli", "__main__", "recipes", "book", "benchmarks"],
+    ["__init__", "cli", "command", "__main__", "recipes", "book", "benchmarks"],
 ]
 KERNEL_FLOORS = [
     ["activations", "affine", "epochs"],
@@ -65,7 +65,7 @@ def name_of(path):
 
 
 MODULES = {name_of(path): path for path in FILES}
-TREES = {name: ast.parse(path.read_text()) for name, path in MODULES.items()}
+TREES = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in MODULES.items()}
 every_module = pytest.mark.parametrize("module", MODULES)
 
 
@@ -172,7 +172,7 @@ def test_nothing_is_left_to_do():
     for folder in ("fastnn", "tests", "bench", "examples", "docs"):
         for path in (REPOSITORY / folder).rglob("*"):
             if path.suffix in (".py", ".md", ".toml"):
-                assert not re.search(rf"\b({words})\b", path.read_text()), path
+                assert not re.search(rf"\b({words})\b", path.read_text(encoding="utf-8")), path
 
 
 # ---- what public names say of themselves

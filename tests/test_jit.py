@@ -277,7 +277,7 @@ second = jit.Entry(_f, parallel=False, store=STORE)
     Path(file).write_text(source.format(file=file))
     for _ in range(2):
         names = {}
-        exec(compile(Path(file).read_text(), file, "exec"), names)
+        exec(compile(Path(file).read_text(encoding="utf-8"), file, "exec"), names)
         assert (names["first"].serial(1, 1), names["second"].serial(1, 1)) == (2, 3)
     assert len(cached_files(code_folder)) == 2
 
@@ -338,9 +338,9 @@ def test_a_package_in_a_zip_file(tmp_path):
     archive = tmp_path / "package.zip"
     with zipfile.ZipFile(archive, "w") as file:
         for source in PACKAGE.glob("*.py"):  # without what __init__ would import
-            text = "" if source.name == "__init__.py" else source.read_text()
+            text = "" if source.name == "__init__.py" else source.read_text(encoding="utf-8")
             file.writestr(f"fastnn/{source.name}", text)
-        file.writestr("program.py", (PROGRAMS / "small_kernels.py").read_text())
+        file.writestr("program.py", (PROGRAMS / "small_kernels.py").read_text(encoding="utf-8"))
     code = (
         "import program, fastnn.jit as jit; program.check(); info = jit.cache_info();"
         "assert info['folder'] is None and 'no source files' in info['reason'], info;"

@@ -8,6 +8,7 @@ import threading
 import time
 from pathlib import Path
 
+import at_a_terminal
 import numba
 import numpy as np
 import pytest
@@ -221,6 +222,7 @@ def slow(x):
 
 def interrupted_gradient():
     """Ask for a gradient that takes a minute; say when Ctrl-C was noticed."""
+    at_a_terminal.hear_signals()
     fastnn.numerical_gradient(slow, np.ones(2))
     x = np.ones(30_000)
     print("ready", flush=True)  # noqa: T201

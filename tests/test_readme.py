@@ -79,14 +79,14 @@ def test_two_lines_stand_alone_in_their_blocks():
     assert install.endswith(" && .venv/bin/fastnn train mnist\n")
     for tool in ("ruff check .", "ruff format --check .", "mypy", "pytest -q"):
         assert f" && .venv-test/bin/{tool}" in check
-    ignored = (ROOT / ".gitignore").read_text().splitlines()
+    ignored = (ROOT / ".gitignore").read_text(encoding="utf-8").splitlines()
     assert {".venv/", ".venv-test/"} <= set(ignored)
 
 
 def test_ci_runs_the_second_line():
     script = ROOT / ".ci" / "run"
     assert os.access(script, os.X_OK)
-    pattern = re.search(r"grep -m 1 '(.*)' README\.md", script.read_text())[1]
+    pattern = re.search(r"grep -m 1 '(.*)' README\.md", script.read_text(encoding="utf-8"))[1]
     found = [line for line in README.splitlines() if re.search(pattern, line)]
     assert found == [blocks_of(README, "sh")[1][0].rstrip("\n")]
 
@@ -182,7 +182,7 @@ def test_map_lists_every_file_once():
 def imported_files(file):
     """Files of fastnn that a file imports when it is imported."""
     modules = set()
-    for statement in ast.parse((ROOT / "fastnn" / file).read_text()).body:
+    for statement in ast.parse((ROOT / "fastnn" / file).read_text(encoding="utf-8")).body:
         inside = statement.body if isinstance(statement, ast.With | ast.Try) else [statement]
         for node in inside:
             if isinstance(node, ast.ImportFrom) and node.module.split(".")[0] == "fastnn":

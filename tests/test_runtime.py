@@ -30,10 +30,10 @@ def program(code_folder):
     def run_program(name, *arguments, timeout=60, **environment):
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("NUMBA_", "FASTNN_"))}
         defaults = {"FASTNN_CACHE_DIR": str(code_folder), "NUMBA_NUM_THREADS": "2"}
-        root = str(PROGRAMS.parent.parent)
+        path = os.pathsep.join(map(str, (PROGRAMS.parent.parent, PROGRAMS.parent)))
         process = subprocess.Popen(
             [sys.executable, str(PROGRAMS / f"{name}.py"), *arguments],
-            env=kept | {"PYTHONPATH": root} | defaults | environment,
+            env=kept | {"PYTHONPATH": path} | defaults | environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

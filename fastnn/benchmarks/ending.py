@@ -1,27 +1,28 @@
-"""How a command ends, whatever ends it: an exit code, one line at most, nothing left behind."""
+"""How a benchmark ends, whatever ends it: nothing is left behind."""
 
 from __future__ import annotations
 
-import os
 import signal
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import NoReturn
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+from fastnn import command
+
+# Those that end a program: Ctrl-C, `kill`, and a terminal that is closed, which Windows has not.
+NAMES = ("SIGINT", "SIGTERM", "SIGHUP")
+SIGNALS = tuple(getattr(signal, name) for name in NAMES if hasattr(signal, name))
 
 
 @contextmanager
 def unwound_by_signals() -> Iterator[None]:
-    """Let SIGTERM, as Ctrl-C does, leave the block by an exception.
+    """Let the other signals, as Ctrl-C does, leave the block by an exception.
 
     So every ``with`` on the way out removes its folder and ends its processes.
     """
-    # A program in the background of a shell is not to hear Ctrl-C.
-    heard = [number for number in SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
+    heard = _heard()
 
     def leave(number: int, frame: FrameType | None) -> NoReturn:
         for each in heard:  # a second one would stop the cleaning up
@@ -36,6 +37,17 @@ def unwound_by_signals() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _heard() -> list[signal.Signals]:
+    """Signals whose handlers this thread may replace for a time.
+
+    What is ignored stays so: a program in the background of a shell is not to hear Ctrl-C.
+    """
+    if threading.current_thread() is not threading.main_thread():  # no other has handlers
+        return []
+    # None stands for a handler that Python cannot put back.
+    return [n for n in SIGNALS if signal.getsignal(n) not in (signal.SIG_IGN, None)]
 
 
 @contextmanager
@@ -64,13 +76,8 @@ def _masked() -> Iterator[None]:
 @contextmanager
 def _handled_later() -> Iterator[None]:
     """Note signals, which other threads still get, and raise the first after the block."""
-    if threading.current_thread() is not threading.main_thread():  # no other has handlers
-        yield
-        return
     noted: list[int] = []
-    # None stands for a handler that Python cannot put back.
-    heard = [n for n in SIGNALS if signal.getsignal(n) not in (signal.SIG_IGN, None)]
-    before = {n: signal.signal(n, lambda number, frame: noted.append(number)) for n in heard}
+    before = {n: signal.signal(n, lambda number, frame: noted.append(number)) for n in _heard()}
     try:
         yield
     finally:
@@ -80,34 +87,11 @@ def _handled_later() -> Iterator[None]:
             signal.raise_signal(noted[0])
 
 
-def run(name: str, command: Callable[[], int]) -> int:
-    """Run a command of this name; the exit code.
+def run(name: str, work: Callable[[], int], *, is_program: bool = False) -> int:
+    """Run a benchmark's command as `fastnn.command.run` does, and clean up after signals."""
 
-    Parameters
-    ----------
-    name : str
-        What begins an error's line.
-    command : callable
-        Returns an exit code.
-
-    Returns
-    -------
-    int
-        130 after Ctrl-C, 2 for a value or a file that is wrong or a library that is
-        missing, else the command's.
-    """
-    try:
+    def unwound() -> int:
         with unwound_by_signals():
-            code = command()
-            sys.stdout.flush()
-            return code
-    except KeyboardInterrupt:
-        print(f"{name}: interrupted", file=sys.stderr)
-        return 130
-    except BrokenPipeError:  # the reader of our output has gone, as with `| head`
-        # What is still to be written goes nowhere, or Python would complain at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    except (ImportError, OSError, ValueError) as error:
-        print(f"{name}: {error}", file=sys.stderr)
-        return 2
+            return work()
+
+    return command.run(name, unwound, is_program=is_program)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastnn.benchmarks import report
 from fastnn.benchmarks.workers import OURS
-from fastnn.plots.figures import new_figure, require_matplotlib, write
+from fastnn.plots.figures import new_figure, write
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -38,14 +38,11 @@ def check(groups: set[str], path: str) -> None:
 
     Raises
     ------
-    ImportError
-        If matplotlib is not installed.
     ValueError
         If no group has a curve, or the file would not be what its name says.
     OSError
         If the file cannot be written.
     """
-    require_matplotlib()
     if groups.isdisjoint(SIZES):
         raise ValueError(f"--plot needs cases of {GROUPS}: see --cases")
     if Path(path).suffix.lower() != ".png":

@@ -9,7 +9,6 @@ are medians.
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import subprocess
@@ -21,6 +20,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from fastnn import command
 from fastnn.benchmarks import contestants, ending, inputs, machine, report
 from fastnn.benchmarks.cases import Goal
 from fastnn.benchmarks.one_process import CASE
@@ -52,15 +52,17 @@ class ProcessFailedError(Exception):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, print and save."""
-    parser = argparse.ArgumentParser(
-        prog="python -m fastnn.benchmarks.processes", description=__doc__
-    )
+    return ending.run("processes", lambda: _measure(arguments), is_program=arguments is None)
+
+
+def _measure(arguments: Sequence[str] | None) -> int:
+    parser = command.Parser(prog="python -m fastnn.benchmarks.processes", description=__doc__)
     parser.add_argument("--rounds", type=int, default=5, metavar="N", help="turns of each process")
     parser.add_argument("--json", metavar="FILE", help="save everything measured")
     options = parser.parse_args(arguments)
     if options.rounds < 1:
         parser.error("--rounds must be at least 1")
-    return ending.run("processes", lambda: run(options.rounds, options.json))
+    return run(options.rounds, options.json)
 
 
 def run(rounds: int, json: str | None) -> int:
@@ -68,9 +70,12 @@ def run(rounds: int, json: str | None) -> int:
     if json is not None:
         report.check_json(json)
     found = measure(rounds)
-    if json is not None:
-        report.write_json(json, {"processes": found})
-    print(text(found))
+    content = {"processes": found}
+    writers = {} if json is None else {json: lambda: report.write_json(json, content)}
+    _, error = command.write_each(writers)
+    command.say(text(found))
+    if error is not None:
+        raise error
     return 0 if found["agree"] else 1
 
 
@@ -91,9 +96,9 @@ def run_python(arguments: Sequence[str], variables: dict[str, str]) -> tuple[flo
     """Seconds from start to end, and what was printed."""
     path = os.pathsep.join(filter(None, [str(PACKAGE.parent), os.environ.get("PYTHONPATH")]))
     environment = {**os.environ, "PYTHONPATH": path, **variables}
-    command = [sys.executable, *arguments]
+    line = [sys.executable, *arguments]
     started = time.perf_counter()
-    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    done = subprocess.run(line, env=environment, capture_output=True, text=True)
     seconds = time.perf_counter() - started
     if done.returncode:
         last_line = (done.stderr.strip().splitlines() or ["no message"])[-1]

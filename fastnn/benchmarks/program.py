@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from fastnn import command
 from fastnn.benchmarks import cases, clock, contestants, machine, report
 from fastnn.benchmarks.cases import Case
 from fastnn.benchmarks.ending import unwound_by_signals
 from fastnn.benchmarks.workers import OURS, Load
+from fastnn.plots.figures import no_pictures
 
 SHORT_ROUNDS, FULL_ROUNDS = 3, 5
 
@@ -50,7 +52,10 @@ def run(
     threads = min(_at_least_one("--threads", threads, cores), cores)
     _check_files(json, plot, chosen)
     names = installed(chosen)
-    print("# fastnn and what a user could pick instead\n", flush=True)
+    command.say("# fastnn and what a user could pick instead\n")
+    lack = no_pictures() if plot is not None else None
+    if lack is not None:
+        command.say(": ".join(lack) + "\n")
     results: dict[str, Any] = {
         "machine": facts_for(chosen, threads), "threads": threads, "best_threads": True,
         "rounds": rounds, "full": full, "cases": [],
@@ -58,16 +63,14 @@ def run(
     with unwound_by_signals():
         for found in _with_a_bar(chosen, rounds, threads, names, full, load):
             results["cases"].append(found | {"ratios": report.ratios_of(found, threads)})
-            if json is not None:  # after each case, as a full run takes half an hour
-                report.write_json(json, results)
+            _write(results, json, None)  # as a full run takes half an hour
     results["machine"]["load_average_at_end"] = machine.load_average()
-    if json is not None:
-        report.write_json(json, results)
-    print(report.text(results), flush=True)
-    if plot is not None:
-        from fastnn.benchmarks import pictures
-
-        pictures.draw(results, plot)
+    command.say(report.text(results))
+    error = _write(results, json, plot if lack is None else None)
+    if error is not None:
+        raise error
+    if lack is not None:
+        command.say(lack[0])
     return int(any(not e["agrees"] for case in results["cases"] for e in case["contestants"]))
 
 
@@ -93,7 +96,7 @@ def installed(chosen: Sequence[Case]) -> list[str]:
     for name in names:
         if not contestants.is_installed(name):
             library = contestants.CONTESTANTS[name].library
-            print(f"{name} is left out: {library} is not installed.\n")
+            command.say(f"{name} is left out: {library} is not installed.\n")
     return [name for name in names if contestants.is_installed(name)]
 
 
@@ -113,6 +116,20 @@ def _check_files(json: str | None, plot: str | None, chosen: Sequence[Case]) -> 
         report.check_json(json)
     if json is not None and plot is not None:
         report.check_apart(json, plot)
+
+
+def _write(
+    results: dict[str, Any], json: str | None, plot: str | None
+) -> command.NotWrittenError | None:
+    """Write what is wanted; what could not be written is to be said when all is done."""
+    writers: dict[str, Any] = {}
+    if json is not None:
+        writers[json] = lambda: report.write_json(json, results)
+    if plot is not None:
+        from fastnn.benchmarks import pictures
+
+        writers[plot] = lambda: pictures.draw(results, plot)
+    return command.write_each(writers)[1]
 
 
 def _with_a_bar(

@@ -8,7 +8,6 @@ RESULTS.json --write PICTURE.png`` draws the curves of ``fastnn bench --plot``.
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import shutil
@@ -20,6 +19,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from fastnn import command
 from fastnn.benchmarks import ending
 from fastnn.benchmarks.cases import BEST, BEST_OF
 from fastnn.benchmarks.clock import STEP_SECONDS
@@ -494,24 +494,24 @@ def write_readme(path: str, block: str) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """``python -m fastnn.benchmarks.report``."""
-    parser = argparse.ArgumentParser(prog="python -m fastnn.benchmarks.report")
+    return ending.run("report", lambda: _show(arguments), is_program=arguments is None)
+
+
+def _show(arguments: Sequence[str] | None) -> int:
+    parser = command.Parser(prog="python -m fastnn.benchmarks.report")
     stored = parser.add_mutually_exclusive_group(required=True)
     stored.add_argument("--readme", metavar="RESULTS.json", help="the table of stored results")
     stored.add_argument("--goals", metavar="RESULTS.json", help="what the ratios should become")
     stored.add_argument("--plot", metavar="RESULTS.json", help="curves of 'steps over *', as PNG")
     parser.add_argument("--write", metavar="FILE", help="the README.md with markers, or the PNG")
     options = parser.parse_args(arguments)
-
-    def show() -> int:
-        if options.goals is not None:
-            show_goals(options.goals, options.write)
-        elif options.plot is not None:
-            draw_stored(options.plot, options.write)
-        else:
-            show_tables(options.readme, options.write)
-        return 0
-
-    return ending.run("report", show)
+    if options.goals is not None:
+        show_goals(options.goals, options.write)
+    elif options.plot is not None:
+        draw_stored(options.plot, options.write)
+    else:
+        show_tables(options.readme, options.write)
+    return 0
 
 
 def cases_from(path: str) -> Results:
@@ -526,7 +526,7 @@ def show_tables(path: str, readme: str | None) -> None:
     """Print the tables, or put them into a README."""
     block = readme_block(cases_from(path))
     if readme is None:
-        print(block)
+        command.say(block)
     else:
         write_readme(readme, block)
 
@@ -535,7 +535,7 @@ def show_goals(path: str, unwanted: str | None) -> None:
     """Print the ratios next to their goals."""
     if unwanted is not None:
         raise ValueError("--goals prints only: --write goes with --readme or --plot")
-    print(goals_table(cases_from(path)))
+    command.say(goals_table(cases_from(path)))
 
 
 def draw_stored(path: str, picture: str | None) -> None:

@@ -2,7 +2,21 @@
 
 import sys
 
+from fastnn import command
 from fastnn.book.scripts import main
 
+
+def program() -> int:
+    """Run the script as Python would, but with the streams that it lacks."""
+    command.mended_for_good()
+    code = main(sys.argv[1:])
+
+    def written() -> int:
+        command.say("", end="")
+        return code
+
+    return command.run("fastnn.book", written, is_program=True)
+
+
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(program())

@@ -26,7 +26,7 @@ def require_matplotlib() -> None:
     Raises
     ------
     ImportError
-        If matplotlib is not installed.
+        If matplotlib is not installed, or cannot be imported.
 
     Examples
     --------
@@ -34,9 +34,40 @@ def require_matplotlib() -> None:
     >>> plots.require_matplotlib()
     """
     try:
-        import matplotlib  # noqa: F401
-    except ImportError as error:
-        raise ImportError('plots need matplotlib: pip install "fastnn[plots]"') from error
+        _import_matplotlib()
+    except Exception as error:
+        reason = f", which cannot be imported: {_in_short(error)}"
+        if _is_missing(error):
+            reason = ': pip install "fastnn[plots]"'
+        raise ImportError(f"plots need matplotlib{reason}") from error
+
+
+def no_pictures() -> tuple[str, str] | None:
+    """That no picture can be drawn, and what helps or why, for who can do without; else None."""
+    try:
+        _import_matplotlib()
+    except Exception as error:
+        if _is_missing(error):
+            remedy = 'pip install "fastnn[plots]", or in a checkout pip install ".[plots]"'
+            return "no pictures without matplotlib", remedy
+        return "no pictures, as matplotlib cannot be imported", _in_short(error)
+    return None
+
+
+def _import_matplotlib() -> None:
+    """Import all that files need, for a part of it may be broken."""
+    import matplotlib
+    import matplotlib.backends.backend_agg
+    import matplotlib.figure  # noqa: F401
+
+
+def _is_missing(error: Exception) -> bool:
+    return isinstance(error, ModuleNotFoundError) and error.name == "matplotlib"
+
+
+def _in_short(error: Exception) -> str:
+    lines = str(error).splitlines() or ["no message"]
+    return f"{type(error).__name__}: {lines[0]}"
 
 
 def new_axes() -> Axes:

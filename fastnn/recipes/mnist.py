@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -58,6 +57,7 @@ def run(
     out : path, optional
         Folder for ``confusion.png``, ``misread.png`` and ``weights.png`` (of the test
         images and the first layer), ``curves.png``, ``history.csv`` and ``model.fastnn``.
+        Without matplotlib there are no pictures, and a line says so.
     report : callable, default print
         Takes one line of text at a time.
 
@@ -72,10 +72,9 @@ def run(
     ------
     TypeError, ValueError
         If an argument is not as above.
-    ImportError
-        If `out` is given and matplotlib is not installed.
     OSError
-        If `data` cannot be read or `out` cannot be written.
+        If `data` cannot be read or `out` cannot be written; after training, when all has been
+        written that can be.
     FloatingPointError
         If a loss is not finite; see `fastnn.MLP.fit`.
 
@@ -96,8 +95,8 @@ def run(
     net = MLP([784, *widths, 10], activation, dtype=dtype, seed=seed)
     if threads is not None:
         runtime.set_num_threads(gate.positive_integer(threads, "threads"))
-    folder = folders.prepared(out)
     (x, t), (x_test, t_test) = datasets.load_mnist(path=data)
+    folder = folders.prepared(out, report)
     report(f"{net}: {len(x)} images to train on, {len(x_test)} to test")
 
     def report_epoch(net: MLP, history: History) -> None:
@@ -120,25 +119,29 @@ def run(
         progress=progress,
         callbacks=[report_epoch],
     )
-    if folder is not None:
-        pictures = _draw_digits(folder, net, x_test, t_test)
-        folders.write(folder, net, history)
-        report(folders.written(folder, pictures))
+    error = folders.write(folder, net, history, _pictures(net, x_test, t_test), report)
     report(
         f"{history.steps} steps in {history.seconds:.2f} s, evaluations included; "
         f"{time.perf_counter() - began:.2f} s in all"
     )
+    folders.finish(history, error, report)
     return net, history
 
 
-def _draw_digits(folder: Path, net: MLP, x: np.ndarray, t: np.ndarray) -> list[str]:
-    """Pictures of what the network confuses, misreads and looks for; their names."""
-    y, W = net.predict(x), net.params["W1"]
-    pictures: dict[str, Callable[[Any], Any]] = {
-        "confusion.png": lambda ax: plots.confusion(t, y.argmax(axis=1), ax),
-        "misread.png": lambda ax: plots.misread(x, t, y, ax),
-        "weights.png": lambda ax: plots.hidden_weights(W, ax),
-    }
-    for name, draw in pictures.items():
-        plots.save(folder / name, [draw], size=SIZES[name], cut=True)
-    return list(pictures)
+def _pictures(net: MLP, x: np.ndarray, t: np.ndarray) -> dict[str, folders.Draw]:
+    """What the network confuses, misreads and looks for."""
+
+    def confusion(ax: Any) -> Any:
+        return plots.confusion(t, net.predict(x).argmax(axis=1), ax)
+
+    def misread(ax: Any) -> Any:
+        return plots.misread(x, t, net.predict(x), ax)
+
+    def weights(ax: Any) -> Any:
+        return plots.hidden_weights(net.params["W1"], ax)
+
+    def saved(name: str, draw: Callable[[Any], Any]) -> folders.Draw:
+        return lambda path: plots.save(path / name, [draw], size=SIZES[name], cut=True)
+
+    drawn = {"confusion.png": confusion, "misread.png": misread, "weights.png": weights}
+    return {name: saved(name, draw) for name, draw in drawn.items()}

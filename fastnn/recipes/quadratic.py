@@ -76,7 +76,8 @@ def run(
         twenty times as many points.
     out : path, optional
         Folder for ``fit.png`` (against the truth, also beyond the training range) and
-        ``widths.png``, and for ``curves.png``, ``history.csv`` and ``model.fastnn``.
+        ``widths.png``, and for ``curves.png``, ``history.csv`` and ``model.fastnn``. Without
+        matplotlib there are no pictures, and a line says so.
     report : callable, default print
         Takes one line of text at a time.
 
@@ -91,10 +92,8 @@ def run(
     ------
     TypeError, ValueError
         If an argument is not as above.
-    ImportError
-        If `out` is given and matplotlib is not installed.
     OSError
-        If `out` cannot be written.
+        If `out` cannot be written; after training, when all has been written that can be.
     FloatingPointError
         If a loss is not finite; see `fastnn.MLP.fit`.
 
@@ -111,7 +110,7 @@ def run(
     gate.positive_integer(iterations, "iterations")
     rule, study = _rules(lr, low, high, layers)
     nets = [_network(sizes, activation, dtype, seed) for sizes in layers]
-    folder = folders.prepared(out)
+    folder = folders.prepared(out, report)
     x = low + (high - low) * np.random.default_rng(seed).random((ROWS, 2))
     line = _Line(low, high)
     report(f"{nets[0]}: {iterations} of {ROWS} points in [{low:g}, {high:g}), lr {rule.lr:.3g}")
@@ -133,10 +132,8 @@ def run(
         net.fit(x, truth(x), iterations=STUDY_STEPS * iterations, batch_size=1, optimizer=study,
                 sampling="replacement", progress=progress)  # fmt: skip
         _report_errors(report, net, x, line)
-    if folder is not None:
-        pictures = _draw(folder, nets, x, line)
-        folders.write(folder, nets[0], history)
-        report(folders.written(folder, pictures))
+    error = folders.write(folder, nets[0], history, _pictures(nets, x, line), report)
+    folders.finish(history, error, report)
     return nets[0], history
 
 
@@ -195,8 +192,8 @@ def _report_errors(report: Callable[[str], Any], net: MLP, x: np.ndarray, line: 
     )
 
 
-def _draw(folder: Path, nets: list[MLP], x: np.ndarray, line: _Line) -> list[str]:
-    """The fit of the first network, and a sheet with the others; their names."""
+def _pictures(nets: list[MLP], x: np.ndarray, line: _Line) -> dict[str, folders.Draw]:
+    """The fit of the first network, and a sheet with the others if there are any."""
 
     def panel(net: MLP, legend: bool) -> Callable[[Any], Any]:
         def draw(ax: Any) -> None:
@@ -212,16 +209,16 @@ def _draw(folder: Path, nets: list[MLP], x: np.ndarray, line: _Line) -> list[str
 
         return draw
 
-    plots.save(folder / "fit.png", [panel(nets[0], legend=True)])
-    if len(nets) == 1:
-        return ["fit.png"]
-    sheet = [panel(net, legend=False) for net in nets[1:]]
-    columns = min(2, len(sheet))
-    plots.save(
-        folder / "widths.png", sheet, columns=columns, size=(4.4, 3.2), legend=True,
-        same_scales=True,
-    )  # fmt: skip
-    return ["fit.png", "widths.png"]
+    def fit(path: Path) -> None:
+        plots.save(path / "fit.png", [panel(nets[0], legend=True)])
+
+    def widths(path: Path) -> None:
+        panels = [panel(net, legend=False) for net in nets[1:]]
+        columns = min(2, len(panels))
+        plots.save(path / "widths.png", panels, columns=columns, size=(4.4, 3.2), legend=True,
+                   same_scales=True)  # fmt: skip
+
+    return {"fit.png": fit, "widths.png": widths} if len(nets) > 1 else {"fit.png": fit}
 
 
 def _layers(net: MLP) -> str:

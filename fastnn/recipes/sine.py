@@ -54,7 +54,8 @@ def run(
     out : path, optional
         Folder for a picture of each reported epoch before its first update
         (``epoch-0000.png`` ...) and all of them on one ``sheet.png``, and for ``curves.png``,
-        ``history.csv`` and ``model.fastnn``.
+        ``history.csv`` and ``model.fastnn``. Without matplotlib there are no pictures, and a
+        line says so.
     report : callable, default print
         Takes one line of text at a time.
 
@@ -69,10 +70,8 @@ def run(
     ------
     TypeError, ValueError
         If an argument is not as above.
-    ImportError
-        If `out` is given and matplotlib is not installed.
     OSError
-        If `out` cannot be written.
+        If `out` cannot be written; after training, when all has been written that can be.
     FloatingPointError
         If a loss is not finite; see `fastnn.MLP.fit`.
 
@@ -94,7 +93,7 @@ def run(
     net = MLP(
         [1, *widths, 1], activation, output="identity", bias_init=0.01, dtype=dtype, seed=seed
     )
-    folder = folders.prepared(out)
+    folder = folders.prepared(out, report)
     report(f"{net}: {len(x)} angles, lr {lr}, one sample a step")
     outputs = {0: net.predict(x[:, np.newaxis])[:, 0]}
     errors: dict[int, float] = {}
@@ -116,23 +115,17 @@ def run(
         progress=progress,
         callbacks=[look],
     )
-    if folder is not None:
-        pictures = _draw(folder, x, t, outputs, errors)
-        folders.write(folder, net, history)
-        report(folders.written(folder, pictures))
+    error = folders.write(folder, net, history, _pictures(x, t, outputs, errors), report)
     worst = float(np.abs(net.predict(x[:, np.newaxis])[:, 0] - t).max())
     report(f"{history.steps} steps in {history.seconds:.2f} s; largest error {worst:.3f}")
+    folders.finish(history, error, report)
     return net, history
 
 
-def _draw(
-    folder: Path,
-    x: np.ndarray,
-    t: np.ndarray,
-    outputs: dict[int, np.ndarray],
-    errors: dict[int, float],
-) -> list[str]:
-    """A picture of each epoch, and all on one sheet; their names, in short."""
+def _pictures(
+    x: np.ndarray, t: np.ndarray, outputs: dict[int, np.ndarray], errors: dict[int, float]
+) -> dict[str, folders.Draw]:
+    """A picture of each epoch, and all on one sheet."""
     lowest = min(-1.2, *(float(y.min()) - 0.1 for y in outputs.values()))
     highest = max(1.2, *(float(y.max()) + 0.1 for y in outputs.values()))
 
@@ -147,12 +140,14 @@ def _draw(
 
         return draw
 
-    for epoch in outputs:
-        plots.save(folder / f"epoch-{epoch:04d}.png", [panel(epoch, legend=True)])
-    sheet = [panel(epoch, legend=False) for epoch in outputs]
-    columns = min(4, len(sheet))
-    plots.save(
-        folder / "sheet.png", sheet, columns=columns, size=(3.2, 2.6), legend=True,
-        same_scales=True,
-    )  # fmt: skip
-    return [f"{len(outputs)} pictures epoch-*.png", "sheet.png"]
+    def each(path: Path) -> None:
+        for epoch in outputs:
+            plots.save(path / f"epoch-{epoch:04d}.png", [panel(epoch, legend=True)])
+
+    def sheet(path: Path) -> None:
+        panels = [panel(epoch, legend=False) for epoch in outputs]
+        columns = min(4, len(panels))
+        plots.save(path / "sheet.png", panels, columns=columns, size=(3.2, 2.6), legend=True,
+                   same_scales=True)  # fmt: skip
+
+    return {f"{len(outputs)} pictures epoch-*.png": each, "sheet.png": sheet}

@@ -5,6 +5,7 @@ import multiprocessing
 import sys
 import warnings
 
+from at_a_terminal import hear_signals
 from small_kernels import check
 
 from fastnn import runtime
@@ -17,6 +18,7 @@ def work(_):
 
 
 if __name__ == "__main__":
+    hear_signals()  # a pool ends its workers with SIGTERM
     method = sys.argv[1]
     parallel = check()
     assert parallel > 1
