@@ -7,12 +7,13 @@ fails or whose output cannot be written with exit code 1, Ctrl-C with 130.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
 import sys
 from collections.abc import Sequence
 from typing import Any
 
-from fastnn import __version__, command
+from fastnn import __version__, command, progress
 
 # Options that several commands share; a command gives the default. All go to its recipe as they
 # are, which checks them.
@@ -76,7 +77,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(arguments: Sequence[str] | None) -> int | None:
     options = _parser().parse_args(arguments)
-    return options.run(options)
+    with progress.silence() if getattr(options, "quiet", False) else contextlib.nullcontext():
+        return options.run(options)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import fastnn
-from fastnn import progress
+from fastnn import cli, progress
 from fastnn.jit import entry
 from fastnn.kernels import differences, samples, sweeps
 
@@ -86,6 +86,18 @@ def test_who_asks_for_no_progress_is_not_told(screen):
     assert screen.getvalue() == ""
     with progress.compiling_notice("train"):
         assert screen.line.startswith("fastnn: compiling")
+
+
+def test_a_quiet_command_does_not_tell(screen, monkeypatch):
+    def run(**options):
+        with progress.compiling_notice("train"):
+            return 0
+
+    monkeypatch.setattr("fastnn.recipes.step.run", run)
+    assert cli.main(["show", "step", "--quiet"]) == 0
+    assert screen.getvalue() == ""
+    assert cli.main(["show", "step"]) == 0
+    assert "compiling 'train'" in screen.getvalue()
 
 
 def test_a_line_is_no_longer_than_the_terminal(screen, monkeypatch):
