@@ -106,8 +106,8 @@ def say(text: str, end: str = "\n") -> None:
 
 
 def complain(text: str, end: str = "\n") -> None:
-    """Write a line to standard error, if that can be written."""
-    with suppress(OSError):
+    """Write a line to standard error, if there is one and it can be written."""
+    with suppress(OSError, AttributeError, ValueError):
         sys.stderr.write(fitting(text + end, sys.stderr))
         _flush(sys.stderr)
 

@@ -450,7 +450,8 @@ class CodeStore:
         # Where warnings are errors this one is dropped: a cache must not fail its user's call.
         with contextlib.suppress(RuntimeWarning):
             text = f"fastnn compiles {name} again: its cached file is unusable ({reason})"
-            warnings.warn(text, RuntimeWarning, stacklevel=2)
+            with contextlib.suppress(ValueError):  # standard error is closed
+                warnings.warn(text, RuntimeWarning, stacklevel=2)
 
     def info(self) -> dict[str, Any]:
         """Describe the cache; see `cache_info`."""

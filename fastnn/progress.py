@@ -29,6 +29,14 @@ def progress_bar(progress: bool | None, count: int, unit: str) -> Any:
     class Bar(tqdm):
         monitor_interval = 0  # tqdm's own would leave a thread in the host
 
+        def display(self, *args: Any, **options: Any) -> Any:
+            with contextlib.suppress(OSError, ValueError):  # a stream that is full, left or closed
+                return super().display(*args, **options)
+
+        def close(self) -> None:
+            with contextlib.suppress(OSError, ValueError):
+                super().close()
+
     return Bar(total=count, unit=unit, delay=0.0 if progress else 1.0)
 
 
@@ -62,7 +70,10 @@ def silence() -> Iterator[None]:
 
 def can_be_written() -> bool:
     """Whether there is a standard error."""
-    return sys.stderr is not None and not getattr(sys.stderr, "closed", False)
+    try:
+        return sys.stderr is not None and not getattr(sys.stderr, "closed", False)
+    except ValueError:  # one without its buffer
+        return False
 
 
 def on_terminal() -> bool:

@@ -307,11 +307,12 @@ def _limit_of_environment() -> int | None:
         return None
     if text.isdecimal() and len(text) < 10 and int(text) >= 1:
         return int(text)
-    warnings.warn(
-        f"FASTNN_NUM_THREADS must be an integer of at least 1, not {text!r}: ignored",
-        RuntimeWarning,
-        stacklevel=2,
-    )
+    with contextlib.suppress(ValueError):  # standard error is closed
+        warnings.warn(
+            f"FASTNN_NUM_THREADS must be an integer of at least 1, not {text!r}: ignored",
+            RuntimeWarning,
+            stacklevel=2,
+        )
     return None
 
 

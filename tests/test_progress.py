@@ -142,3 +142,20 @@ def test_on_a_real_terminal(monkeypatch):
             pass
         assert os.read(ours, 1000).startswith(b"\rfastnn: compiling 'evaluate', about ")
     os.close(ours)
+
+
+class Full(Screen):
+    """A terminal that takes nothing any more."""
+
+    def write(self, text):
+        raise OSError(28, "No space left on device")
+
+
+@pytest.mark.parametrize("stream", [Full(), io.TextIOWrapper(io.BufferedWriter(io.BytesIO()))])
+def test_a_bar_on_a_stream_that_fails_costs_nothing_but_itself(stream, monkeypatch):
+    if not isinstance(stream, Full):
+        stream.detach()
+    monkeypatch.setattr("sys.stderr", stream)
+    net = fastnn.MLP([2, 1], output="identity", seed=0)
+    history = net.fit(np.ones((4, 2)), np.ones(4), batch_size=2, epochs=50, progress=True)
+    assert history.steps == 100

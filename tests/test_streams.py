@@ -368,3 +368,20 @@ def test_notes_of_an_error_are_in_its_line(monkeypatch, capsys, error, code, tex
     monkeypatch.setattr(chain, "run", run)
     assert cli.main(["show", "chain"]) == code
     assert capsys.readouterr() == ("", f"fastnn: {text}\n")
+
+
+@pytest.mark.parametrize("stream", ["None", "closed"])
+def test_a_notebook_without_standard_error_imports_the_book(stream, tmp_path):
+    """`answer_imports` in a host says nothing there, instead of failing."""
+    (tmp_path / "common").mkdir()
+    (tmp_path / "common" / "layers.py").write_text("class MatMul:\n    pass\n")
+    gone = "sys.stderr = None" if stream == "None" else "sys.stderr.close()"
+    code = (
+        f"import sys, fastnn.book\nfastnn.book.answer_imports()\n{gone}\n"
+        "from common.layers import MatMul\nprint(MatMul.__module__)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (0, "common.layers\n"), done.stderr

@@ -11,6 +11,7 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
+from fastnn import command
 from fastnn.book.likeness import MODULES, difference
 
 # The reader's files that were not run, by the module of fastnn.book that stands for each.
@@ -141,9 +142,9 @@ def _files_like_ours(package: str, path: Any) -> dict[str, str] | None:
         files[part] = os.path.abspath(spec.origin) if spec.origin else spec.name
         what = difference(part, spec)
         if what is not None:
-            sys.stderr.write(
+            command.complain(
                 f"fastnn.book: {package} is left to its own files, as with Python alone: "
-                f"{files[part]} {what}\n"
+                f"{files[part]} {what}"
             )
             return None
     return files
@@ -153,5 +154,5 @@ def _pass_over(package: str, part: str, file: str) -> None:
     """Note a file that is not run, and say so if it is the first of its package."""
     if passed_over.keys().isdisjoint(f"fastnn.book.{other}" for other in MODULES[package]):
         folder = os.path.dirname(file)
-        sys.stderr.write(f"fastnn.book: {package} is answered by fastnn, not by {folder}\n")
+        command.complain(f"fastnn.book: {package} is answered by fastnn, not by {folder}")
     passed_over[f"fastnn.book.{part}"] = file
