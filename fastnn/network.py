@@ -194,11 +194,11 @@ class MLP:
         >>> net.predict([[1, 2, 3], [4, 5, 6]]).sum(axis=1)
         array([1., 1.], dtype=float32)
         """
-        rows = gate.plain_rows(x, self.layer_sizes[0], self.dtype)
+        rows: Any = gate.plain_rows(x, self.layer_sizes[0], self.dtype)
         if rows is None:
             rows = gate.matrix(x, self.layer_sizes[0], self.dtype, "x")
         few = self.params.multiply_adds * len(rows) <= passes.FEW_WORK
-        if few or not gate.looks_sparse(rows):
+        if isinstance(rows, np.ndarray) and (few or not gate.looks_sparse(rows)):
             found = passes.outputs_of_dense(self.params, self._loss, rows)
             if found is None:
                 gate.refuse_not_finite(x, rows, "x")
@@ -343,7 +343,7 @@ class MLP:
         gate.real_number(h, "h", 0, above=True)
         double = self._with_dtype("float64")
         wanted = double._examples(x, t).wanted
-        rows = gate.matrix(x, self.layer_sizes[0], double.dtype, "x")
+        rows = gate.dense_matrix(x, self.layer_sizes[0], double.dtype, "x")
         return finite_difference.gradient(double.params, double._loss, rows, wanted, float(h))
 
     # Training ----------------------------------------------------------------

@@ -42,7 +42,8 @@ def padded(width: int, dtype: np.dtype, unit: int = VECTOR_BYTES) -> int:
 class Parameters(MutableMapping):
     """Weights and biases by name: ``W1, b1, W2, b2, ...``, live views without the padding.
 
-    Assigning an array copies it in; its shape must be that of the parameter.
+    Assigning an array copies it in; its shape must be that of the parameter, and its finite numbers
+    must be finite in the precision of the network.
     Names can be neither added nor removed.
     """
 
@@ -87,6 +88,7 @@ class Parameters(MutableMapping):
         array = gate.numbers(value, f"params[{name!r}]")
         if array.shape != view.shape:
             raise ValueError(f"params[{name!r}] must have shape {view.shape}, got {array.shape}")
+        gate.refuse_too_large(array, view.dtype, f"params[{name!r}]")
         with np.errstate(all="ignore"):
             # A bias of -0.0 would be 0.0 after a product with zeros, but not if they are skipped.
             view[...] = array + 0.0

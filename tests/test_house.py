@@ -23,6 +23,7 @@ REPOSITORY = PACKAGE.parent
 FLOORS = [
     ["lanes", "blocks", "jit", "team", "launch"],
     ["runtime", "kernels"],
+    ["frames", "intake", "sparse_rows"],
     ["gate", "parameters", "schedules", "optimizers", "files", "plots", "history", "datasets"],
     ["passes", "differences_of_functions", "finite_difference", "callbacks", "trainer"],
     ["network", "warming", "estimators"],
