@@ -28,7 +28,8 @@ def is_plain(x: Any) -> bool:
     """Whether NumPy makes an array of numbers of this data frame of pandas, with none missing."""
     if not (hasattr(x, "iloc") and hasattr(x, "dtypes") and hasattr(x, "columns")):
         return False
-    kinds = {dtype.kind if isinstance(dtype, np.dtype) else "O" for dtype in x.dtypes}
+    dtypes = set(np.asarray(x.dtypes))
+    kinds = {dtype.kind if isinstance(dtype, np.dtype) else "O" for dtype in dtypes}
     return kinds <= set("iuf") or kinds == {"b"}  # of bools beside numbers it makes objects
 
 

@@ -36,6 +36,7 @@ WEIGHT_INITS: dict[str, Callable[[int], float]] = {
     "xavier": lambda inputs: math.sqrt(1 / inputs),
 }
 
+LARGEST_DRAW = 40  # of a normal number: no generator gives one of 40 standard deviations
 LARGEST_LAYER = 2**31 - 1  # so that sizes in bytes are far from what an address can hold
 
 DTYPES: dict[str, np.dtype] = {"float32": np.dtype(np.float32), "float64": np.dtype(np.float64)}
@@ -121,6 +122,8 @@ class MLP:
         self.dtype = DTYPES[_dtype_name(dtype)]
         deviations = _deviations(weight_init, self.layer_sizes)
         gate.real_number(bias_init, "bias_init", 0)
+        _refuse_too_large(max(deviations), "weight_init", self.dtype)
+        _refuse_too_large(bias_init, "bias_init", self.dtype)
         self._random = _generator(seed)
         self.params = Parameters(self.layer_sizes, self.dtype)
         self.optimizer_state: trainer.OptimizerState | None = None
@@ -173,7 +176,7 @@ class MLP:
 
         Parameters
         ----------
-        x : array_like, shape (N, I)
+        x : array_like, data frame or SciPy sparse matrix, shape (N, I)
             Inputs, finite numbers.
 
         Returns
@@ -214,7 +217,7 @@ class MLP:
 
         Parameters
         ----------
-        x : array_like, shape (N, I)
+        x : array_like, data frame or SciPy sparse matrix, shape (N, I)
             Inputs.
         t : array_like
             Labels (N,) or one-hot (N, O) with softmax; otherwise targets (N, O),
@@ -253,7 +256,7 @@ class MLP:
 
         Parameters
         ----------
-        x : array_like, shape (N, I)
+        x : array_like, data frame or SciPy sparse matrix, shape (N, I)
             Inputs.
         t : array_like
             Labels or targets, as for `loss`.
@@ -284,7 +287,7 @@ class MLP:
 
         Parameters
         ----------
-        x : array_like, shape (N, I)
+        x : array_like, data frame or SciPy sparse matrix, shape (N, I)
             Inputs.
         t : array_like
             Labels or targets, as for `loss`.
@@ -316,7 +319,7 @@ class MLP:
 
         Parameters
         ----------
-        x : array_like, shape (N, I)
+        x : array_like, data frame or SciPy sparse matrix, shape (N, I)
             Inputs.
         t : array_like
             Labels or targets, as for `loss`.
@@ -369,7 +372,7 @@ class MLP:
 
         Parameters
         ----------
-        x : array_like, shape (N, I)
+        x : array_like, data frame or SciPy sparse matrix, shape (N, I)
             Inputs.  Without `validation_data`, rows that no batch uses are not looked at if they
             are half or more: a step on 100 of 60,000 images takes no longer than on 100 of 1,000.
         t : array_like
@@ -664,6 +667,12 @@ def _deviations(weight_init: Any, sizes: tuple[int, ...]) -> list[float]:
         rule = WEIGHT_INITS[gate.choice(weight_init, WEIGHT_INITS, "weight_init")]
         return [rule(inputs) for inputs in sizes[:-1]]
     return [gate.real_number(weight_init, "weight_init", 0)] * (len(sizes) - 1)
+
+
+def _refuse_too_large(deviation: float, name: str, dtype: np.dtype) -> None:
+    most = float(np.finfo(dtype).max) / LARGEST_DRAW
+    if deviation > most:
+        raise ValueError(f"{name} must be at most {most:.2g} in {dtype}, got {deviation}")
 
 
 def _generator(seed: Any) -> np.random.Generator:

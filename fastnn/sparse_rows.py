@@ -58,7 +58,7 @@ class SparseRows:
             begin, column, value = np.append(0, np.cumsum(count)), column[at], value[at]
         value = value[: len(column)]
         self._check_numbers(column, self.shape[1], "column")
-        ascends = np.diff(column) > 0
+        ascends = column[1:] > column[:-1]
         ends = begin[1:-1]
         ascends[ends[(ends > 0) & (ends < len(column))] - 1] = True  # into the next row
         return Entries(begin, column, value) if ascends.all() else _in_order(begin, column, value)

@@ -64,7 +64,7 @@ BAD_X = {
     "complex": (X + 0j, TypeError, "must hold real numbers, got dtype complex128"),
     "strings": (X.astype(str), TypeError, "must hold real numbers, got dtype <U"),
     "bytes": (X.astype("S"), TypeError, "must hold real numbers, got dtype |S"),
-    "objects": (with_value(X.astype(object), {}), TypeError, "hold real numbers, got {} at", "[4, 2]"),
+    "objects": (with_value(X.astype(object), {}), TypeError, "real numbers, got {} at", "[4, 2]"),
     "dates": (X.astype("M8[D]"), TypeError, "must hold real numbers, got dtype datetime64"),
     "records": (np.zeros((6, 4), "f4,f4"), TypeError, "must hold real numbers, got dtype"),
     "None": (None, TypeError, "must hold real numbers, got None"),
