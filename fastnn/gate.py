@@ -203,7 +203,7 @@ def refuse_not_finite(x: Any, array: np.ndarray, name: str) -> NoReturn:
     found, where = given[at], frames.place(x, name, at)
     if np.isfinite(found):
         _refuse_as_too_large(found, where, array.dtype, name)
-    raise ValueError(f"{name} must be finite, got {found} at {where}")
+    raise ValueError(f"{name} must be finite, got {found!s} at {where}")
 
 
 def refuse_too_large(x: Any, dtype: np.dtype, name: str) -> None:
@@ -222,7 +222,8 @@ def refuse_too_large(x: Any, dtype: np.dtype, name: str) -> None:
 
 def _refuse_as_too_large(found: Any, where: str, dtype: np.dtype, name: str) -> NoReturn:
     what = where if where.startswith(name) else f"{name} at {where}"
-    raise ValueError(f"{what} is {found}, too large for {dtype}")
+    # Without !s a long number would be written as an infinite one.
+    raise ValueError(f"{what} is {found!s}, too large for {dtype}")
 
 
 def labels(t: Any, rows: int, classes: int, name: str = "t") -> np.ndarray:
@@ -237,11 +238,11 @@ def labels(t: Any, rows: int, classes: int, name: str = "t") -> np.ndarray:
         )
     if array.dtype.kind == "f" and not np.all(array == np.floor(array)):
         bad = array[~(array == np.floor(array))][0]
-        raise ValueError(f"{name} must hold integer labels, got {bad}")
+        raise ValueError(f"{name} must hold integer labels, got {bad!s}")
     low, high = array.min(), array.max()
     if low < 0 or high >= classes:
         bad = low if low < 0 else high
-        raise ValueError(f"{name} must hold labels from 0 to {classes - 1}, got {bad}")
+        raise ValueError(f"{name} must hold labels from 0 to {classes - 1}, got {bad!s}")
     # A copy: the kernels rely on what was checked, whatever a callback does to t.
     return np.array(array, np.int64, order="C")
 
@@ -271,7 +272,7 @@ def targets(
         refuse_not_finite(t, ready, name)
     if unit and (ready.min() < 0 or ready.max() > 1):
         bad = ready.min() if ready.min() < 0 else ready.max()
-        raise ValueError(f"{name} must lie in 0 .. 1 for binary cross entropy, got {bad}")
+        raise ValueError(f"{name} must lie in 0 .. 1 for binary cross entropy, got {bad!s}")
     return ready
 
 
@@ -287,7 +288,7 @@ def batches(value: Any, rows: int) -> np.ndarray:
     low, high = array.min(), array.max()
     if low < 0 or high >= rows:
         bad = low if low < 0 else high
-        raise ValueError(f"batches must hold row numbers from 0 to {rows - 1}, got {bad}")
+        raise ValueError(f"batches must hold row numbers from 0 to {rows - 1}, got {bad!s}")
     return np.array(array, np.int64, order="C")  # a copy, as for labels
 
 

@@ -78,7 +78,7 @@ class SparseRows:
             lost = ~np.isfinite(entries.value.astype(self.dtype)) & np.isfinite(entries.value)
         if lost.any():
             where, found = self._first(lost, entries, chosen)
-            raise ValueError(f"{where} is {found}, too large for {self.dtype}")
+            raise ValueError(f"{where} is {found!s}, too large for {self.dtype}")
 
     def refuse_not_finite(self, chosen: np.ndarray | None = None) -> NoReturn:
         """Name the first number that is not finite."""
