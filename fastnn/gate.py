@@ -79,10 +79,8 @@ class Samples:
         self.rows, width = x.shape
         self.sparse = True
         begin, column, value = x.entries(chosen)
-        bounds, places = (
-            np.zeros((self.rows, 2), np.int64),
-            slice(None) if chosen is None else chosen,
-        )
+        bounds = np.zeros((self.rows, 2), np.int64)
+        places = np.arange(self.rows) if chosen is None else chosen
         bounds[places, 0], bounds[places, 1] = begin[:-1], begin[1:]
         ready = kernel_array(value, x.dtype)
         self.finite = bool(np.isfinite(ready).all())

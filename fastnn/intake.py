@@ -19,8 +19,7 @@ from fastnn import frames
 from fastnn.frames import NUMERIC
 from fastnn.sparse_rows import is_sparse
 
-# What lists may hold without a closer look; but for `np.ndarray` itself, which is no such thing
-# as its subclasses are.
+# What lists may hold without a closer look, besides `np.ndarray` but not its subclasses.
 PLAIN = (bool, int, float, complex, str, bytes, type(None), np.generic, Decimal)
 SUMMED = (bool, int, float)
 # By one of these it shows that an object is an array, or has something that NumPy loses.
@@ -78,18 +77,18 @@ def _numbers(x: Any, name: str, at: tuple[int, ...]) -> np.ndarray:
     if not frames.is_plain(x):
         columns = frames.columns_of(x)
         if columns is not None:
-            return _of_columns(x, columns, name, where)
-        missing = frames.first_missing(x)
-        if missing is not None:
-            _refuse_missing(name, where((missing,)))
+            return _of_columns(columns, name, where)
+        _look_for_missing(x, name, where)
     _look_for_masked(x, name, at)
     array = _array(x, name, at)
     _look_for_masked(array, name, at)  # that an object may give
     return _real(np.asarray(array), x, name, where, frames.name_of(x, " in column "))
 
 
-def _refuse_missing(name: str, where: str) -> NoReturn:
-    _refuse(ValueError, f"{name} must have no missing values, got one at {where}")
+def _look_for_missing(column: Any, name: str, where: Where) -> None:
+    place = frames.first_missing(column)
+    if place is not None:
+        _refuse(ValueError, f"{name} must have no missing values, got one at {where((place,))}")
 
 
 # Masks -----------------------------------------------------------------------------------------
@@ -261,24 +260,17 @@ def _is_represented(element: Any) -> bool:
 # Data frames -----------------------------------------------------------------------------------
 
 
-def _of_columns(x: Any, columns: list[tuple[Any, Any]], name: str, where: Where) -> np.ndarray:
+def _of_columns(columns: list[tuple[Any, Any]], name: str, where: Where) -> np.ndarray:
     """The numbers of a data frame, of columns that may be of several kinds."""
-    for place, (_, column) in enumerate(columns):
-        missing = frames.first_missing(column)
-        if missing is not None:
-            _refuse_missing(name, where((missing, place)))
-    if not hasattr(x, "iloc"):  # pandas makes objects of these columns, the others numbers
-        array = np.asarray(x)
-        if array.dtype.kind in NUMERIC:
-            return array
     parts = [_column(place, *column, name, where) for place, column in enumerate(columns)]
-    return np.column_stack(parts)
+    return np.column_stack(parts or [np.empty((0, 0))])
 
 
 def _column(place: int, label: Any, column: Any, name: str, of_frame: Where) -> np.ndarray:
     def where(at: tuple[int, ...]) -> str:
         return of_frame((at[0], place))
 
+    _look_for_missing(column, name, where)
     inside = f" in column {frames.shown(label)}"
     array = _real(np.asarray(_array(column, name)), column, name, where, inside)
     if array.ndim != 1:

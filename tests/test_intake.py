@@ -5,6 +5,7 @@ import datetime
 import functools
 import subprocess
 import sys
+import warnings
 from decimal import Decimal
 from fractions import Fraction
 
@@ -48,6 +49,9 @@ class Refuses:
     def __array__(self, dtype=None, copy=None):
         raise self.error
 
+    def __iter__(self):
+        return iter(())
+
 
 class OnAnotherDevice(Refuses):
     """As CuPy's."""
@@ -81,6 +85,14 @@ class OnlyToNumpy:
 class OnlyInterface:
     def __init__(self, array):
         self.array, self.__array_interface__ = array, array.__array_interface__
+
+
+class MaskedObject(WithArray):
+    """As columns of tables of Astropy may be."""
+
+    def __init__(self, array, mask):
+        super().__init__(array)
+        self.shape, self.mask = array.shape, mask
 
 
 class Masked(np.ndarray):
@@ -121,9 +133,6 @@ class Tensor(Refuses):
 
     def is_neg(self):
         return self.neg
-
-    def __iter__(self):
-        return iter(())
 
 
 class Lookalike:
@@ -241,6 +250,8 @@ MASKED = {
     "rows in a deque": (collections.deque([ma.array([1, 2], mask=True)]), "x[0, 0]"),
     "elements": ([list(ma.array([1, 2], mask=[0, 1]))], "x[0, 1]"),
     "another array": (masked(XY, MASK), "x[2, 1]"),
+    "no array": (MaskedObject(XY, MASK), "x[2, 1]"),
+    "rows that are no arrays": ([MaskedObject(WHOLE[0], MASK[2])], "x[0, 1]"),
     "all of another": (masked(XY, True), "x[0, 0]"),
     "what an object gives": (WithArray(ma.array(XY, mask=MASK)), "x[2, 1]"),
     "what to_numpy gives": (OnlyToNumpy(ma.array(XY, mask=MASK)), "x[2, 1]"),
@@ -264,8 +275,8 @@ def test_masks_are_seen_without_a_conversion(case):
 
 
 def test_a_mask_of_another_kind_is_none():
-    other = masked(XY, [1, 2])
-    assert_array_equal(intake.numbers(other, "x"), XY)
+    for mask in ([1, 2], MASK[2], np.ones((1, 2), bool)):
+        assert_array_equal(intake.numbers(masked(XY, mask), "x"), XY)
     intake.refuse_masked(GOOD["a masked array, complete"][0], "x")
     intake.refuse_masked(PLAIN, "x")  # whose `mask` is a method
 
@@ -281,7 +292,7 @@ MISSING = {
     "pandas: by position": (
         pandas(a=pd.array(NA, "Int64")).set_axis([*"pqr"]), "row 1 (index 'q') of column 'a'"),
     "pandas: rows in another order": (
-        pandas(a=pd.array(NA, "Int64")).iloc[::-1].iloc[1:], "row 0 (index 1) of column 'a'"),
+        pandas(a=pd.array(NA)).set_axis([7, 8, 9])[::-1][1:], "row 0 (index 8) of column 'a'"),
     "pandas: two columns of one name": (
         pd.DataFrame([[1, None]], columns=["a", "a"], dtype="Int64"), "row 0 of column 'a'"),
     "pandas: numbers for names": (
@@ -350,6 +361,7 @@ BAD = {
         np.array([np.longdouble("1e4000"), 1], object), "at x[0], too large for float64"),
     "arrays in an array": (
         pd.Series([np.ones(2)]), "got array([1., 1.]) at row 0; call numpy.stack(x)"),
+    "tables in an array": (pd.Series([np.ones((2, 2))]), "got array([[1., 1.], [1., 1.]]) at row"),
     "pandas: texts": (pandas(b=SIZES, city=list("uvw")), "got 'u' at row 0 of column 'city'"),
     "pandas: texts as categories": (
         pandas(city=pd.Categorical(list("uv"))), "got 'u' at row 0 of column 'city'"),
@@ -405,6 +417,18 @@ def test_no_call_is_named_that_does_not_help():
     with pytest.raises(TypeError) as caught:
         intake.numbers(Tensor("meta"), "x")
     assert str(caught.value).endswith("on Tensor.)")
+
+
+def test_a_quoted_decimal_is_not_called_too_large_for_being_no_number():
+    with pytest.raises(TypeError) as caught:
+        intake.numbers([Decimal("sNaN")], "x")
+    assert str(caught.value).endswith("got Decimal('sNaN') at x[0]")
+
+
+def test_a_list_is_not_advised_of_what_is_an_array():
+    with pytest.raises(TypeError) as caught:
+        intake.numbers(Refuses(KeyError("no")), "x")
+    assert str(caught.value).endswith("(KeyError: 'no')")
 
 
 def test_the_error_of_an_object_stays_the_cause():
@@ -573,7 +597,10 @@ def test_no_warning_leaks_from_labels_of_no_meaning(t):
     ],
 )
 def test_no_warning_leaks_from_a_look_at_a_list(rows):
-    intake.refuse_masked(rows, "x")
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        intake.refuse_masked(rows, "x")
+    assert not seen
     with np.errstate(all="raise"):
         intake.refuse_masked(rows, "x")
     if "1e+4000" not in str(rows):

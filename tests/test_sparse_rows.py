@@ -213,10 +213,10 @@ def test_what_is_no_matrix_of_real_numbers_is_refused(x, error, text):
     assert_refused(lambda: fastnn.MLP([4, 3]).predict(x), error, text)
 
 
-def damaged(form, part, value):
+def damaged(form, part, value, place=1):
     """A matrix whose index arrays lead out of it; SciPy would follow them."""
     x = sp.csr_array(EYE + 1).asformat(form)
-    getattr(x, part)[1] = value
+    getattr(x, part)[place] = value
     return x
 
 
@@ -224,13 +224,14 @@ DAMAGED = [
     *[(form, "indices", value) for form in ("csr", "csc", "bsr") for value in (99, -1)],
     *[(form, "indptr", value) for form in ("csr", "csc", "bsr") for value in (99, -1)],
     *[("coo", part, value) for part in ("row", "col") for value in (99, -1)],
+    *[(form, "indptr", 1, 0) for form in ("csr", "csc", "bsr")],
+    *[(form, "indptr", 99, -1) for form in ("csr", "csc", "bsr")],
 ]
 
 
-@pytest.mark.parametrize(("form", "part", "value"), DAMAGED)
-def test_indices_that_lead_out_of_the_matrix_are_refused(form, part, value):
-    text = "x is a damaged sparse matrix: "
-    x = damaged(form, part, value)
+@pytest.mark.parametrize("how", DAMAGED)
+def test_indices_that_lead_out_of_the_matrix_are_refused(how):
+    text, x = "x is a damaged sparse matrix: ", damaged(*how)
     assert_refused(lambda: fastnn.MLP([4, 3]).predict(x), ValueError, text)
 
 

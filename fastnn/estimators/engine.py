@@ -105,10 +105,7 @@ class Engine:
             )
         if hasattr(X, "tocsr"):
             return gate.Samples.of_csr(SparseRows(X, self.dtype, "X"))
-        samples = gate.Samples(gate.kernel_array(X, self.dtype))
-        if not samples.finite:
-            gate.refuse_too_large(X, self.dtype, "X")
-        return samples
+        return gate.Samples(gate.kernel_array(X, self.dtype))
 
     def outputs_if_finite(self, rows: np.ndarray) -> np.ndarray | None:
         """Outputs (N, O) for rows that kernels can take; None if an input is not finite."""
@@ -151,13 +148,11 @@ class Engine:
             )
         if Y.dtype.kind not in "biufO":
             raise ValueError(f"y must hold numbers, got dtype {Y.dtype}")
-        Y = Y.astype(np.float64) if Y.dtype.kind == "O" else Y
         if self.output == "exp" and Y.min() < 0:
             raise ValueError(f"y must be at least 0 with loss='poisson', got {Y.min()}")
         if self.output == "softmax":
             labels = Y.argmax(axis=1)
         else:
-            gate.refuse_too_large(Y[:, 0] if Y.shape[1] == 1 else Y, self.dtype, "y")
             targets = gate.kernel_array(Y, self.dtype)
         return passes.Examples(samples, labels, targets)
 
