@@ -13,9 +13,11 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from fastnn import runtime
+from fastnn import frames, runtime
 from fastnn.float_state import usual_state
+from fastnn.intake import numbers
 from fastnn.kernels.nonzeros import COLUMN_BLOCK, compress_rows
+from fastnn.sparse_rows import SparseRows, is_sparse
 
 # Below this share of nonzeros the kernels that skip zeros win: for 8 vectors of outputs, forward
 # and back, an entry takes 19 cycles, and an input of the dense products 8 (AVX2).
@@ -69,19 +71,26 @@ class Samples:
         self._blocks = -(-width // COLUMN_BLOCK) + 1 if self.sparse else 0
 
     @classmethod
-    def of_csr(cls, x: Any, dtype: np.dtype) -> Samples:
-        """Inputs that are a SciPy matrix or array of compressed rows, all finite."""
-        if not x.has_canonical_format:
-            x = x.copy()  # or the caller's would be sorted
-            x.sum_duplicates()
+    def of_csr(cls, x: SparseRows, chosen: np.ndarray | None = None) -> Samples:
+        """Inputs that are a SciPy matrix or array; a number too large for the kernels is refused.
+
+        If some rows are `chosen`, the others are rows of zeros.
+        """
         self = cls.__new__(cls)
         self.rows, width = x.shape
-        self.finite = self.sparse = True
-        self.density = x.nnz / max(1, self.rows * width)
-        bounds = np.stack([x.indptr[:-1], x.indptr[1:]], axis=1).astype(np.int64)
-        column = kernel_array(x.indices, _column_kind(width))
-        value = kernel_array(x.data, dtype)
-        self.arguments = (True, np.empty((0, width), dtype), bounds, column, value)
+        self.sparse = True
+        begin, column, value = x.entries(chosen)
+        bounds = np.zeros((self.rows, 2), np.int64)
+        places = np.arange(self.rows) if chosen is None else chosen
+        bounds[places, 0], bounds[places, 1] = begin[:-1], begin[1:]
+        ready = kernel_array(value, x.dtype)
+        self.finite = bool(np.isfinite(ready).all())
+        if not self.finite:
+            x.refuse_too_large(chosen)
+        self.density = len(value) / max(1, (len(begin) - 1) * width)
+        # A copy: kernels find their way by it, whatever a callback does to the matrix.
+        column = np.array(column, _column_kind(width))
+        self.arguments = (True, np.empty((0, width), x.dtype), bounds, column, ready)
         self._blocks = -(-width // COLUMN_BLOCK) + 1
         return self
 
@@ -124,38 +133,50 @@ def samples(x: Any, width: int, dtype: np.dtype, name: str = "x") -> Samples:
     return samples_of(matrix(x, width, dtype, name), x, name)
 
 
-def samples_of(rows: np.ndarray, x: Any, name: str, chosen: np.ndarray | None = None) -> Samples:
+def samples_of(
+    rows: np.ndarray | SparseRows, x: Any, name: str, chosen: np.ndarray | None = None
+) -> Samples:
     """`samples` of what `matrix` has made of `x`, of all rows or of some."""
+    if isinstance(rows, SparseRows):
+        found = Samples.of_csr(rows, chosen)
+        if not found.finite:
+            rows.refuse_not_finite(chosen)
+        return found
     found = Samples(rows, chosen)
     if not found.finite:
         refuse_not_finite(x, rows, name)
     return found
 
 
-def matrix(x: Any, width: int, dtype: np.dtype, name: str) -> np.ndarray:
-    """Numbers of shape (N, width), N > 0, as a C-contiguous array that kernels can take."""
+def matrix(x: Any, width: int, dtype: np.dtype, name: str) -> np.ndarray | SparseRows:
+    """Numbers of shape (N, width), N > 0, as a C-contiguous array that kernels can take.
+
+    SciPy's sparse rows stay sparse.
+    """
+    if is_sparse(x):
+        _check_shape(x.shape, width, name)
+        return SparseRows(x, dtype, name)
     array = numbers(x, name)
-    if array.ndim != 2 or array.shape[1] != width:
-        hint = ""
-        if array.ndim == 1 and array.size == width:
-            hint = f"; one row is {name}.reshape(1, -1)"
-        elif array.ndim == 1 and width == 1:
-            hint = f"; a column is {name}.reshape(-1, 1)"
-        raise ValueError(f"{name} must have shape (rows, {width}), got {array.shape}{hint}")
-    if len(array) == 0:
-        raise ValueError(f"{name} must have at least one row, got shape {array.shape}")
+    _check_shape(array.shape, width, name)
     return kernel_array(array, dtype)
 
 
-def numbers(x: Any, name: str) -> np.ndarray:
-    """`x` as an array of real numbers, of whatever dtype they are."""
-    try:
-        array = np.asarray(x)
-    except ValueError as error:
-        raise ValueError(f"{name} must be an array of numbers: {error}") from None
-    if array.dtype.kind not in "biuf":
-        raise TypeError(f"{name} must hold real numbers, got dtype {array.dtype}")
-    return array
+def dense_matrix(x: Any, width: int, dtype: np.dtype, name: str) -> np.ndarray:
+    """`matrix`, in which SciPy's sparse rows are an array, too."""
+    rows = matrix(x, width, dtype, name)
+    return rows.dense() if isinstance(rows, SparseRows) else rows
+
+
+def _check_shape(shape: tuple[int, ...], width: int, name: str) -> None:
+    if len(shape) != 2 or shape[1] != width:
+        hint = ""
+        if shape == (width,):
+            hint = f"; one row is {name}.reshape(1, -1)"
+        elif len(shape) == 1 and width == 1:
+            hint = f"; a column is {name}.reshape(-1, 1)"
+        raise ValueError(f"{name} must have shape (rows, {width}), got {shape}{hint}")
+    if shape[0] == 0:
+        raise ValueError(f"{name} must have at least one row, got shape {shape}")
 
 
 def kernel_array(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
@@ -175,12 +196,33 @@ def kernel_array(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
 
 
 def refuse_not_finite(x: Any, array: np.ndarray, name: str) -> NoReturn:
-    """Say which number of `x`, or of the array made of it, is not finite."""
-    row, column = np.argwhere(~np.isfinite(array))[0]
-    found = np.asarray(x)[row, column]
+    """Say which number of `x`, of which `array` was made, is not finite."""
+    given = numbers(x, name)  # a column may be given as (N,)
+    at = tuple(np.argwhere(~np.isfinite(array))[0].tolist())[: given.ndim]
+    found, where = given[at], frames.place(x, name, at)
     if np.isfinite(found):
-        raise ValueError(f"{name}[{row}, {column}] is {found}, too large for {array.dtype}")
-    raise ValueError(f"{name} must be finite, got {found} at {name}[{row}, {column}]")
+        _refuse_as_too_large(found, where, array.dtype, name)
+    raise ValueError(f"{name} must be finite, got {found!s} at {where}")
+
+
+def refuse_too_large(x: Any, dtype: np.dtype, name: str) -> None:
+    """Refuse finite numbers, of an array or a sparse matrix, that are infinite in `dtype`."""
+    values = x.data if is_sparse(x) else x
+    if values.dtype.kind != "f" or values.dtype.itemsize <= dtype.itemsize:
+        return
+    if is_sparse(x):
+        SparseRows(x, dtype, name).refuse_too_large()
+        return
+    with np.errstate(all="ignore"):
+        lost = ~np.isfinite(x.astype(dtype)) & np.isfinite(x)
+    for at in np.argwhere(lost)[:1].tolist():
+        _refuse_as_too_large(x[tuple(at)], frames.place(x, name, tuple(at)), dtype, name)
+
+
+def _refuse_as_too_large(found: Any, where: str, dtype: np.dtype, name: str) -> NoReturn:
+    what = where if where.startswith(name) else f"{name} at {where}"
+    # Without !s a long number would be written as an infinite one.
+    raise ValueError(f"{what} is {found!s}, too large for {dtype}")
 
 
 def labels(t: Any, rows: int, classes: int, name: str = "t") -> np.ndarray:
@@ -195,19 +237,21 @@ def labels(t: Any, rows: int, classes: int, name: str = "t") -> np.ndarray:
         )
     if array.dtype.kind == "f" and not np.all(array == np.floor(array)):
         bad = array[~(array == np.floor(array))][0]
-        raise ValueError(f"{name} must hold integer labels, got {bad}")
+        raise ValueError(f"{name} must hold integer labels, got {bad!s}")
     low, high = array.min(), array.max()
     if low < 0 or high >= classes:
         bad = low if low < 0 else high
-        raise ValueError(f"{name} must hold labels from 0 to {classes - 1}, got {bad}")
+        raise ValueError(f"{name} must hold labels from 0 to {classes - 1}, got {bad!s}")
     # A copy: the kernels rely on what was checked, whatever a callback does to t.
     return np.array(array, np.int64, order="C")
 
 
 def _labels_of_one_hot(array: np.ndarray, name: str) -> np.ndarray:
-    if not (np.all((array == 0) | (array == 1)) and np.all(array.sum(axis=1) == 1)):
-        row = int(np.argmax(~((array == 0) | (array == 1)).all(axis=1) | (array.sum(axis=1) != 1)))
-        raise ValueError(f"{name} must be one-hot (a single 1 in each row), got {array[row]}")
+    right = ((array == 0) | (array == 1)).all(axis=1) & (np.count_nonzero(array, axis=1) == 1)
+    if not right.all():
+        row = int(np.argmin(right))
+        found = " ".join(str(array[row]).split())  # a long one would take several lines
+        raise ValueError(f"{name} must be one-hot (a single 1 in each row), got {found}")
     return array.argmax(axis=1)
 
 
@@ -220,15 +264,14 @@ def targets(
         array = array[:, np.newaxis]
     if array.shape != (rows, outputs):
         also = f" or ({rows},)" if outputs == 1 else ""
-        raise ValueError(
-            f"{name} must have shape ({rows}, {outputs}){also}, got {np.shape(np.asarray(t))}"
-        )
+        found = numbers(t, name).shape
+        raise ValueError(f"{name} must have shape ({rows}, {outputs}){also}, got {found}")
     ready = kernel_array(array, dtype)
     if not np.isfinite(ready).all():
-        refuse_not_finite(array, ready, name)
+        refuse_not_finite(t, ready, name)
     if unit and (ready.min() < 0 or ready.max() > 1):
         bad = ready.min() if ready.min() < 0 else ready.max()
-        raise ValueError(f"{name} must lie in 0 .. 1 for binary cross entropy, got {bad}")
+        raise ValueError(f"{name} must lie in 0 .. 1 for binary cross entropy, got {bad!s}")
     return ready
 
 
@@ -244,7 +287,7 @@ def batches(value: Any, rows: int) -> np.ndarray:
     low, high = array.min(), array.max()
     if low < 0 or high >= rows:
         bad = low if low < 0 else high
-        raise ValueError(f"batches must hold row numbers from 0 to {rows - 1}, got {bad}")
+        raise ValueError(f"batches must hold row numbers from 0 to {rows - 1}, got {bad!s}")
     return np.array(array, np.int64, order="C")  # a copy, as for labels
 
 

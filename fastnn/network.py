@@ -37,6 +37,7 @@ WEIGHT_INITS: dict[str, Callable[[int], float]] = {
     "xavier": lambda inputs: math.sqrt(1 / inputs),
 }
 
+LARGEST_DRAW = 40  # of a normal number: no generator gives one of 40 standard deviations
 LARGEST_LAYER = 2**31 - 1  # so that sizes in bytes are far from what an address can hold
 
 DTYPES: dict[str, np.dtype] = {"float32": np.dtype(np.float32), "float64": np.dtype(np.float64)}
@@ -130,6 +131,8 @@ class MLP:
         with usual_state():
             deviations = _deviations(weight_init, self.layer_sizes)
         gate.real_number(bias_init, "bias_init", 0)
+        _refuse_too_large(max(deviations), "weight_init", self.dtype)
+        _refuse_too_large(bias_init, "bias_init", self.dtype)
         self._random = _generator(seed)
         self.params = Parameters(self.layer_sizes, self.dtype)
         self.optimizer_state: trainer.OptimizerState | None = None
@@ -185,7 +188,7 @@ class MLP:
 
         Parameters
         ----------
-        x : array_like, shape (N, I)
+        x : array_like, data frame or SciPy sparse matrix, shape (N, I)
             Inputs, finite numbers.
 
         Returns
@@ -206,11 +209,11 @@ class MLP:
         >>> net.predict([[1, 2, 3], [4, 5, 6]]).sum(axis=1)
         array([1., 1.], dtype=float32)
         """
-        rows = gate.plain_rows(x, self.layer_sizes[0], self.dtype)
+        rows: Any = gate.plain_rows(x, self.layer_sizes[0], self.dtype)
         if rows is None:
             rows = gate.matrix(x, self.layer_sizes[0], self.dtype, "x")
         few = self.params.multiply_adds * len(rows) <= passes.FEW_WORK
-        if few or not gate.looks_sparse(rows):
+        if isinstance(rows, np.ndarray) and (few or not gate.looks_sparse(rows)):
             found = passes.outputs_of_dense(self.params, self._loss, rows)
             if found is None:
                 gate.refuse_not_finite(x, rows, "x")
@@ -226,7 +229,7 @@ class MLP:
 
         Parameters
         ----------
-        x : array_like, shape (N, I)
+        x : array_like, data frame or SciPy sparse matrix, shape (N, I)
             Inputs.
         t : array_like
             Labels (N,) or one-hot (N, O) with softmax; otherwise targets (N, O),
@@ -265,7 +268,7 @@ class MLP:
 
         Parameters
         ----------
-        x : array_like, shape (N, I)
+        x : array_like, data frame or SciPy sparse matrix, shape (N, I)
             Inputs.
         t : array_like
             Labels or targets, as for `loss`.
@@ -296,7 +299,7 @@ class MLP:
 
         Parameters
         ----------
-        x : array_like, shape (N, I)
+        x : array_like, data frame or SciPy sparse matrix, shape (N, I)
             Inputs.
         t : array_like
             Labels or targets, as for `loss`.
@@ -328,7 +331,7 @@ class MLP:
 
         Parameters
         ----------
-        x : array_like, shape (N, I)
+        x : array_like, data frame or SciPy sparse matrix, shape (N, I)
             Inputs.
         t : array_like
             Labels or targets, as for `loss`.
@@ -355,7 +358,7 @@ class MLP:
         gate.real_number(h, "h", 0, above=True)
         double = self._with_dtype("float64")
         wanted = double._examples(x, t).wanted
-        rows = gate.matrix(x, self.layer_sizes[0], double.dtype, "x")
+        rows = gate.dense_matrix(x, self.layer_sizes[0], double.dtype, "x")
         return finite_difference.gradient(double.params, double._loss, rows, wanted, float(h))
 
     # Training ----------------------------------------------------------------
@@ -381,7 +384,7 @@ class MLP:
 
         Parameters
         ----------
-        x : array_like, shape (N, I)
+        x : array_like, data frame or SciPy sparse matrix, shape (N, I)
             Inputs.  Without `validation_data`, rows that no batch uses are not looked at if they
             are half or more: a step on 100 of 60,000 images takes no longer than on 100 of 1,000.
         t : array_like
@@ -680,6 +683,12 @@ def _deviations(weight_init: Any, sizes: tuple[int, ...]) -> list[float]:
         rule = WEIGHT_INITS[gate.choice(weight_init, WEIGHT_INITS, "weight_init")]
         return [rule(inputs) for inputs in sizes[:-1]]
     return [gate.real_number(weight_init, "weight_init", 0)] * (len(sizes) - 1)
+
+
+def _refuse_too_large(deviation: float, name: str, dtype: np.dtype) -> None:
+    most = float(np.finfo(dtype).max) / LARGEST_DRAW
+    if deviation > most:
+        raise ValueError(f"{name} must be at most {most:.2g} in {dtype}, got {deviation}")
 
 
 def _generator(seed: Any) -> np.random.Generator:

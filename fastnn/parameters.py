@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from fastnn import gate
+from fastnn.float_state import usual_state
 from fastnn.kernels import sweeps
 from fastnn.lanes import GROUP_BYTES, TILE_VECTORS, VECTOR_BYTES
 
@@ -42,7 +43,8 @@ def padded(width: int, dtype: np.dtype, unit: int = VECTOR_BYTES) -> int:
 class Parameters(MutableMapping):
     """Weights and biases by name: ``W1, b1, W2, b2, ...``, live views without the padding.
 
-    Assigning an array copies it in; its shape must be that of the parameter.
+    Assigning an array copies it in; its shape must be that of the parameter, and its finite numbers
+    must be finite in the precision of the network.
     Names can be neither added nor removed.
     """
 
@@ -87,7 +89,8 @@ class Parameters(MutableMapping):
         array = gate.numbers(value, f"params[{name!r}]")
         if array.shape != view.shape:
             raise ValueError(f"params[{name!r}] must have shape {view.shape}, got {array.shape}")
-        with np.errstate(all="ignore"):
+        gate.refuse_too_large(array, view.dtype, f"params[{name!r}]")
+        with np.errstate(all="ignore"), usual_state():
             # A bias of -0.0 would be 0.0 after a product with zeros, but not if they are skipped.
             view[...] = array + 0.0
 

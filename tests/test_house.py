@@ -23,6 +23,7 @@ REPOSITORY = PACKAGE.parent
 FLOORS = [
     ["lanes", "blocks", "compiling", "jit", "float_state", "team", "launch"],
     ["runtime", "kernels"],
+    ["frames", "intake", "sparse_rows"],
     [
         "gate",
         "parameters",

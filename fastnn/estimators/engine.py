@@ -19,6 +19,7 @@ from fastnn.kernels import losses, updates
 from fastnn.kernels.activations import ACTIVATION_CODES
 from fastnn.optimizers import hyper_numbers
 from fastnn.parameters import Parameters, aligned_zeros
+from fastnn.sparse_rows import SparseRows
 
 # Seconds of compiled steps between two looks at Ctrl-C.
 PIECE_SECONDS = 0.05
@@ -69,10 +70,17 @@ class Engine:
         layers = range(1, len(sizes))
         self.coefs = [self.params[f"W{layer}"] for layer in layers]
         self.intercepts = [self.params[f"b{layer}"] for layer in layers]
+        self.take(coefs, intercepts)
+
+    def take(self, coefs: Sequence[np.ndarray], intercepts: Sequence[np.ndarray]) -> None:
+        """`assign`, but numbers too large for this precision are refused."""
+        for name, arrays in (("coefs_", coefs), ("intercepts_", intercepts)):
+            for layer, array in enumerate(arrays):
+                gate.refuse_too_large(np.asarray(array), self.dtype, f"{name}[{layer}]")
         self.assign(coefs, intercepts)
 
     def assign(self, coefs: Sequence[np.ndarray], intercepts: Sequence[np.ndarray]) -> None:
-        """Copy other weights in, of the same shapes."""
+        """Copy other weights in, of the same shapes; what is too large becomes infinite."""
         given = [np.shape(array) for array in (*coefs, *intercepts)]
         views = [*self.coefs, *self.intercepts]
         if given != [view.shape for view in views]:
@@ -81,7 +89,8 @@ class Engine:
                 f"got {given}"
             )
         for view, array in zip(views, (*coefs, *intercepts), strict=True):
-            view[...] = array
+            with np.errstate(all="ignore"):
+                view[...] = array
 
     def holds(self, coefs: Sequence[np.ndarray], intercepts: Sequence[np.ndarray]) -> bool:
         """Whether these are the views, not arrays that somebody put in their place."""
@@ -98,7 +107,7 @@ class Engine:
                 f"X has {X.shape[1]} features, but coefs_[0] has {self.params.layer_sizes[0]} rows"
             )
         if hasattr(X, "tocsr"):
-            return gate.Samples.of_csr(X.tocsr(), self.dtype)
+            return gate.Samples.of_csr(SparseRows(X, self.dtype, "X"))
         return gate.Samples(gate.kernel_array(X, self.dtype))
 
     def outputs_if_finite(self, rows: np.ndarray) -> np.ndarray | None:
@@ -118,7 +127,8 @@ class Engine:
             self.samples(X)  # raises
         found = self.outputs_if_finite(rows)
         if found is None:
-            # Numbers too large for this precision; or scikit-learn was told not to look.
+            gate.refuse_too_large(X, self.dtype, "X")
+            # scikit-learn was told not to look.
             found = np.full((len(rows), self.params.layer_sizes[-1]), np.nan, self.dtype)
             finite = np.isfinite(rows).all(axis=1)
             if finite.any():

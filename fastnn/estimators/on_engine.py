@@ -29,7 +29,7 @@ from sklearn.utils.optimize import _check_optimize_result
 from sklearn.utils.parallel import _get_threadpool_controller
 from sklearn.utils.validation import validate_data
 
-from fastnn import gate
+from fastnn import gate, intake
 from fastnn.estimators import callbacks
 from fastnn.estimators.engine import Engine, Training
 from fastnn.float_state import usual_state
@@ -153,6 +153,7 @@ class OnEngine(BaseMultilayerPerceptron):
         found = self._outputs_of_plain(X) if check_input else None
         if found is None:
             if check_input:
+                intake.refuse_masked(X, "X")
                 X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
             if X.dtype.kind not in "biuf":
                 raise TypeError(f"X must hold numbers, got dtype {X.dtype}")
@@ -174,9 +175,30 @@ class OnEngine(BaseMultilayerPerceptron):
         rows = gate.plain_rows(X, engine.params.layer_sizes[0], engine.dtype)
         return None if rows is None else engine.outputs_if_finite(rows)
 
+    def score(self, X, y, sample_weight=None):
+        """scikit-learn's score of a prediction; what is masked is refused.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            The input data.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            The true labels or values.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Sample weights.
+
+        Returns
+        -------
+        score : float
+            The accuracy of a classifier, the coefficient of determination of a regressor.
+        """
+        _refuse_masked(X, y, sample_weight)
+        return super().score(X, y, sample_weight=sample_weight)
+
     # Training ----------------------------------------------------------------
 
     def _fit(self, X, y, sample_weight=None, incremental=False):
+        _refuse_masked(X, y, sample_weight)
         self._refuse_other_layers(incremental)
         try:
             return super()._fit(X, y, sample_weight=sample_weight, incremental=incremental)
@@ -200,6 +222,18 @@ class OnEngine(BaseMultilayerPerceptron):
             )
 
     def _validate_input(self, X, y, incremental, reset):
+        """scikit-learn's checks; and numbers too large for the network's precision are refused."""
+        X, y = self._seen_by_kernels(X, y, incremental, reset)
+        dtype = X.dtype if reset else self._engine_at_hand().dtype
+        gate.refuse_too_large(X, dtype, "X")
+        gate.refuse_too_large(y, dtype, "y")
+        used = {"alpha": True, "learning_rate_init": self.solver != "lbfgs",
+                "epsilon": self.solver == "adam"}  # fmt: skip
+        for name in filter(used.get, used):
+            gate.refuse_too_large(gate.numbers(getattr(self, name), name), dtype, name)
+        return X, y
+
+    def _seen_by_kernels(self, X, y, incremental, reset):
         """scikit-learn's checks, but whether many inputs are finite is seen by the kernels.
 
         They look at all of them anyway, for zeros, but not where the rows are split before.  Of
@@ -240,7 +274,7 @@ class OnEngine(BaseMultilayerPerceptron):
         self, X, y, sample_weight, activations, deltas, coef_grads, intercept_grads, layer_units,
         incremental,
     ):  # fmt: skip
-        sample_weight = self._with_class_weights(sample_weight)
+        sample_weight = self._all_weights(sample_weight)
         if not incremental or not hasattr(self, "_optimizer"):
             self._optimizer = self._new_optimizer()
         if self.early_stopping and incremental:
@@ -273,10 +307,23 @@ class OnEngine(BaseMultilayerPerceptron):
             training.engine.params.block[:] = best[0][1]
             self._view(training.engine)
 
-    def _with_class_weights(self, sample_weight: np.ndarray | None) -> np.ndarray | None:
-        if self._class_weights is None:
-            return sample_weight
-        return self._class_weights if sample_weight is None else sample_weight * self._class_weights
+    def _all_weights(self, sample_weight: np.ndarray | None) -> np.ndarray | None:
+        """Weights of the samples, those of their classes included."""
+        names = ["sample_weight"] * (sample_weight is not None)
+        if self._class_weights is not None:
+            names.append("class_weight")
+            given = 1.0 if sample_weight is None else sample_weight
+            with np.errstate(over="ignore"):
+                sample_weight = given * self._class_weights
+        if sample_weight is None:
+            return None
+        # A batch's weights are divided by their sum: by an infinite one, all would be zero.
+        with np.errstate(over="ignore"):
+            total = np.abs(sample_weight).sum(dtype=np.float64)
+        if np.isinf(total):
+            raise ValueError(f"{' times '.join(names)} must have a finite sum, got numbers up to "
+                             f"{np.abs(sample_weight).max()}")  # fmt: skip
+        return sample_weight
 
     def _new_optimizer(self) -> Any:
         """scikit-learn's schedule of the learning rate, without arrays of its own."""
@@ -502,7 +549,7 @@ class OnEngine(BaseMultilayerPerceptron):
         """Whether the time is up, or a callback returns something true; all are called."""
         wishes = [_wish(callback, self) for callback in self.callbacks or ()]
         if wishes and not training.engine.holds(self.coefs_, self.intercepts_):
-            training.engine.assign(self.coefs_, self.intercepts_)  # a callback replaced them
+            training.engine.take(self.coefs_, self.intercepts_)  # a callback replaced them
             self._view(training.engine)
         if self.max_time is not None and time.monotonic() - began > self.max_time:
             if self.n_iter_ < self.max_iter:
@@ -523,7 +570,7 @@ class OnEngine(BaseMultilayerPerceptron):
         for name, given in asked.items():
             if given:
                 raise ValueError(f"{name} needs solver='sgd' or 'adam', got solver='lbfgs'")
-        training = self._training_lbfgs(X, y, self._with_class_weights(sample_weight))
+        training = self._training_lbfgs(X, y, self._all_weights(sample_weight))
         # The latest iterate: weights, loss and number.  In between, the weights are those that
         # SciPy tries, with which an interrupt must not leave the estimator.
         accepted = [(training.packed(training.engine.params.block), None, 0)]
@@ -581,6 +628,12 @@ class OnEngine(BaseMultilayerPerceptron):
     def _loss_grad_lbfgs(self, packed_coef_inter, X, y, sample_weight, *rest):
         """As in scikit-learn, for who calls it there; `_fit_lbfgs` does not."""
         return self._training_lbfgs(X, y, sample_weight).loss_and_gradient(packed_coef_inter)
+
+
+def _refuse_masked(X: Any, y: Any, sample_weight: Any) -> None:
+    """scikit-learn takes the numbers under a mask for data."""
+    for name, given in (("X", X), ("y", y), ("sample_weight", sample_weight)):
+        intake.refuse_masked(given, name)
 
 
 def _is_plain(X: Any) -> bool:
