@@ -19,9 +19,10 @@ ROWS = 100
 
 def large_inputs(examples: passes.Examples) -> float | None:
     """The largest input of some rows, if it is large."""
-    sparse, x, _, _, value = examples.samples.arguments
-    some = value[: ROWS * 100] if sparse else x[:: max(1, len(x) // ROWS)]
-    largest = float(np.abs(some).max(initial=0))
+    sparse, x, bounds, _, value = examples.samples.arguments
+    step = max(1, examples.rows // ROWS)
+    parts = [value[first:end] for first, end in bounds[::step]] if sparse else [x[::step]]
+    largest = max(float(np.abs(part).max(initial=0)) for part in parts)
     return largest if largest > LARGE else None
 
 

@@ -168,6 +168,14 @@ def test_a_library_does_not_print(module):
             assert node.func.id != "print", f"line {node.lineno}"
 
 
+@pytest.mark.parametrize("module", [name for name in MODULES if room(name) == "kernels"])
+def test_compiled_functions_have_a_statement_beside_their_description(module):
+    """With NUMBA_DEBUGINFO=1 Numba looks for it, and raises an IndexError if there is none."""
+    for node in ast.walk(TREES[module]):
+        if isinstance(node, ast.FunctionDef):
+            assert len(node.body) > bool(ast.get_docstring(node)), node.name
+
+
 def test_nothing_is_left_to_do():
     words = "|".join(["TO" + "DO", "FIX" + "ME", "XX" + "X"])
     for folder in ("fastnn", "tests", "bench", "examples", "docs"):
