@@ -119,6 +119,14 @@ def test_affine_takes_any_arrays_that_numpy_multiplies(change, rng):
     assert_array_equal(layer.backward(dout), np.dot(dout, W.T))
 
 
+@pytest.mark.usefixtures("both_builds", "kernels_of_any_size")
+def test_many_rows_are_multiplied_in_several_calls(rng, monkeypatch):
+    x, W, b, _ = data(rng, (300, 40, 7))
+    whole = Affine(W, b).forward(x)
+    monkeypatch.setattr(compiled.passes, "LONG_PIECE", 70 * W.size)
+    assert_same_bits(Affine(W, b).forward(x), whole)
+
+
 def test_affine_makes_one_vector_of_what_belongs_to_a_row(rng):
     x, W, b, dout = data(rng, (100, 784, 50))
     layer = Affine(W, b)

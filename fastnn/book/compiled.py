@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from fastnn import runtime
+from fastnn import passes, runtime
 from fastnn.kernels import layers
 from fastnn.lanes import GROUP_BYTES, LIST_SLACK, VECTOR_BYTES
 from fastnn.parameters import aligned_zeros
@@ -152,7 +152,9 @@ def affine(x: Any, W: Any, b: Any) -> np.ndarray | None:
     work = N * I * O
     out = np.empty((N, O))
     job, scratch = _scratch.get(_product_scratch, runtime.most_chunks(work), I)
-    job.run(layers.affine, work, x, W, b, out, *scratch)
+    for rows in passes.spans(0, N, max(1, int(passes.LONG_PIECE / W.size))):  # Ctrl-C in between
+        part = slice(*rows)
+        job.run(layers.affine, work, x[part], W, b, out[part], *scratch)
     return out
 
 
