@@ -242,7 +242,9 @@ class _Run:
 
     def _end_by(self, error: BaseException) -> None:
         """Have an error say what has become of the fit, and carry its history."""
-        error.history = history = self.history  # type: ignore[attr-defined]
+        history = self.history
+        with contextlib.suppress(AttributeError):  # one with slots takes none
+            error.history = history  # type: ignore[attr-defined]
         if isinstance(error, KeyboardInterrupt):
             history.stop_reason = "interrupted"
         elif history.stop_reason != "diverged":  # which says so itself
