@@ -99,12 +99,14 @@ def test_epochs_and_where_they_end_are_those_of_a_loop(size, pieces, ways):
     steps.stop_when(np.inf, tolerance, 0, patience)
     cuts = np.array_split(np.arange(begin.size - 1), pieces)
     for cut, parallel in zip(cuts, itertools.cycle(ways), strict=False):
-        epoch_loss = np.full(epochs, np.nan)
+        epoch_loss, counts = np.full(epochs, np.nan), []
         with runtime.forced(parallel=parallel):
-            done, seen = steps.run(index, begin[cut[0] : cut[-1] + 2], rates[cut],
-                                   epoch_loss=epoch_loss)  # fmt: skip
+            done, seen = steps.run(
+                index, begin[cut[0] : cut[-1] + 2], rates[cut], epoch_loss=epoch_loss,
+                watching=lambda loss, done, ended, counts=counts: counts.append(ended),
+            )  # fmt: skip
         np.testing.assert_array_equal(seen, 0.5 * losses[made : made + done])
-        found += epoch_loss[: steps.epochs_ended].tolist()
+        found += epoch_loss[: int(counts[0][0])].tolist()
         made += done
         if done < cut.size:
             break
