@@ -7,7 +7,6 @@ take half as long as the compilation itself.
 from __future__ import annotations
 
 import contextlib
-import functools
 import itertools
 import logging
 import os
@@ -22,6 +21,8 @@ except ValueError as error:  # NUMBA_NUM_THREADS=0
     named = ", ".join(name for name in os.environ if name.startswith("NUMBA_"))
     raise ImportError(f"Numba cannot start with {named} as set: {error}") from None
 
+from fastnn.rounding import rounding_to_nearest
+
 bytecode: Any = None
 with contextlib.suppress(ImportError):  # a Numba that moved it: no code is kept, names may repeat
     from numba.core import bytecode
@@ -30,7 +31,6 @@ with contextlib.suppress(ImportError):  # a Numba that moved it: no code is kept
 announcers: list[Callable[[str], AbstractContextManager]] = []
 
 
-@functools.cache
 def why_impossible() -> str | None:
     """Say which setting of Numba fastnn cannot work with, or None."""
     features = numba.config.CPU_FEATURES  # type: ignore[attr-defined]
@@ -39,8 +39,8 @@ def why_impossible() -> str | None:
         return f"NUMBA_CPU_FEATURES must be flags that begin with + or -, not {features!r}"
     if numba.config.DISABLE_JIT:  # type: ignore[attr-defined]
         return (
-            "NUMBA_DISABLE_JIT must not be set: it switches off Numba's compiler, without which "
-            "fastnn has no kernels"
+            "NUMBA_DISABLE_JIT must not be set (numba.config.DISABLE_JIT): it switches off Numba's "
+            "compiler, without which fastnn has no kernels"
         )
     return None
 
@@ -68,11 +68,15 @@ def prepare(dispatcher: Any, name: str) -> None:
     numbas_compile = dispatcher._compiler.compile
 
     def compile_as_ours(args: Any, return_type: Any) -> Any:
+        why_not = why_impossible()  # set while the program runs
+        if why_not is not None:
+            raise ValueError(why_not)
         with contextlib.ExitStack() as stack:
             for announce in announcers:
                 stack.enter_context(announce(name))
             stack.enter_context(_without_log())
             stack.enter_context(_unique_names())
+            stack.enter_context(rounding_to_nearest())  # of constants in the code, which is kept
             return numbas_compile(args, return_type)
 
     dispatcher._compiler.compile = compile_as_ours

@@ -13,8 +13,9 @@ from typing import Any
 import numba
 import numpy as np
 
-from fastnn import compiling, gate, runtime
+from fastnn import compiling, gate, intake, runtime
 from fastnn.float_state import usual_state
+from fastnn.rounding import rounding_to_nearest
 
 __all__ = ["numerical_gradient"]
 
@@ -75,14 +76,18 @@ def numerical_gradient(f: Callable[[np.ndarray], Any], x: np.ndarray, h: float =
         raise TypeError(f"x must be a NumPy array, got {type(x).__name__}")
     if x.dtype not in (np.float64, np.float32) or not x.dtype.isnative:
         raise TypeError(f"x must hold float64 or float32, got dtype {x.dtype}")
+    intake.refuse_masked(x, "x")
     if not x.flags.writeable:
         raise ValueError("x must be writable: its elements are changed and restored")
-    gate.real_number(h, "h", 0, above=True)
+    h = gate.real_number(h, "h", 0, above=True)
     if isinstance(f, numba.core.dispatcher.Dispatcher):
         for dtype in dict.fromkeys((np.dtype(np.float64), x.dtype)):
             with contextlib.suppress(numba.core.errors.NumbaError):  # f is not for this type, then
-                found = _compiled(f, np.array(x, dtype, order="C"), float(h))
-                return found.astype(x.dtype).reshape(x.shape)
+                with rounding_to_nearest():
+                    places = [part.astype(dtype).ravel() for part in points(np.asarray(x), h)]
+                found = _compiled(f, np.array(x, dtype, order="C"), *places)
+                with rounding_to_nearest():
+                    return found.astype(x.dtype).reshape(x.shape)
     return plain(f, x, h)
 
 
@@ -91,7 +96,9 @@ def plain(f: Callable, x: np.ndarray, h: float) -> np.ndarray:
     found, double = np.empty_like(x), x if x.dtype == np.float64 else x.astype(np.float64)
     for at in np.ndindex(x.shape):
         kept = x[at]
-        above, below = points(kept, h)
+        above, below = kept + h, kept - h
+        if double is not x or above == kept or below == kept:
+            above, below = points(kept, h)
         try:
             x[at] = double[at] = above
             difference = _number(f(double))
@@ -104,38 +111,39 @@ def plain(f: Callable, x: np.ndarray, h: float) -> np.ndarray:
 
 
 def points(kept: Any, h: float) -> tuple[Any, Any]:
-    """``kept + h`` and ``kept - h`` as finite numbers of the dtype of `kept`, a NumPy scalar.
+    """``kept + h`` and ``kept - h`` as finite numbers of the dtype of `kept`, of NumPy's.
 
     Where a step vanishes in that precision, its point is the next number, if there is one: in
     float32, 3000 and 3000 + 1e-4 are the same number, and a difference of the two would be 0.
     """
-    kind, found = type(kept), []
-    top = float(np.finfo(kind).max)
+    found, exact, top = [], np.asarray(kept, np.float64), float(np.finfo(kept.dtype).max)
     for step, end in ((h, top), (-h, -top)):
-        point = kind(min(max(float(kept) + step, -top), top))
-        found.append(np.nextafter(kept, kind(end)) if point == kept else point)
+        point = np.clip(exact + step, -top, top).astype(kept.dtype)
+        found.append(np.where(point == kept, np.nextafter(kept, kept.dtype.type(end)), point)[()])
     return found[0], found[1]
 
 
 def _number(value: Any) -> Any:
-    if np.size(value) == 1 and np.asarray(value).dtype.kind in "biuf":
-        return np.asarray(value).reshape(())[()]
+    """A number of Python's, of which no difference overflows or wraps around."""
+    if np.size(value) == 1 and value is not np.ma.masked:
+        array = np.asarray(value)
+        if array.dtype.kind in "biuf":
+            return array.item()
     raise TypeError(f"f must return a number, got {value!r}")
 
 
-def _compiled(f: Any, x: np.ndarray, h: float) -> np.ndarray:
-    found = np.empty(x.size)
-    flat = x.ravel()
+def _compiled(f: Any, x: np.ndarray, above: np.ndarray, below: np.ndarray) -> np.ndarray:
+    found, places = np.empty(x.size), (x.ravel(), above, below)
     chunks = runtime.most_chunks(runtime.PARALLEL_WORK * (x.size / EVALUATIONS))
     if f.targetoptions.get("parallel"):
         chunks = 1  # its own threads are enough, and two callers of workqueue abort the process
-    _loop(f, x.copy(), flat, h, 0, 0, found)  # compiles, once
+    _loop(f, x.copy(), *places, 0, 0, found)  # compiles, once
     cuts = [x.size * chunk // chunks for chunk in range(chunks + 1)]
     stop = threading.Event()
     with ThreadPoolExecutor(chunks) as pool:
         try:
             parts = [
-                pool.submit(_in_pieces, stop, f, x.copy(), flat, h, begin, end, found)
+                pool.submit(_in_pieces, stop, f, x.copy(), places, begin, end, found)
                 for begin, end in pairwise(cuts)
             ]
             left: Any = parts
@@ -149,35 +157,27 @@ def _compiled(f: Any, x: np.ndarray, h: float) -> np.ndarray:
 
 
 def _in_pieces(
-    stop: threading.Event, f: Any, x: Any, kept: Any, h: float, at: int, end: int, found: Any
+    stop: threading.Event, f: Any, x: Any, places: Any, at: int, end: int, found: Any
 ) -> None:
     """Fill in ``found[at:end]``, in pieces of about PIECE_SECONDS, until told to stop."""
     count = 1
     while at < end and not stop.is_set():
         upto, began = min(at + count, end), time.perf_counter()
         with usual_state():  # f is the user's: it may need subnormal numbers
-            _loop(f, x, kept, h, at, upto, found)
+            _loop(f, x, *places, at, upto, found)
         pace = (upto - at) / max(time.perf_counter() - began, 1e-9)
         # At most twice as many as before: the next ones may take longer.
         at, count = upto, max(1, min(2 * count, int(pace * PIECE_SECONDS)))
 
 
 @compiling.compiled
-def _loop(f, x, kept, h, begin, end, found):
+def _loop(f, x, kept, above, below, begin, end, found):
     """Fill in ``found[begin:end]``; x is a copy of `kept` to change."""
     flat = x.ravel()  # a view, as x is contiguous
-    infinity = kept.dtype.type(np.inf)
-    for i in range(begin, end):  # at the points of `points`
-        flat[i] = kept[i] + h
-        above = flat[i]
-        flat[i] = kept[i] - h
-        below = flat[i]
-        if above == kept[i]:
-            above = np.nextafter(kept[i], infinity)
-        if below == kept[i]:
-            below = np.nextafter(kept[i], -infinity)
-        flat[i] = below
-        difference = -f(x)
-        flat[i] = above
-        found[i] = (f(x) + difference) / (np.float64(above) - np.float64(below))
+    for i in range(begin, end):
+        flat[i] = above[i]
+        difference = np.float64(f(x))
+        flat[i] = below[i]
+        difference -= np.float64(f(x))
+        found[i] = difference / (np.float64(above[i]) - np.float64(below[i]))
         flat[i] = kept[i]

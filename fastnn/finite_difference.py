@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from fastnn import differences_of_functions, passes, runtime
-from fastnn.float_state import usual_state
 from fastnn.kernels import differences
 from fastnn.parameters import Parameters, aligned_zeros
+from fastnn.rounding import rounding_to_nearest
 
 # Rows whose layers are kept at a time.
 ROWS = 128
@@ -49,7 +49,7 @@ def gradient(
                 added, params.block, h, x, *wanted, first, end - first, begin, stop, *scratch,
                 block,
             )  # fmt: skip
-    with usual_state():
+    with rounding_to_nearest():
         block /= 2 * h * len(x)
     return {name: view.copy() for name, view in params.views_of(block).items()}
 

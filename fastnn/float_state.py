@@ -31,10 +31,6 @@ USUAL = {"x86_64": 0x1F80, "aarch64": 0}
 _WORD = ir.IntType(64)
 _BYTES = ir.IntType(8).as_pointer()
 
-# Numbers that tell states apart.  Names, or Python would compute with them when it is compiled.
-_ONE, _LEAST, _LEAST_NORMAL = 1.0, 5e-324, 2.0**-1022
-_HALF_ABOVE, _HALF_BELOW = 2.0**-53, 2.0**-54  # halves of the distances from 1 to its neighbours
-
 
 def machine(builder: ir.IRBuilder) -> str:
     """The kind of processor that code is made for."""
@@ -130,22 +126,12 @@ def set_usual():
     _set_usual()
 
 
-def is_usual() -> bool:
-    """Whether this thread rounds to nearest and knows subnormal numbers."""
-    to_nearest = _ONE + _HALF_ABOVE == _ONE == _ONE - _HALF_BELOW
-    return to_nearest and _LEAST * _ONE > 0 and _LEAST_NORMAL * _ONE / 2 > 0
-
-
 @contextlib.contextmanager
 def usual_state() -> Iterator[None]:
     """Within this block, this thread computes as when Python starts, whatever the host has set.
 
-    For what is computed outside kernels: casts, learning rates, means, and functions of the user's
-    that Numba has compiled.
+    For functions of the user's that Numba has compiled: they may need subnormal numbers.
     """
-    if is_usual():
-        yield
-        return
     before = read.serial()
     try:
         set_usual.serial()

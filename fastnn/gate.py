@@ -6,6 +6,7 @@ what it was and what is allowed.
 
 from __future__ import annotations
 
+import copy
 import ctypes
 import math
 import operator
@@ -14,9 +15,9 @@ from typing import Any, NoReturn
 import numpy as np
 
 from fastnn import frames, runtime
-from fastnn.float_state import usual_state
 from fastnn.intake import numbers
 from fastnn.kernels.nonzeros import COLUMN_BLOCK, compress_rows
+from fastnn.rounding import rounding_to_nearest
 from fastnn.sparse_rows import SparseRows, is_sparse
 
 # Below this share of nonzeros the kernels that skip zeros win: for 8 vectors of outputs, forward
@@ -41,6 +42,8 @@ class Samples:
         Number of rows.
     density : float
         Share of the inputs that the kernels multiply.
+    looked_at : ndarray
+        Numbers of the rows that were.
     finite : bool
         Whether all numbers are.
     arguments : tuple
@@ -52,6 +55,7 @@ class Samples:
         self.rows, width = x.shape
         if chosen is None:
             chosen = np.arange(self.rows)
+        self.looked_at = chosen
         kind = _column_kind(width)
         size = len(chosen) * width
         room = int(size * SPARSE_BELOW) if looks_sparse(x) else 0
@@ -78,6 +82,7 @@ class Samples:
         """
         self = cls.__new__(cls)
         self.rows, width = x.shape
+        self.looked_at = np.arange(self.rows) if chosen is None else chosen
         self.sparse = True
         begin, column, value = x.entries(chosen)
         bounds = np.zeros((self.rows, 2), np.int64)
@@ -93,6 +98,16 @@ class Samples:
         self.arguments = (True, np.empty((0, width), x.dtype), bounds, column, ready)
         self._blocks = -(-width // COLUMN_BLOCK) + 1
         return self
+
+    def part(self, most: int) -> tuple[Samples, np.ndarray]:
+        """Some of the rows that were looked at, no more than so many; and their numbers."""
+        step = -(-len(self.looked_at) // most)
+        some, other = self.looked_at[::step], copy.copy(self)
+        sparse, x, bounds, column, value = self.arguments
+        other.rows, other.looked_at = len(some), np.arange(len(some))
+        x, bounds = (x, bounds[some]) if sparse else (x[some], bounds)
+        other.arguments = (sparse, x, bounds, column, value)
+        return other, some
 
     def cursors(self, rows: int) -> np.ndarray:
         """Scratch in which a pass of up to `rows` rows keeps its place in each."""
@@ -124,7 +139,7 @@ def plain_rows(x: Any, width: int, dtype: np.dtype) -> np.ndarray | None:
         return x
     if len(x) >= SPARSE_ROWS:
         return None  # `matrix` copies only if it must
-    with np.errstate(all="ignore"), usual_state():
+    with np.errstate(all="ignore"), rounding_to_nearest():
         return x.astype(dtype, "C")
 
 
@@ -185,7 +200,7 @@ def kernel_array(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
     A read-only array would be a type, so a build, of its own: it is handed on
     through an alias that may be written, which the kernels never do.
     """
-    with np.errstate(all="ignore"), usual_state():
+    with np.errstate(all="ignore"), rounding_to_nearest():
         array = np.require(array, dtype, ["C", "A"])
     if array.flags.writeable or array.size == 0:
         return array
@@ -278,12 +293,12 @@ def targets(
 def batches(value: Any, rows: int) -> np.ndarray:
     """Row numbers of every batch, shape (iterations, batch_size)."""
     array = numbers(value, "batches")
-    if array.dtype.kind not in "iu":
-        raise TypeError(f"batches must hold integers, got dtype {array.dtype}")
     if array.ndim != 2 or array.size == 0:
         raise ValueError(
             f"batches must have shape (iterations, batch_size), both positive, got {array.shape}"
         )
+    if array.dtype.kind not in "iu":
+        raise TypeError(f"batches must hold integers, got dtype {array.dtype}")
     low, high = array.min(), array.max()
     if low < 0 or high >= rows:
         bad = low if low < 0 else high

@@ -9,21 +9,46 @@ import numpy as np
 from fastnn import passes
 from fastnn.history import History
 
-# Inputs beyond this are called large: of standardised ones hardly any is.
-LARGE = 20.0
-# Share of the loss of guessing from which training has come to nothing.
-NOTHING_LEARNT = 0.98
+# Root mean square of the inputs from which they are called large: of standardised ones it is 1, of
+# bytes of images 80.
+LARGE = 10.0
+# Share of the loss of guessing from which training has come to nothing, and the steps to be made
+# before that is asked.
+NOTHING_LEARNT, STEPS = 0.98, 20
 # Rows that are looked at.
-ROWS = 100
+ROWS = 1000
 
 
 def large_inputs(examples: passes.Examples) -> float | None:
-    """The largest input of some rows, if it is large."""
-    sparse, x, bounds, _, value = examples.samples.arguments
-    step = max(1, examples.rows // ROWS)
-    parts = [value[first:end] for first, end in bounds[::step]] if sparse else [x[::step]]
-    largest = max(float(np.abs(part).max(initial=0)) for part in parts)
-    return largest if largest > LARGE else None
+    """The largest input of some rows, if inputs are large."""
+    samples, _ = examples.samples.part(ROWS)
+    sparse, x, bounds, _, value = samples.arguments
+    some = np.concatenate([value[first:end] for first, end in bounds]) if sparse else x
+    with np.errstate(all="ignore"):
+        mean_square = np.square(some, dtype=np.float64).sum() / (samples.rows * x.shape[1])
+    return float(np.abs(some).max()) if mean_square > LARGE**2 else None
+
+
+def after(net: Any, examples: passes.Examples, history: History) -> str:
+    """A sentence if the network does no better than guessing and inputs are large; else ''."""
+    if history.steps < STEPS:
+        return ""
+    largest = large_inputs(examples)
+    if largest is None:
+        return ""
+    samples, rows = examples.samples.part(ROWS)
+    some = passes.Examples(
+        samples, *(part[rows] if len(part) else part for part in examples.wanted)
+    )
+    outputs, row_loss = np.empty((len(rows), net.layer_sizes[-1]), net.dtype), np.empty(len(rows))
+    passes.evaluate(net.params, net._loss, samples, some.wanted, outputs, row_loss)
+    loss, guessed = passes.mean_loss(row_loss), loss_of_guessing(net, some)
+    if not loss >= NOTHING_LEARNT * guessed > 0 or _is_right_more_often(net, some, outputs):
+        return ""
+    return (
+        f"the loss at the end, {loss:.4g}, is no better than guessing ({guessed:.4g}), and inputs "
+        f"reach {largest:g}: {scale(largest)}"
+    )
 
 
 def loss_of_guessing(net: Any, examples: passes.Examples) -> float:
@@ -38,25 +63,23 @@ def loss_of_guessing(net: Any, examples: passes.Examples) -> float:
     return float(spread.mean() if net.loss_name == "mse" else 0.5 * spread.sum())
 
 
+def _is_right_more_often(net: Any, examples: passes.Examples, outputs: np.ndarray) -> bool:
+    """Whether classes are found more often than the commonest one is: a loss may hide that."""
+    labels, targets = examples.wanted
+    if net.output == "softmax":
+        right, guessed = outputs.argmax(axis=1) == labels, np.bincount(labels).max() / labels.size
+    elif net.output == "sigmoid":
+        share = (targets > 0.5).mean(axis=0)
+        right, guessed = (outputs > 0.5) == (targets > 0.5), np.maximum(share, 1 - share).mean()
+    else:
+        return False
+    chance = 3 * np.sqrt(guessed * (1 - guessed) / right.size)  # three standard deviations
+    return bool(right.mean() > guessed + chance)
+
+
 def _entropy(share: np.ndarray) -> np.ndarray:
     """``-share * log(share)``, which is 0 for 0."""
     return -share * np.log(np.where(share > 0, share, 1.0))
-
-
-def after(net: Any, examples: passes.Examples, history: History, per_epoch: int) -> str:
-    """A sentence if the last epoch was no better than guessing and inputs are large; else ''."""
-    if history.steps < per_epoch:
-        return ""
-    largest = large_inputs(examples)
-    if largest is None:
-        return ""
-    loss, guessed = float(history.loss[-per_epoch:].mean()), loss_of_guessing(net, examples)
-    if not loss >= NOTHING_LEARNT * guessed > 0:
-        return ""
-    return (
-        f"the loss of the last epoch, {loss:.4g}, is no better than guessing ({guessed:.4g}), and "
-        f"inputs reach {largest:g}: {scale(largest)}"
-    )
 
 
 def scale(largest: float) -> str:

@@ -130,6 +130,8 @@ class History:
         self._losses = Losses()
         # Steps and epochs before each evaluation, and what it measured, in the order of _MEASURES.
         self._evaluations: list[tuple[int, float, tuple[float | None, ...]]] = []
+        # The first of them as columns: a callback may ask for one after every step.
+        self._table = np.empty((2 + len(_MEASURES), 0)), 0
         self._earlier_steps = 0  # of the fits before the present one
         self._earlier_epochs = 0.0
 
@@ -285,12 +287,12 @@ class History:
     @property
     def iterations(self) -> np.ndarray:
         """The number of steps made before each evaluation; int64, shape (evaluations,)."""
-        return np.array([steps for steps, _, _ in self._evaluations], dtype=np.int64)
+        return self._column(0).astype(np.int64)
 
     @property
     def epochs(self) -> np.ndarray:
         """The number of epochs made before each evaluation; float64, shape (evaluations,)."""
-        return np.array([epochs for _, epochs, _ in self._evaluations], dtype=np.float64)
+        return self._column(1)
 
     @property
     def train_loss(self) -> np.ndarray:
@@ -313,11 +315,23 @@ class History:
         return self._measurements("test_accuracy")
 
     def _measurements(self, name: str) -> np.ndarray:
-        place = _MEASURES.index(name)
-        values = [measured[place] for _, _, measured in self._evaluations]
-        if all(value is None for value in values):
+        place, rows = _MEASURES.index(name), self._evaluations
+        if all(measured[place] is None for _, _, measured in reversed(rows)):
             return np.empty(0)
-        return np.array(values, dtype=np.float64)  # None becomes nan
+        return self._column(2 + place)
+
+    def _column(self, place: int) -> np.ndarray:
+        """What was noted of all evaluations, None as nan; only new ones are looked at."""
+        rows, (table, known) = self._evaluations, self._table
+        if len(rows) > table.shape[1]:
+            table = np.concatenate([table[:, :known], np.empty((len(table), len(rows)))], axis=1)
+        for at in range(known, len(rows)):
+            steps, epochs, measured = rows[at]
+            table[:, at] = steps, epochs, *(np.nan if x is None else x for x in measured)
+        self._table = table, len(rows)
+        column = table[place, : len(rows)]
+        column.flags.writeable = False
+        return column
 
     def __repr__(self) -> str:
         parts, last = [f"{self.steps} step{'' if self.steps == 1 else 's'}"], self._losses.last()

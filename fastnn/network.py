@@ -12,12 +12,12 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fastnn import files, finite_difference, gate, passes, trainer
-from fastnn.float_state import usual_state
 from fastnn.history import History
 from fastnn.kernels import losses
 from fastnn.kernels.activations import ACTIVATION_CODES
 from fastnn.optimizers import SGD, Optimizer
 from fastnn.parameters import Parameters
+from fastnn.rounding import rounding_to_nearest
 
 __all__ = ["MLP", "TwoLayerNet", "load"]
 
@@ -128,7 +128,7 @@ class MLP:
         name = next(iter(allowed)) if loss is None else loss
         self.loss_name = gate.choice(name, allowed, f"loss with output={output!r}")
         self.dtype = DTYPES[_dtype_name(dtype)]
-        with usual_state():
+        with rounding_to_nearest():
             deviations = _deviations(weight_init, self.layer_sizes)
         gate.real_number(bias_init, "bias_init", 0)
         _refuse_too_large(max(deviations), "weight_init", self.dtype)
@@ -143,7 +143,7 @@ class MLP:
                 self._draw(f"b{layer}", bias_init)
 
     def _draw(self, name: str, deviation: float) -> None:
-        with usual_state():
+        with rounding_to_nearest():
             self.params[name] = deviation * self._random.standard_normal(self.params[name].shape)
 
     def _set_codes(self) -> None:
@@ -355,7 +355,7 @@ class MLP:
         >>> round(float(net.numerical_gradient([[2.0]], [3.0])["W1"][0, 0]), 6)
         -6.0
         """
-        gate.real_number(h, "h", 0, above=True)
+        h = gate.real_number(h, "h", 0, above=True)
         double = self._with_dtype("float64")
         wanted = double._examples(x, t).wanted
         rows = gate.dense_matrix(x, self.layer_sizes[0], double.dtype, "x")
@@ -403,6 +403,8 @@ class MLP:
             rule and numbers, whatever the learning rate; another rule begins anew.
             A schedule goes on counting if the next call's is equal to it, and a
             function is equal to itself only; another schedule counts from 0.
+            Schedules are asked ahead, for up to 262,144 steps: what a callback
+            changes comes too late for them.
         sampling : {"shuffle", "replacement"}, default "shuffle"
             A new permutation of the rows each epoch, with a last short batch if
             N is no multiple of `batch_size`; or rows drawn independently, as
@@ -510,7 +512,8 @@ class MLP:
         Parameters
         ----------
         path : str or path-like
-            Used as it is.  A file that is there is replaced.
+            Used as it is.  A file that is there is replaced.  What the optimiser remembers is not
+            in it, as it is in a pickle.
 
         Raises
         ------
@@ -687,7 +690,7 @@ def _deviations(weight_init: Any, sizes: tuple[int, ...]) -> list[float]:
 
 def _refuse_too_large(deviation: float, name: str, dtype: np.dtype) -> None:
     most = float(np.finfo(dtype).max) / LARGEST_DRAW
-    if deviation > most:
+    if float(deviation) > most:
         raise ValueError(f"{name} must be at most {most:.2g} in {dtype}, got {deviation}")
 
 

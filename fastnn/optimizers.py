@@ -18,8 +18,9 @@ from typing import Any, ClassVar
 import numpy as np
 
 from fastnn import gate
-from fastnn.float_state import usual_state
 from fastnn.kernels import updates
+from fastnn.rounding import rounding_to_nearest
+from fastnn.schedules import Cosine, InverseScaling, StepDecay
 
 __all__ = ["OPTIMIZERS", "SGD", "AdaGrad", "Adam", "Momentum", "Nesterov", "Optimizer", "RMSprop"]
 
@@ -127,8 +128,9 @@ class Optimizer:
         """
         if replace(before, lr=self.lr) != self:
             return None
-        if before.lr == self.lr:
-            return before
+        with contextlib.suppress(Exception):  # of users' objects; then they are not equal
+            if before.lr == self.lr:
+                return before
         return self._with(_earlier_steps=steps)
 
     def rates(self, first: int, count: int, dtype: np.dtype) -> np.ndarray:
@@ -190,7 +192,7 @@ class Optimizer:
         (array([1., 0.]), ValueError('lr(2) must be a finite number at least 0, got -1'))
         """
         found, error = self._asked(first - self._earlier_steps, count)
-        with np.errstate(all="ignore"), usual_state():
+        with np.errstate(all="ignore"), rounding_to_nearest():
             rates = (found * self._corrections(first, found.size)).astype(dtype)
         good = np.isfinite(rates) & (found >= 0)
         if not good.all():
@@ -203,13 +205,16 @@ class Optimizer:
         """Rates of steps of the schedule, up to the first that is no number, and why it is none."""
         if not callable(self.lr):
             return np.full(count, float(self.lr)), None
-        if hasattr(self.lr, "rates"):  # a class of fastnn.schedules: all at once
-            with usual_state():
+        if isinstance(self.lr, Cosine | InverseScaling | StepDecay):  # all at once
+            with rounding_to_nearest():
                 return self.lr.rates(np.arange(first, first + count)), None
         found = np.empty(count)
         for i in range(count):
             try:
-                found[i] = gate.real_number(self.lr(first + i), f"lr({first + i})", 0)
+                rate: Any = self.lr(first + i)
+                if getattr(rate, "shape", None) == () and hasattr(rate, "item"):
+                    rate = rate.item()  # an array or a tensor of no dimensions
+                found[i] = gate.real_number(rate, f"lr({first + i})", 0)
             except Exception as error:  # the schedule's own, too
                 return found[:i], error
         return found, None
@@ -327,7 +332,8 @@ def hyper_numbers(numbers: Mapping[int, float], dtype: np.dtype) -> np.ndarray:
     array([0. , 0. , 0. , 0.5], dtype=float32)
     """
     hyper = np.zeros(updates.HYPER_SIZE, dtype)
-    with usual_state():
+    _cast(numbers.get(updates.EPSILON, 0.0), dtype, "epsilon")
+    with rounding_to_nearest():
         for place, number in numbers.items():
             hyper[place] = number
     smallest = float(np.finfo(dtype).tiny)  # below it numbers are zero in kernels
@@ -339,7 +345,7 @@ def hyper_numbers(numbers: Mapping[int, float], dtype: np.dtype) -> np.ndarray:
 
 
 def _cast(number: float, dtype: np.dtype, name: str) -> float:
-    if number > float(np.finfo(dtype).max):
+    if float(number) > float(np.finfo(dtype).max):  # one of NumPy's narrow types would overflow
         raise ValueError(f"{name} must fit {dtype}, got {number}")
     return float(number)
 

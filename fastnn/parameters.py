@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 
 from fastnn import gate
-from fastnn.float_state import usual_state
 from fastnn.kernels import sweeps
 from fastnn.lanes import GROUP_BYTES, TILE_VECTORS, VECTOR_BYTES
+from fastnn.rounding import rounding_to_nearest
 
 
 def aligned_zeros(size: int, dtype: np.dtype) -> np.ndarray:
@@ -90,7 +90,7 @@ class Parameters(MutableMapping):
         if array.shape != view.shape:
             raise ValueError(f"params[{name!r}] must have shape {view.shape}, got {array.shape}")
         gate.refuse_too_large(array, view.dtype, f"params[{name!r}]")
-        with np.errstate(all="ignore"), usual_state():
+        with np.errstate(all="ignore"), rounding_to_nearest():
             # A bias of -0.0 would be 0.0 after a product with zeros, but not if they are skipped.
             view[...] = array + 0.0
 

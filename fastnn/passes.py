@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 
 from fastnn import runtime
-from fastnn.float_state import usual_state
 from fastnn.gate import Samples
 from fastnn.kernels import epochs, samples, sweeps, updates
 from fastnn.kernels.dropout import PARTS
 from fastnn.parameters import Parameters, aligned_zeros
+from fastnn.rounding import rounding_to_nearest
 from fastnn.team import new_team
 
 # Multiply-adds of one evaluation call: about 20 ms on one slow core, so that Ctrl-C is never far.
@@ -107,7 +107,7 @@ def outputs_of_dense(params: Parameters, loss: int, x: np.ndarray) -> np.ndarray
 
 def mean_loss(row_loss: np.ndarray) -> float:
     """Mean of the rows' losses, summed one after the other as the kernels do."""
-    with usual_state():
+    with rounding_to_nearest():
         return float(np.add.accumulate(row_loss)[-1] / row_loss.size)
 
 
@@ -167,7 +167,7 @@ class Steps:
         self._pace = runtime.Pace() if chunks > 1 else None
         self._watch = np.zeros((chunks, epochs.WATCH_COLUMNS))
         code, hyper, decay = rule
-        with usual_state():
+        with rounding_to_nearest():
             self._decay = dtype.type(decay)
         plain = code == updates.SGD and self._decay == 0
         small = params.multiply_adds < sweeps.WIDE_WEIGHTS and not any(dropout)

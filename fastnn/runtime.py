@@ -81,7 +81,8 @@ def most_chunks(work: float) -> int:
     """
     if work < _threshold.work:
         return 1
-    return int(min(_numba_limit(), _this_process().own_limit))
+    process = _this_process()
+    return int(min(process.numba_limit, process.own_limit))
 
 
 @contextlib.contextmanager
@@ -153,7 +154,8 @@ def _call_masked(kernel: Any, plan: _Plan, args: tuple) -> Any:
     try:
         return kernel(plan.threads, *args)
     finally:
-        numba.set_num_threads(plan.mask)
+        with contextlib.suppress(ValueError):  # the host has lowered the limit meanwhile
+            numba.set_num_threads(plan.mask)
 
 
 def set_num_threads(n: int | None) -> None:
@@ -233,6 +235,11 @@ class _Process:
         return {"quota": cgroup_quota(), "env": _limit_of_environment()}
 
     @functools.cached_property
+    def numba_limit(self) -> int:
+        """Numba's, read once: scratch is made for so many chunks, and a host may change it."""
+        return _numba_limit()
+
+    @functools.cached_property
     def own_limit(self) -> float:
         """Least of `own_limits`."""
         return min((n for n in self.own_limits.values() if n is not None), default=math.inf)
@@ -244,7 +251,7 @@ class _Process:
                 1, _numba_limit(), "forked from a process that had started Numba's threads"
             )
         mask = numba.get_num_threads() if _pool_started() else _numba_limit()
-        threads = int(min(mask, self.own_limit, _user_limit or mask))
+        threads = int(min(mask, self.numba_limit, self.own_limit, _user_limit or mask))
         if threads == 1:
             return _Plan(1, mask, "limited to 1 thread")
         refusal = self._why_no_pool(start_pool)

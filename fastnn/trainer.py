@@ -109,8 +109,12 @@ def fit(
         if hasattr(callback, "start"):
             callback.start(net, _measures(net, validation))
     run = _Run(net, examples, validation, state, rates, schedule, callbacks)
-    with progress_bar(progress, schedule.iterations, "step") as bar:
-        return run.train(every, bar)
+    try:
+        with progress_bar(progress, schedule.iterations, "step") as bar:
+            return run.train(every, bar)
+    except BaseException as error:  # of a callback's `finish`, too
+        run.end_by(error)
+        raise
 
 
 @contextlib.contextmanager
@@ -203,6 +207,7 @@ class _Run:
             state.memory,
         )  # fmt: skip
         net.optimizer_state = state
+        self.error: BaseException | None = None  # that ended it
         self.rate = 0.0  # steps per second, as measured
         self.stretch: _Stretch | None = None  # that the next steps belong to
         self.behind: _Stretch | None = None  # the one before
@@ -228,9 +233,8 @@ class _Run:
                         break
             if self.stretch is not None and not np.isfinite(self.net.params.block).all():
                 self._diverged(self.stretch, self.stretch.steps)
-            history.hint = hints.after(self.net, self.examples, history, self.schedule.per_epoch)
         except BaseException as error:
-            self._end_by(error)
+            self.end_by(error)
             raise
         finally:
             history.seconds += time.perf_counter() - began
@@ -238,12 +242,16 @@ class _Run:
                 for callback in reversed(self.callbacks):
                     if hasattr(callback, "finish"):
                         stack.callback(callback.finish, self.net, history)
+        history.hint = hints.after(self.net, self.examples, history)
         return history
 
-    def _end_by(self, error: BaseException) -> None:
-        """Have an error say what has become of the fit, and carry its history."""
+    def end_by(self, error: BaseException) -> None:
+        """Have an error say what has become of the fit, once, and carry its history."""
         history = self.history
-        with contextlib.suppress(AttributeError):  # one with slots takes none
+        if self.error is error:
+            return
+        self.error = error
+        with contextlib.suppress(Exception):  # it may take no attributes
             error.history = history  # type: ignore[attr-defined]
         if isinstance(error, KeyboardInterrupt):
             history.stop_reason = "interrupted"
@@ -253,7 +261,8 @@ class _Run:
             if error is self.rates.error and type(error) in (ValueError, TypeError):
                 error.args = (f"{error}; {kept}",)
             else:
-                error.add_note(f"{kept}; the error has its history")
+                with contextlib.suppress(Exception):
+                    error.add_note(f"{kept}; the error has its history")
 
     def _until_each(self, every: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """The schedule's pieces, cut at evaluations and after about CHUNK_SECONDS."""
@@ -337,10 +346,13 @@ def measure(net: Any, examples: passes.Examples) -> tuple[float, float]:
     passes.evaluate(net.params, net._loss, examples.samples, examples.wanted, outputs, row_loss)
     labels, targets = examples.wanted
     accuracy = float("nan")
-    if net.output == "softmax":
-        accuracy = float(np.mean(outputs.argmax(axis=1) == labels))
-    elif net.output == "sigmoid":
-        accuracy = float(np.mean(((outputs > 0.5) == (targets > 0.5)).all(axis=1)))
+    if net.output != "identity":
+        right = (
+            outputs.argmax(axis=1) == labels
+            if net.output == "softmax"
+            else ((outputs > 0.5) == (targets > 0.5)).all(axis=1)
+        )
+        accuracy = float(np.mean(right & ~np.isnan(row_loss)))  # NaN is no answer
     return passes.mean_loss(row_loss), accuracy
 
 

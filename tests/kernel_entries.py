@@ -573,10 +573,10 @@ def _nonzeros_forward(batch, I, vectors, bounds, column, value, W, w, w_row, b, 
 
 @entry
 def _nonzeros_backward(block, I, rows, vectors, column, value, D, d, d_row,
-                       rule, hyper, rate, decay, params, memory, w, w_row, G, g,
+                       rule, hyper, rate, decay, params, memory, w, w_row, G, g, most,
                        cursor):  # fmt: skip
     nonzeros.nonzeros_backward(block, I, rows, vectors, column, value, D, d, d_row,
-                               rule, hyper, rate, decay, params, memory, w, w_row, G, g,
+                               rule, hyper, rate, decay, params, memory, w, w_row, G, g, most,
                                cursor)  # fmt: skip
 
 
@@ -637,20 +637,22 @@ def nonzeros_forward(x, W, b, batch=None, slot=0, **layout):
     return _sparse_forward(SparseRows(x, batch, slot), W, b, **layout)
 
 
-def nonzeros_backward(x, D, batch=None, rule=updates.STORE, learning_rate=0, W=None, **layout):
+def nonzeros_backward(
+    x, D, batch=None, rule=updates.STORE, learning_rate=0, W=None, most=10**6, **layout
+):
     """The parameters and the memory after the update by ``x.T @ D``; `D` has whole vectors."""
     lanes, N = lanes_of(D.dtype), D.shape[1]
     rows = SparseRows(x, batch)
     _sparse_forward(rows, np.zeros((rows.inputs, N), D.dtype), np.zeros(N, D.dtype))
     W = nothing(rows.inputs, N, D.dtype) if W is None else W
     params, memory = Memory(W, **layout), Memory(nothing(*W.shape, W.dtype), **layout)
-    scratch = np.full(nonzeros.COLUMN_BLOCK * nonzeros.PANEL * lanes, np.nan, D.dtype)
+    scratch = np.full(2 * nonzeros.COLUMN_BLOCK * nonzeros.PANEL * lanes, np.nan, D.dtype)
     for block in range(rows.blocks):
         _nonzeros_backward(
             *(block, rows.inputs, rows.batch.size, N // lanes, *rows.lists[1:]),
             *(*Memory(D, **layout).place, rule, hyper(D.dtype)),
             *(D.dtype.type(learning_rate), D.dtype.type(0)),
-            *(params.flat, memory.flat, params.at, params.row, scratch, 0, rows.cursor),
+            *(params.flat, memory.flat, params.at, params.row, scratch, 0, most, rows.cursor),
         )
     return params.read(), memory.read()
 

@@ -1,6 +1,9 @@
 """The floating-point state: the kernels' own, the host's put back, and no subnormal numbers."""
 
 import contextlib
+import os
+import subprocess
+import sys
 
 import numba
 import numpy as np
@@ -9,7 +12,7 @@ from numpy_mlp import bits, bits_of, inputs
 from sklearn.exceptions import ConvergenceWarning
 
 import fastnn
-from fastnn import float_state, runtime
+from fastnn import float_state, rounding, runtime
 from fastnn.book import layers
 from fastnn.float_state import read_state, write_state
 from fastnn.jit import entry, inner
@@ -42,26 +45,86 @@ def host_state(name):
     assert found & ~STICKY == STATES[name]
 
 
-def results():
-    """What NumPy makes of a third, and of numbers that are or become subnormal."""
-    numbers = np.array([1.0, -1.0, 5e-308, 5e-324])
+def results(numbers):
+    """What NumPy makes of a third, and of what is or becomes subnormal."""
     with np.errstate(all="ignore"):
         return bits(numbers / 3, numbers * 1)
 
 
+NORMAL, SUBNORMAL = np.array([1.0, -1.0]), np.array([5e-308, 5e-324])
+
+
 @every_state
-def test_numpy_notices_a_state_and_usual_state_takes_it_back(state):
-    usual = results()
+def test_the_usual_state_is_there_in_a_block_and_then_the_hosts(state):
+    usual = results(NORMAL), results(SUBNORMAL)
     with host_state(state):
-        assert not float_state.is_usual()
-        assert results() != usual
+        assert (results(NORMAL), results(SUBNORMAL)) != usual
         with float_state.usual_state():
-            assert float_state.is_usual()
-            assert results() == usual
+            assert (results(NORMAL), results(SUBNORMAL)) == usual
         with pytest.raises(KeyError), float_state.usual_state():
             raise KeyError
-        assert not float_state.is_usual()
-    assert float_state.is_usual()
+        assert (results(NORMAL), results(SUBNORMAL)) != usual
+
+
+@every_state
+def test_rounding_is_to_nearest_in_a_block_and_then_the_hosts(state):
+    usual = results(NORMAL)
+    with host_state(state):
+        with rounding.rounding_to_nearest():
+            assert results(NORMAL) == usual
+        with pytest.raises(KeyError), rounding.rounding_to_nearest():
+            raise KeyError
+        assert rounding.is_to_nearest() == (state not in ("down", "up", "to zero"))
+    assert rounding.is_to_nearest()
+
+
+def in_another_process(code, **variables):
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False,
+                          env=os.environ | variables, timeout=200)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+MODE = """
+import ctypes, ctypes.util
+m = ctypes.CDLL(ctypes.util.find_library("m"))
+"""
+
+
+def test_a_rounding_mode_from_before_the_import_does_not_reach_code_that_is_kept(tmp_path):
+    use = """
+import fastnn, numpy as np, hashlib
+net = fastnn.MLP([6, 5, 3], "tanh", dtype="float64", seed=0)
+x = np.arange(60.0).reshape(10, 6) / 64
+net.fit(x, np.arange(10) % 3, batch_size=5, epochs=9)
+print(hashlib.sha256(net.predict(x).tobytes()).hexdigest())
+"""
+    folder = {"FASTNN_CACHE_DIR": str(tmp_path)}
+    expected = in_another_process(use)
+    assert in_another_process(f"{MODE}m.fesetround(0x800){use}", **folder) == expected  # compiles
+    assert in_another_process(use, **folder) == expected  # finds that
+
+
+@pytest.mark.parametrize("trap", [0x02, 0x04, 0x08, 0x10])  # denormal, divide, overflow, underflow
+def test_exceptions_of_the_processor_that_a_host_has_asked_for(trap):
+    use = """
+import fastnn, numpy as np
+net = fastnn.MLP([2, 3, 2], weight_init=1e-30, seed=0)
+def use():
+    x = np.ones((4, 2), "f4")
+    net.predict(x), net.gradient(x, [0, 1, 0, 1]), net.fit(x, [0, 1, 0, 1], batch_size=2)
+use()
+"""
+    unmask = f"""
+from fastnn import float_state
+float_state.read.serial()
+state = float_state.read.serial() & ~0x3F & ~({trap} << 7)
+float_state.write.serial(0x1F80)
+float_state.write.serial(state)
+use()
+print(float_state.read.serial() & ~0x3F == state & ~0x3F)
+"""
+    assert in_another_process(use + unmask) == "True\n"
 
 
 RNG = np.random.default_rng(2)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import scipy.sparse
 
 import fastnn
 from fastnn import hints
@@ -21,7 +22,7 @@ def fitted(x, t, sizes=(50, 20, 4), lr=0.1, epochs=5, **options):
 
 def test_bytes_that_taught_nothing_are_named():
     history = fitted(BYTES, QUARTERS)
-    assert history.hint.startswith("the loss of the last epoch, ")
+    assert history.hint.startswith("the loss at the end, ")
     assert "is no better than guessing (1.38" in history.hint
     assert history.hint.endswith(f"and inputs reach 255: {ADVICE}")
 
@@ -63,7 +64,14 @@ SILENT = {
     "scaled": lambda: fitted(BYTES / 255, QUARTERS),
     "scaled, and nothing can be learnt": lambda: fitted(BYTES / 255, LABELS),
     "large, and learnt": lambda: fitted(BYTES, QUARTERS, sizes=(50, 4), lr=1e-5, epochs=60),
-    "less than an epoch": lambda: fastnn.MLP([50, 4]).fit(BYTES, LABELS, iterations=3),
+    "few steps": lambda: fastnn.MLP([50, 4]).fit(BYTES, LABELS, iterations=3),
+    "classes found in spite of a large loss": lambda: fitted(BYTES, QUARTERS, sizes=(50, 4), lr=0.1,
+                                                             epochs=60),
+    "learnt within an epoch": lambda: fastnn.MLP([1, 1], output="identity", seed=0).fit(
+        np.linspace(0, 100, 600)[:, None], np.linspace(0, 1, 600), batch_size=5,
+        optimizer=fastnn.SGD(1e-4)),
+    "scaled, with a rare flag": lambda: fitted(
+        np.where(RNG.random((600, 50)) < 1e-3, 38.7, RNG.normal(size=(600, 50))), LABELS, lr=1e-9),
     "always the same label": lambda: fitted(BYTES, np.zeros(600, int)),
 }  # fmt: skip
 
@@ -78,3 +86,29 @@ def test_divergence_on_large_inputs_says_how_large():
         fitted(BYTES, RNG.normal(size=(600, 4)), sizes=(50, 4), output="identity", lr=1.0)
     with pytest.raises(FloatingPointError, match=r"may help\.$"):
         fitted(BYTES / 255, RNG.normal(size=(600, 4)), sizes=(50, 4), output="identity", lr=1e3)
+
+
+@pytest.mark.parametrize("kind", [np.asarray, scipy.sparse.csr_array])
+def test_iterations_on_few_of_many_rows(kind):
+    """Of rows that no batch uses nothing is read."""
+    x = np.tile(BYTES, (10, 1)).astype(float)
+    history = fastnn.MLP([50, 20, 4], seed=0).fit(
+        kind(x), np.tile(LABELS, 10), iterations=30, batch_size=50, optimizer=fastnn.SGD(1e-9)
+    )
+    assert history.hint.endswith(ADVICE)
+
+
+def test_the_network_is_judged_that_a_callback_leaves():
+    class Restore:
+        def __call__(self, net, history):
+            return False
+
+        def finish(self, net, history):
+            net.params["W1"] = 0.02 * (np.arange(50)[:, None] // 12 == np.arange(4))
+
+    net = fastnn.MLP([50, 4], seed=0)
+    x = BYTES.astype(float)
+    history = net.fit(x, QUARTERS, epochs=3, batch_size=50, optimizer=fastnn.SGD(1.0),
+                      callbacks=[Restore()])  # fmt: skip
+    assert net.accuracy(x, QUARTERS) > 0.9
+    assert history.hint == ""

@@ -533,3 +533,18 @@ def test_the_examples_in_the_docstrings_are_right(module):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert doctest.testmod(module).failed == 0
+
+
+def test_a_look_at_an_evaluation_takes_as_long_after_many():
+    """Early stopping looks after each; the arrays are made longer, not anew."""
+    history = History()
+    for step in range(1, 50):
+        history.record_evaluation(step, test_loss=1 / step, train_loss=None if step % 2 else 0.5)
+        losses = history.test_loss
+        assert losses.tolist() == [1 / n for n in range(1, step + 1)]
+    first = history.test_loss
+    history.record_evaluation(50, test_loss=2.0)
+    assert first.size == 49
+    assert np.shares_memory(history.test_loss, history.test_loss)
+    assert np.isnan(history.train_loss[::2]).all()
+    assert history.iterations.tolist() == list(range(1, 51))

@@ -21,7 +21,7 @@ REPOSITORY = PACKAGE.parent
 # Imports point down, or stay on their floor. The last part of the name of a package stands for all
 # of its modules.
 FLOORS = [
-    ["lanes", "blocks", "compiling", "jit", "float_state", "team", "launch"],
+    ["rounding", "lanes", "blocks", "compiling", "jit", "float_state", "team", "launch"],
     ["runtime", "kernels"],
     ["frames", "intake", "sparse_rows"],
     [

@@ -374,7 +374,7 @@ def test_without_numbas_compiler_there_is_one_clear_error():
     done = run_python(f"{USE}\ntry: use()\nexcept ValueError as error: print(error)",
                       NUMBA_DISABLE_JIT="1")  # fmt: skip
     assert done.stderr == ""
-    assert done.stdout.startswith("NUMBA_DISABLE_JIT must not be set: it switches off Numba's")
+    assert done.stdout.startswith("NUMBA_DISABLE_JIT must not be set (numba.config.DISABLE_JIT)")
     assert done.stdout.count("\n") == 1
     command = run_python("import fastnn.cli as c, sys; sys.exit(c.main(['show', 'step']))",
                          NUMBA_DISABLE_JIT="1")  # fmt: skip

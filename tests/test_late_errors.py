@@ -100,3 +100,30 @@ def test_an_error_of_divergence_says_so_itself():
         net.fit(X, T, batch_size=20, epochs=50, optimizer=fastnn.SGD(30.0))
     assert caught.value.history.stop_reason == "diverged"
     assert not hasattr(caught.value, "__notes__")
+
+
+@pytest.mark.parametrize("error", [OSError, KeyboardInterrupt])
+def test_an_error_at_the_end_of_a_fit_has_the_history_too(error):
+    class Finish:
+        def __call__(self, net, history):
+            pass
+
+        def finish(self, net, history):
+            raise error("at the end")
+
+    net = fresh()
+    with pytest.raises(error, match="at the end") as caught:
+        net.fit(X, T, batch_size=20, epochs=3, callbacks=[Finish()])
+    assert caught.value.history.steps == 9 == net.optimizer_state.steps
+
+
+def test_an_error_that_takes_no_attributes_is_raised_as_it_is():
+    class OddError(Exception):
+        def __setattr__(self, name, value):
+            raise RuntimeError("no attributes")
+
+    def callback(net, history):
+        raise OddError("mine")
+
+    with pytest.raises(OddError, match="mine"):
+        fresh().fit(X, T, batch_size=20, callbacks=[callback])

@@ -632,3 +632,42 @@ def test_no_threads_are_used_where_one_is_asked_for():
     finally:
         fastnn.set_num_threads(None)
     assert fastnn.threading_info()["limits"]["user"] is None
+
+
+# Sums over very many rows, and numbers that are not finite ---------------------------------
+
+
+@pytest.mark.parametrize("nonzeros", [1.0, 0.1])
+@pytest.mark.parametrize("layers", [[1], [8, 1]])
+def test_gradients_over_many_rows_are_right_in_float32(nonzeros, layers):
+    """One chain of as many float32 terms is off by a thousandth and more."""
+    rng = np.random.default_rng(0)
+    inputs = 1 if nonzeros == 1 else 40
+    x = rng.random((300_000, inputs), dtype=np.float32)
+    if nonzeros < 1:
+        x *= rng.random(x.shape) < nonzeros
+    t = np.zeros(len(x), np.float32)
+    single = fastnn.MLP([inputs, *layers], output="identity", weight_init="he", seed=0)
+    double = single._with_dtype("float64")
+    found, right = single.gradient(x, t), double.gradient(x, t)
+    for name, gradient in right.items():
+        np.testing.assert_allclose(
+            found[name], gradient, rtol=5e-5, atol=5e-5 * abs(gradient).max()
+        )
+
+
+def test_a_gradient_where_the_loss_is_not_finite_is_not_zero():
+    net = fastnn.MLP([1, 1], output="identity", weight_init=0.0)
+    assert net.loss([[1.0]], [2e19]) == np.inf
+    np.testing.assert_allclose(net.gradient([[1.0]], [2e19])["W1"], -2e19, rtol=1e-6)
+    net.params["W1"][...] = np.nan
+    assert np.isnan(net.gradient([[1.0]], [1.0])["W1"]).all()
+
+
+@pytest.mark.parametrize("output", ["softmax", "sigmoid"])
+def test_outputs_that_are_not_numbers_are_never_right(output):
+    net = fastnn.MLP([2, 3], output=output, seed=0)
+    net.params["W1"][...] = np.nan
+    for target in ([0, 0], [1, 1]):
+        t = target if output == "softmax" else np.repeat(target, 3).reshape(2, 3)
+        assert net.accuracy(np.ones((2, 2)), t) == 0

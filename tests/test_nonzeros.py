@@ -56,6 +56,16 @@ def test_gradients_are_those_of_the_dense_product_to_the_bit(inputs, dtype, rng)
 
 
 @each_dtype
+@pytest.mark.parametrize("most", [1, 4, 5, 7])
+def test_sums_of_many_rows_are_added_up(dtype, most, rng):
+    x, D = sparse(rng, 12, COLUMN_BLOCK + 3, dtype), normal(rng, dtype, 12, 3 * lanes_of(dtype))
+    expected = np.zeros((x.shape[1], D.shape[1]), dtype)
+    for r in range(0, 12, most):
+        expected += kernels.nonzeros_backward(x[r : r + most], D[r : r + most])[1]
+    assert_same_bits(kernels.nonzeros_backward(x, D, most=most)[1], expected)
+
+
+@each_dtype
 def test_descent_by_a_sparse_gradient_is_descent_by_the_dense_one(dtype, rng):
     inputs, N = 2 * COLUMN_BLOCK + 1, 5 * lanes_of(dtype)
     x, D = sparse(rng, 7, inputs, dtype), normal(rng, dtype, 7, N)

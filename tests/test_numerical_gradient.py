@@ -311,3 +311,29 @@ def test_a_step_is_as_long_as_it_is_in_memory(f):
     """1e12 + 1e-4 is 1e12 + 0.00012, which is a fifth more."""
     assert fastnn.numerical_gradient(f, np.array([1e12]))[0] == 1
     assert fastnn.numerical_gradient(f, np.array([1e20]))[0] == 1
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_numbers_of_any_type_are_subtracted_without_wrapping_around(compiled):
+    functions = [
+        (lambda x: np.uint8(200) if x[0] < 3 else np.uint8(100), -5e5),
+        (lambda x: x[0] > 3, 5e3),
+        (lambda x: np.int8(100) if x[0] > 3 else np.int8(-100), 1e6),
+    ]
+    for f, slope in functions:
+        found = fastnn.numerical_gradient(numba.njit(f) if compiled else f, np.array([3.0]))
+        assert_allclose(found, slope, rtol=1e-6)
+
+
+def test_masked_numbers_are_refused():
+    x = np.ma.array([3.0, 4.0], mask=[False, True])
+    for f in (squares, lambda x: (x**2).sum()):
+        with pytest.raises(ValueError, match=r"x must have no masked values, got one at x\[1\]"):
+            fastnn.numerical_gradient(f, x)
+    with pytest.raises(TypeError, match="f must return a number, got masked"):
+        fastnn.numerical_gradient(lambda x: np.ma.masked, np.ones(2))
+
+
+def test_compiled_functions_see_points_that_float32_has():
+    x = np.array([3e12], "f4")
+    assert_allclose(fastnn.numerical_gradient(squares, x), 6e12, rtol=1e-6)

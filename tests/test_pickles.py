@@ -174,3 +174,45 @@ def test_no_callbacks_stay_as_they_are(callbacks):
     estimator, *_ = estimator_with(callbacks)
     for way in WAYS.values():
         assert way(estimator).callbacks == callbacks
+
+
+def test_clones_share_callbacks_that_cannot_be_copied():
+    calls, lock = [], threading.Lock()
+
+    class Look:
+        def __init__(self):
+            self.lock = lock
+
+        def __call__(self, estimator):
+            calls.append(estimator.n_iter_)
+
+    estimator, X, y = estimator_with([Look()])
+    assert clone(estimator).callbacks is estimator.callbacks
+    search = GridSearchCV(estimator, {"alpha": [1e-4, 1e-3]}, cv=2)
+    assert fitted(search, X, y).best_params_["alpha"] in (1e-4, 1e-3)
+    assert len(calls) > 12
+
+
+# What users' schedules may be ----------------------------------------------------------------
+
+
+class Table:
+    """Has an attribute of the name of a method of ours, and no truth value when it is compared."""
+
+    def __init__(self, rates):
+        self.rates = rates
+
+    def __call__(self, step):
+        return self.rates[min(step, len(self.rates) - 1)]
+
+    def __eq__(self, other):
+        return self.rates == other.rates
+
+    __hash__ = None
+
+
+def test_schedules_of_users_may_have_any_attributes_and_comparisons():
+    net, x, t = trained(Table(np.linspace(0.1, 0.01, 10)))
+    for lr in (Table(np.linspace(0.1, 0.01, 10)), 0.1, Table(np.ones(3)), lambda s: np.array(0.1)):
+        net.fit(x, t, batch_size=10, iterations=2, optimizer=fastnn.Adam(lr))
+    assert net.optimizer_state.steps == 20

@@ -147,7 +147,7 @@ def test_limits_hold_in_the_call_and_not_after_it(process, safe_layer, monkeypat
     masks = [8]
     monkeypatch.setattr(numba, "get_num_threads", lambda: masks[-1])
     monkeypatch.setattr(numba, "set_num_threads", masks.append)
-    process.own_limits = {"quota": 5, "env": 6}
+    process.own_limits, process.numba_limit = {"quota": 5, "env": 6}, 8
     assert runtime.run(SpyEntry(), ENOUGH)[:3] == ("parallel", 5, 5)
     assert masks == [8, 5, 8]
     runtime.set_num_threads(3)
@@ -386,3 +386,21 @@ def test_eight_threads_of_one_process(monkeypatch):
     for worker in workers:
         worker.join()
     assert set(most) == {1}
+
+
+def test_a_limit_that_is_lowered_while_the_program_runs_harms_nothing():
+    """Scratch was sized by Numba's setting, chunks counted by its threads: a corrupted heap."""
+    code = """
+import numba, numpy as np, fastnn
+x, t = np.ones((5000, 400), np.float32), np.zeros(5000, int)
+numba.get_num_threads()
+for limit in (1, numba.config.NUMBA_NUM_THREADS, 1):
+    numba.config.NUMBA_NUM_THREADS = limit
+    for _ in range(5):
+        net = fastnn.MLP([400, 300, 2], seed=0)
+        net.predict(x), net.fit(x, t, iterations=10), net.gradient(x, t)
+print("ok")
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False,
+                          timeout=100)  # fmt: skip
+    assert (done.returncode, done.stdout) == (0, "ok\n"), done.stderr

@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 
 from fastnn import gate, passes
-from fastnn.float_state import usual_state
 from fastnn.history import Losses
 from fastnn.kernels import losses, updates
 from fastnn.kernels.activations import ACTIVATION_CODES
 from fastnn.optimizers import hyper_numbers
 from fastnn.parameters import Parameters, aligned_zeros
+from fastnn.rounding import rounding_to_nearest
 from fastnn.sparse_rows import SparseRows
 
 # Seconds of compiled steps between two looks at Ctrl-C.
@@ -58,7 +58,10 @@ class Engine:
         activations: Sequence[str],
         output: str,
     ):
-        coefs, intercepts = ([np.asarray(array) for array in part] for part in (coefs, intercepts))
+        coefs, intercepts = (
+            [gate.numbers(array, f"{name}[{layer}]") for layer, array in enumerate(part)]
+            for name, part in (("coefs_", coefs), ("intercepts_", intercepts))
+        )
         self.dtype = np.dtype(np.float32 if coefs[0].dtype == np.float32 else np.float64)
         if any(W.ndim != 2 for W in coefs):
             raise ValueError(f"coefs_ must be matrices, got shapes {[W.shape for W in coefs]}")
@@ -268,7 +271,7 @@ class Training:
         )
         dtype = self.engine.dtype
         sums, share = np.tile(self.counts.astype(np.float64), count), None
-        with usual_state():
+        with rounding_to_nearest():
             if self.weights is not None:
                 weights = self.weights[index]
                 sums = np.add.reduceat(weights, begin[:-1])

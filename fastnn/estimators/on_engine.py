@@ -32,9 +32,9 @@ from sklearn.utils.validation import validate_data
 from fastnn import gate, intake
 from fastnn.estimators import callbacks
 from fastnn.estimators.engine import Engine, Training
-from fastnn.float_state import usual_state
 from fastnn.kernels import updates
 from fastnn.progress import progress_bar
+from fastnn.rounding import rounding_to_nearest
 
 # Seconds of epochs that are made in one call.
 AHEAD_SECONDS = 0.02
@@ -50,6 +50,7 @@ class OnEngine(BaseMultilayerPerceptron):
     """What both estimators do in fastnn's way."""
 
     activation: Any
+    callbacks: Any
     coefs_: list
     intercepts_: list
     best_loss_: Any
@@ -125,6 +126,14 @@ class OnEngine(BaseMultilayerPerceptron):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__({**state, "callbacks": callbacks.unpacked(state.get("callbacks"))})
+
+    def __sklearn_clone__(self) -> Any:
+        """Callbacks are shared, as by `__deepcopy__`."""
+        without = copy.copy(self)
+        without.callbacks = ()
+        other = super(OnEngine, without).__sklearn_clone__()
+        other.callbacks = self.callbacks
+        return other
 
     def __copy__(self) -> Any:
         """With the callbacks themselves, which a pickle may be without."""
@@ -255,7 +264,7 @@ class OnEngine(BaseMultilayerPerceptron):
             raise ValueError(f"callbacks must be callables, got {self.callbacks!r}")
         self._activations()  # before random numbers are drawn for layers that cannot be
         self._dropout()
-        with usual_state():
+        with rounding_to_nearest():
             super()._initialize(y, layer_units, dtype)
         self.validation_loss_curve_ = None
 
@@ -498,7 +507,7 @@ class OnEngine(BaseMultilayerPerceptron):
             return np.full(steps, float(optimizer.learning_rate))
         t = optimizer.t + np.arange(1, steps + 1)
         optimizer.t += steps
-        with usual_state():
+        with rounding_to_nearest():
             rates = (
                 optimizer.learning_rate_init
                 * np.sqrt(1 - optimizer.beta_2**t)

@@ -192,6 +192,16 @@ def multiply_few(N, K, A, a, a_col, B, b, b_row, C, c):
 
 
 @inner
+def add_block(M, N, A, a, a_row, c, c_row):
+    """Add M rows of N elements of A (whole vectors) to those from ``A[c]`` on."""
+    lanes = VECTOR_BYTES // A.itemsize
+    for m in range(M):
+        for n in range(0, N, lanes):
+            at = c + m * c_row + n
+            store(A, at, 0, load(A, at, 0, 1, 1) + load(A, a + m * a_row + n, 0, 1, 1))
+
+
+@inner
 def column_sums(M, N, A, a, a_row, C, c):
     """``C[n] = A[0, n] + A[1, n] + ...``, N in whole vectors."""
     lanes, zero, n = VECTOR_BYTES // A.itemsize, A.dtype.type(0), ZERO

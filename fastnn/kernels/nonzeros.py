@@ -10,6 +10,7 @@ peak of the machine.
 import numpy as np
 
 from fastnn.jit import entry, inner
+from fastnn.kernels.affine import add_block
 from fastnn.kernels.updates import update_block
 from fastnn.lanes import (
     LIST_SLACK,
@@ -147,12 +148,12 @@ def _forward_block(width, rows, end, first, cursor, last, column, value, W, w, w
 
 @inner
 def nonzeros_backward(block, I, rows, vectors, column, value, D, d, d_row,
-                      rule, hyper, rate, decay, params, memory, w, w_row, G, g,
+                      rule, hyper, rate, decay, params, memory, w, w_row, G, g, most,
                       cursor):  # fmt: skip
     """Gradient of the rows of W in one block of columns of x, ``x.T @ dz``, and their update.
 
-    Sums run over the batch in ascending order.  ``G`` is scratch for
-    COLUMN_BLOCK rows of PANEL vectors.
+    Sums run over the batch in ascending order, those of more than `most` rows are added up.
+    ``G`` is scratch for twice COLUMN_BLOCK rows of PANEL vectors.
     """
     lanes = VECTOR_BYTES // value.itemsize
     low, first, last = block * COLUMN_BLOCK, cursor[block, :rows], cursor[block + 1, :rows]
@@ -160,7 +161,13 @@ def nonzeros_backward(block, I, rows, vectors, column, value, D, d, d_row,
     v = 0
     while v < vectors:
         width, at = _width(vectors - v), v * lanes
-        _backward_block(width, rows, low, first, last, column, value, D, d + at, d_row, G, g)
+        size = COLUMN_BLOCK * width * lanes
+        _backward_block(width, min(rows, most), low, first, last, column, value, D, d + at, d_row,
+                        G, g)  # fmt: skip
+        for r in range(most, rows, most):
+            _backward_block(width, min(rows - r, most), low, first[r:], last[r:], column, value, D,
+                            d + r * d_row + at, d_row, G, g + size)  # fmt: skip
+            add_block(1, size, G, g + size, 0, g, 0)
         update_block(rule, hyper, rate, decay, height, width * lanes, G, g, width * lanes,
                      params, memory, w + low * w_row + at, w_row)  # fmt: skip
         v += width

@@ -24,7 +24,7 @@ from fastnn.kernels.sweeps import (
     X,
     Y,
 )
-from fastnn.kernels.updates import DECAY, RATE, update
+from fastnn.kernels.updates import DECAY, RATE, STORE, update
 from fastnn.lanes import (
     VECTOR_BYTES,
     add_products_of_rows,
@@ -142,7 +142,7 @@ def train_rows(chunk, chunks, plan, loss, rule, hyper, params, memory, sparse, x
             step_loss[s] = row_loss * watch[0, SCALE]
             ends = note_step(watch[0], epoch_loss, step_loss[s], ONE, True)
         done[0], done[1] = s + np.isfinite(row_loss), s + 1
-        if not np.isfinite(row_loss):
+        if not np.isfinite(row_loss) and rule != STORE:  # a gradient is what it is
             return
         loss_backward(loss, O, label, T, row * O, one, values, last[Y], deltas, last[D])
         for layer in range(layers - 1, 0, -1):

@@ -18,6 +18,7 @@ from fastnn.kernels.activations import activation_backward, activation_forward
 from fastnn.kernels.affine import (
     ONE,
     ZERO,
+    add_block,
     column_sums,
     multiply,
     multiply_few,
@@ -94,12 +95,17 @@ WHOLE_STEPS, SOME_ROWS, SOME_GRADIENTS, UPDATE = range(4)
 # How a step goes on when its loss is known.
 GO_ON, STOP_BEFORE_UPDATE, STOP_AFTER_UPDATE = range(3)
 
+# Rows of a batch whose gradient is one sum; sums of more are added up.  A single chain of 3,000,000
+# float32 terms was wrong by 3e-3, as each is rounded to the sum so far.
+SUM_ROWS = np.int64(16384)
+
 # Parts that the sum of the squares of all weights is made of.
 SQUARES = 16
-# `work`, scratch of a thread: zeros to start sums from, a block of gradients, a panel.
+# `work`, scratch of a thread: zeros to start sums from, a block of gradients, another, a panel.
 # Offsets in elements, large enough for either precision.
 GRADIENT = np.int64(1024)
-PANEL = GRADIENT + WEIGHT_ROWS * 4096 // 4
+ANOTHER = GRADIENT + WEIGHT_ROWS * 4096 // 4
+PANEL = ANOTHER + WEIGHT_ROWS * 1024 // 4
 
 
 @inner
@@ -352,7 +358,7 @@ def _sparse_weights(part, parts, p, vectors, lanes, rule, hyper, rate, decay, pa
         else:
             nonzeros_backward(block, p[INPUTS], batch, vectors, column, value, deltas, p[D],
                               p[Y_ROW], rule, hyper, rate, decay, params, memory, p[W], p[W_ROW],
-                              work, GRADIENT, cursor)  # fmt: skip
+                              work, GRADIENT, SUM_ROWS, cursor)  # fmt: skip
 
 
 @inner
@@ -365,10 +371,15 @@ def _dense_weights(p, low, high, vectors, lanes, rule, hyper, rate, decay, param
         for i in range(low, high, WEIGHT_ROWS):
             M = min(WEIGHT_ROWS, high - i)
             for v in range(first, end, WEIGHT_VECTORS):
-                N = min(WEIGHT_VECTORS, end - v) * lanes
-                multiply(M, N, batch, values, p[X] + i, ONE, p[X_ROW], deltas, p[D] + v * lanes,
-                         p[Y_ROW], work, ZERO, ZERO, work, GRADIENT + (v - first) * lanes,
-                         width)  # fmt: skip
+                N, g = min(WEIGHT_VECTORS, end - v) * lanes, GRADIENT + (v - first) * lanes
+                x, d = p[X] + i, p[D] + v * lanes
+                multiply(M, N, min(batch, SUM_ROWS), values, x, ONE, p[X_ROW], deltas, d, p[Y_ROW],
+                         work, ZERO, ZERO, work, g, width)  # fmt: skip
+                for r in range(SUM_ROWS, batch, SUM_ROWS):
+                    multiply(M, N, min(batch - r, SUM_ROWS), values, x + r * p[X_ROW], ONE,
+                             p[X_ROW], deltas, d + r * p[Y_ROW], p[Y_ROW], work, ZERO, ZERO, work,
+                             ANOTHER, N)  # fmt: skip
+                    add_block(M, N, work, ANOTHER, N, g, width)
             update_block(rule, hyper, rate, decay, M, width, work, GRADIENT, width,
                          params, memory, p[W] + i * p[W_ROW] + first * lanes,
                          p[W_ROW])  # fmt: skip
@@ -405,7 +416,12 @@ def _biases(p, vectors, lanes, rule, hyper, rate, params, memory, batch, deltas,
     no_decay = params.dtype.type(0)
     for v in range(0, vectors, WEIGHT_VECTORS):
         N = min(WEIGHT_VECTORS, vectors - v) * lanes
-        column_sums(batch, N, deltas, p[D] + v * lanes, p[Y_ROW], work, GRADIENT)
+        d = p[D] + v * lanes
+        column_sums(min(batch, SUM_ROWS), N, deltas, d, p[Y_ROW], work, GRADIENT)
+        for r in range(SUM_ROWS, batch, SUM_ROWS):
+            column_sums(min(batch - r, SUM_ROWS), N, deltas, d + r * p[Y_ROW], p[Y_ROW], work,
+                        ANOTHER)  # fmt: skip
+            add_block(ONE, N, work, ANOTHER, N, GRADIENT, N)
         update_block(rule, hyper, rate, no_decay, ONE, N, work, GRADIENT, N,
                      params, memory, p[B] + v * lanes, ZERO)  # fmt: skip
 
@@ -479,7 +495,8 @@ def train_chunk(chunk, chunks, call, gradient, plan, loss, rule, hyper, params, 
     ``rates[s, DECAY]``.  Records the mean loss of each batch before its update in `step_loss`, with
     ``penalty[s]`` times the squares of all weights (if it is not empty), the means of epochs as
     `watch` says (see `note_step`), and the numbers of updates and of losses in `done`.  Stops
-    before the update of a step whose loss is not finite, or after the one that ends training.
+    before the update of a step whose loss is not finite, unless the rule is STORE, or after the one
+    that ends training.
     What a step drops depends on ``salt + s``.
 
     The steps are ``call[FIRST] .. call[END]``, and whole; or there are many calls for one: of all
@@ -511,7 +528,7 @@ def train_chunk(chunk, chunks, call, gradient, plan, loss, rule, hyper, params, 
             barrier(team, chunks)
             then = _note_loss(chunk, s, batch.size, counts, row_loss, squares, penalty, step_loss,
                               watch, epoch_loss, done)  # fmt: skip
-        if then == STOP_BEFORE_UPDATE:
+        if then == STOP_BEFORE_UPDATE and rule != STORE:  # a gradient is what it is
             return
         if stage == UPDATE:
             update_from(gradient, chunk, chunks, plan, rule, hyper, rates[s, RATE], rates[s, DECAY],
