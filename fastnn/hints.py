@@ -14,19 +14,21 @@ from fastnn.history import History
 LARGE = 10.0
 # Share of the loss of guessing from which training has come to nothing, and the steps to be made
 # before that is asked.
-NOTHING_LEARNT, STEPS = 0.98, 20
-# Rows that are looked at.
-ROWS = 1000
+NOTHING_LEARNT, STEPS = 0.98, 50
+# Rows that are looked at: at the end of every fit, and by the network if their inputs are large.
+LOOKED_AT, ROWS = 32, 1000
 
 
 def large_inputs(examples: passes.Examples) -> float | None:
     """The largest input of some rows, if inputs are large."""
-    samples, _ = examples.samples.part(ROWS)
+    samples, _ = examples.samples.part(LOOKED_AT)
     sparse, x, bounds, _, value = samples.arguments
-    some = np.concatenate([value[first:end] for first, end in bounds]) if sparse else x
-    with np.errstate(all="ignore"):
-        mean_square = np.square(some, dtype=np.float64).sum() / (samples.rows * x.shape[1])
-    return float(np.abs(some).max()) if mean_square > LARGE**2 else None
+    some = np.concatenate([value[first:end] for first, end in bounds]) if sparse else x.ravel()
+    mean_square = np.dot(some, some) / (samples.rows * x.shape[1])
+    if not mean_square > LARGE**2:
+        return None
+    largest = [np.abs(value[first:end]).max(initial=0) for first, end in bounds] if sparse else x
+    return float(np.max(np.abs(largest)))
 
 
 def after(net: Any, examples: passes.Examples, history: History) -> str:

@@ -43,10 +43,13 @@ class Losses:
         chunks, (counted, before, size) = self.chunks, self._counted
         if counted is not chunks:
             before = size = 0
-        last = max(0, len(chunks) - 1)
-        size += sum(int(seen[0]) for _, seen in chunks[before:last])
-        self._counted = chunks, last, size
-        return size + sum(int(seen[0]) for _, seen in chunks[last:])
+        if not chunks:
+            return 0
+        last = len(chunks) - 1
+        if before < last:
+            size += sum(int(seen[0]) for _, seen in chunks[before:last])
+            self._counted = chunks, last, size
+        return size + int(chunks[last][1][0])
 
     @property
     def array(self) -> np.ndarray:

@@ -92,7 +92,9 @@ def outputs_of_dense(params: Parameters, loss: int, x: np.ndarray) -> np.ndarray
         scratch = np.zeros(most, np.bool_), plan.table, np.empty(0, np.uint16), values
     strange, table, no_column, values = scratch
     network = table, loss, params.block
-    calls = -(-len(x) // rows_of_a_call(params.multiply_adds, most * sweeps.ROW_BLOCK))
+    calls = 1
+    if work > EVALUATION_WORK:
+        calls = -(-len(x) // rows_of_a_call(params.multiply_adds, most * sweeps.ROW_BLOCK))
     if calls == 1:
         runtime.run(sweeps.predict, work, *network, x, no_column, values, outputs, strange)
     else:
@@ -234,8 +236,9 @@ class Steps:
         both = np.empty((rates.size, 2), dtype)
         both[:, updates.RATE] = rates
         both[:, updates.DECAY] = self._decay if decays is None else decays
-        self._watch = np.repeat(self._watch[:1], len(self._watch), axis=0)
-        self._watch[:, epochs.EPOCH] = 0
+        if self._watch[0, epochs.STEPS]:
+            self._watch = np.repeat(self._watch[:1], len(self._watch), axis=0)
+            self._watch[:, epochs.EPOCH] = 0
         nothing = np.empty(0)
         watched = self._watch, nothing if epoch_loss is None else epoch_loss
         if watching is not None:
@@ -265,7 +268,8 @@ class Steps:
         work = self._work * min(count, 1 / runtime.STEP_SHARE)
         if self._pace is not None and not self._pace.parallel:
             work = 0
-        self._watch[:] = self._watch[0]  # a call of fewer chunks has left the others behind
+        if self._watch[0, epochs.STEPS]:
+            self._watch[:] = self._watch[0]  # a call of fewer chunks has left the others behind
         runtime.run(sweeps.train, work, np.array(call), self._gradient, *steps, new_team())
 
     def _note_pace(self, steps: float, began: float) -> None:

@@ -223,7 +223,8 @@ class _Run:
             for index, begin in self._until_each(every):
                 self._run_piece(index, begin)
                 bar.update(begin.size - 1)
-                if history.steps % every == 0 or history.steps == iterations:
+                made = history.steps
+                if made % every == 0 or made == iterations:
                     self._evaluate()
                     wishes = [callback(self.net, history) for callback in self.callbacks]
                     if self.callbacks and self.stretch is not None:

@@ -64,7 +64,7 @@ SILENT = {
     "scaled": lambda: fitted(BYTES / 255, QUARTERS),
     "scaled, and nothing can be learnt": lambda: fitted(BYTES / 255, LABELS),
     "large, and learnt": lambda: fitted(BYTES, QUARTERS, sizes=(50, 4), lr=1e-5, epochs=60),
-    "few steps": lambda: fastnn.MLP([50, 4]).fit(BYTES, LABELS, iterations=3),
+    "few steps": lambda: fastnn.MLP([50, 4]).fit(BYTES, LABELS, iterations=30),
     "classes found in spite of a large loss": lambda: fitted(BYTES, QUARTERS, sizes=(50, 4), lr=0.1,
                                                              epochs=60),
     "learnt within an epoch": lambda: fastnn.MLP([1, 1], output="identity", seed=0).fit(
@@ -93,7 +93,7 @@ def test_iterations_on_few_of_many_rows(kind):
     """Of rows that no batch uses nothing is read."""
     x = np.tile(BYTES, (10, 1)).astype(float)
     history = fastnn.MLP([50, 20, 4], seed=0).fit(
-        kind(x), np.tile(LABELS, 10), iterations=30, batch_size=50, optimizer=fastnn.SGD(1e-9)
+        kind(x), np.tile(LABELS, 10), iterations=60, batch_size=50, optimizer=fastnn.SGD(1e-9)
     )
     assert history.hint.endswith(ADVICE)
 
@@ -108,7 +108,7 @@ def test_the_network_is_judged_that_a_callback_leaves():
 
     net = fastnn.MLP([50, 4], seed=0)
     x = BYTES.astype(float)
-    history = net.fit(x, QUARTERS, epochs=3, batch_size=50, optimizer=fastnn.SGD(1.0),
+    history = net.fit(x, QUARTERS, epochs=9, batch_size=50, optimizer=fastnn.SGD(1.0),
                       callbacks=[Restore()])  # fmt: skip
     assert net.accuracy(x, QUARTERS) > 0.9
     assert history.hint == ""
