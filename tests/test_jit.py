@@ -383,6 +383,26 @@ def test_without_numbas_compiler_there_is_one_clear_error():
     assert command.stderr.count("\n") == 1
 
 
+def test_a_compiler_that_is_switched_off_while_the_program_runs():
+    code = (
+        USE
+        + """
+import numba
+use()
+numba.config.DISABLE_JIT = 1
+try: fastnn.MLP([4, 3, 2], dtype="float64").predict(x)
+except ValueError as error: print(error)
+numba.config.DISABLE_JIT = 0
+print(fastnn.MLP([4, 3, 2], dtype="float64").predict(x).shape)
+"""
+    )
+    done = run_python(code, FASTNN_CACHE="0")
+    assert done.returncode == 0, done.stderr
+    first, second = done.stdout.splitlines()
+    assert first.startswith("NUMBA_DISABLE_JIT must not be set (numba.config.DISABLE_JIT)")
+    assert second == "(6, 2)"
+
+
 def test_flags_of_the_processor_that_would_end_the_process():
     done = run_python(f"{USE}\ntry: use()\nexcept ValueError as error: print(error)",
                       NUMBA_CPU_FEATURES="bogus")  # fmt: skip

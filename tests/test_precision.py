@@ -2,6 +2,7 @@
 
 import functools
 import pickle
+import warnings
 
 import numpy as np
 import pytest
@@ -275,3 +276,44 @@ def test_initial_weights_are_refused(name):
         assert all(np.isfinite(array).all() for array in net.params.values())
         call = functools.partial(fastnn.MLP, [50, 50], dtype=dtype, **{name: least})
         assert_refused(call, ValueError, f"{name} must be at most", f"in {dtype}, got {least}")
+
+
+# Scalars of NumPy's narrow types, and weights of an estimator that are no numbers ---------------
+
+
+@pytest.mark.parametrize("kind", [np.float16, np.float32])
+def test_narrow_scalars_are_numbers_like_others(kind):
+    """No warning comes from a comparison in their own precision: here it would be an error."""
+    numbers = {"lr": kind(0.125), "weight_decay": kind(0.25)}
+    net = fastnn.MLP([2, 2], dtype="float64", bias_init=kind(0.5), seed=0)
+    other = fastnn.MLP([2, 2], dtype="float64", bias_init=0.5, seed=0)
+    net.fit([[1, 2]], [0], batch_size=1, optimizer=fastnn.SGD(**numbers))
+    given = {name: float(number) for name, number in numbers.items()}
+    other.fit([[1, 2]], [0], batch_size=1, optimizer=fastnn.SGD(**given))
+    assert (net.params["W1"] == other.params["W1"]).all()
+    h = kind(2.0**-10)
+    assert fastnn.numerical_gradient(lambda x: x[0] * 2, np.ones(1), h=h)[0] == 2
+
+
+def test_an_epsilon_too_large_is_refused_by_name():
+    with pytest.raises(ValueError, match=r"epsilon must fit float32, got 1e\+39"):
+        fastnn.MLP([2, 2]).fit([[1, 2]], [0], batch_size=1, optimizer=fastnn.Adam(epsilon=1e39))
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "text"),
+    [
+        (lambda W: np.ma.array(W, mask=True), ValueError, r"coefs_\[0\] must have no masked"),
+        (lambda W: W + 1j, TypeError, r"coefs_\[0\] must hold real numbers, got dtype complex"),
+        (lambda W: W.astype(str), TypeError, r"coefs_\[0\] must hold real numbers"),
+    ],
+)
+def test_weights_put_into_an_estimator_are_numbers(change, error, text):
+    X = np.random.default_rng(0).random((30, 3))
+    estimator = fastnn.MLPRegressor(hidden_layer_sizes=(2,), max_iter=5, random_state=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        estimator.fit(X, X[:, 0])
+    estimator.coefs_[0] = change(estimator.coefs_[0])
+    with pytest.raises(error, match=text):
+        estimator.predict(X)
