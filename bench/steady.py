@@ -1,8 +1,8 @@
 """Are the last steps of a long fit as fast as its first? `python -m bench.steady [--steps N]`.
 
 Weight decay and dead units bring weights and the memory of Adam or Momentum towards zero. Where
-numbers below the normal ones are not flushed to zero, processors of some makers take up to 100
-times as long for them, and a fit that began at 0.3 ms a step goes on at 20. Printed are medians of
+numbers below the normal ones are not flushed to zero, processors of some makers take many times as
+long for them, and a fit becomes slower and slower. Printed are medians of
 blocks of steps, and of predictions with the weights before and after. A case is lost, and the exit
 code 1, if the last block took LEAST_LOSS times as long as the first; those take turns with the
 blocks of a network that begins anew, so that a machine whose clock rises and falls is no loss.

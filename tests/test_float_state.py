@@ -29,8 +29,10 @@ STATES = {
 }
 STICKY = 0x3F  # flags of what has happened, which Python's own arithmetic sets, too
 x86 = pytest.mark.skipif(not float_state.read.serial(), reason="states are those of x86")
-pytestmark = x86
-every_state = pytest.mark.parametrize("state", STATES)
+
+
+def every_state(test):
+    return x86(pytest.mark.parametrize("state", STATES)(test))
 
 
 @contextlib.contextmanager
@@ -91,6 +93,7 @@ m = ctypes.CDLL(ctypes.util.find_library("m"))
 """
 
 
+@x86
 def test_a_rounding_mode_from_before_the_import_does_not_reach_code_that_is_kept(tmp_path):
     use = """
 import fastnn, numpy as np, hashlib
@@ -105,6 +108,7 @@ print(hashlib.sha256(net.predict(x).tobytes()).hexdigest())
     assert in_another_process(use, **folder) == expected  # finds that
 
 
+@x86
 @pytest.mark.parametrize("trap", [0x02, 0x04, 0x08, 0x10])  # denormal, divide, overflow, underflow
 def test_exceptions_of_the_processor_that_a_host_has_asked_for(trap):
     use = """
@@ -229,6 +233,7 @@ def state_around(y, context):
     return before, read_state()
 
 
+@x86
 def test_the_state_is_put_back_bit_for_bit():
     before, after = state_around.serial(np.ones(5), np.empty(0, np.int64))
     assert before == after == USUAL
