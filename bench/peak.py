@@ -10,9 +10,8 @@ import time
 import numpy as np
 
 from fastnn.benchmarks.machine import peak_call
-from fastnn.jit import entry, inner
-from fastnn.kernels.affine import ONE, ZERO, multiply, multiply_transposed
-from fastnn.lanes import (
+from fastnn.compiler.jit import entry, inner
+from fastnn.compiler.lanes import (
     GROUP_BYTES,
     TILE_ROWS,
     TILE_VECTORS,
@@ -23,7 +22,8 @@ from fastnn.lanes import (
     rank_one,
     store,
 )
-from fastnn.parameters import aligned_zeros, padded
+from fastnn.kernels.affine import ONE, ZERO, multiply, multiply_transposed
+from fastnn.training.parameters import aligned_zeros, padded
 
 ROUNDS = 15
 TURN_SECONDS = 0.02

@@ -2,18 +2,18 @@
 
 from typing import Any
 
-from fastnn.rounding import rounding_to_nearest
+from fastnn.compiler.rounding import rounding_to_nearest
 
 with rounding_to_nearest():  # in which the constants of kernels are computed
-    import fastnn.compiling  # noqa: F401  # first: it says why Numba cannot be imported
+    import fastnn.compiler.compiling  # noqa: F401  # first: it says why Numba cannot be imported
     from fastnn import datasets, schedules
     from fastnn.callbacks import EarlyStopping
+    from fastnn.compiler.runtime import set_num_threads, threading_info
     from fastnn.differences_of_functions import numerical_gradient
     from fastnn.files import ModelFileError
     from fastnn.history import History
     from fastnn.network import MLP, TwoLayerNet, load
     from fastnn.optimizers import SGD, AdaGrad, Adam, Momentum, Nesterov, RMSprop
-    from fastnn.runtime import set_num_threads, threading_info
     from fastnn.warming import warmup
 
 __version__ = "0.1.0"

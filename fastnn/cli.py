@@ -270,7 +270,7 @@ def _bench(options: argparse.Namespace) -> int:
 
 
 def _cache(options: argparse.Namespace) -> None:
-    from fastnn import jit
+    from fastnn.compiler import jit
 
     if options.action == "clear":
         command.say(f"removed {jit.cache_clear()} files")

@@ -13,9 +13,10 @@ from typing import Any
 import numba
 import numpy as np
 
-from fastnn import compiling, gate, intake, runtime
-from fastnn.float_state import usual_state
-from fastnn.rounding import rounding_to_nearest
+from fastnn import gate, intake
+from fastnn.compiler import compiling, runtime
+from fastnn.compiler.float_state import usual_state
+from fastnn.compiler.rounding import rounding_to_nearest
 
 __all__ = ["numerical_gradient"]
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastnn import differences_of_functions, passes, runtime
+from fastnn import differences_of_functions
+from fastnn.compiler import runtime
+from fastnn.compiler.rounding import rounding_to_nearest
 from fastnn.kernels import differences
-from fastnn.parameters import Parameters, aligned_zeros
-from fastnn.rounding import rounding_to_nearest
+from fastnn.training.data import Examples
+from fastnn.training.evaluation import evaluate, rows_of_a_call, spans
+from fastnn.training.parameters import Parameters, aligned_zeros
 
 # Rows whose layers are kept at a time.
 ROWS = 128
@@ -41,9 +44,9 @@ def gradient(
         np.empty((chunks, rows), np.int64),
     )
     block = aligned_zeros(params.block.size, dtype)
-    for first, end in passes.spans(0, len(x), rows):
-        most = max(chunks, passes.rows_of_a_call(cost, 4 * chunks))
-        for begin, stop in passes.spans(0, units, most):
+    for first, end in spans(0, len(x), rows):
+        most = max(chunks, rows_of_a_call(cost, 4 * chunks))
+        for begin, stop in spans(0, units, most):
             runtime.run(
                 differences.differences, cost * (stop - begin), plan.table, block_plan.table, loss,
                 added, params.block, h, x, *wanted, first, end - first, begin, stop, *scratch,
@@ -71,15 +74,15 @@ def _work_of_an_input(sizes: tuple[int, ...], rows: int) -> float:
 
 
 def brute_force(
-    params: Parameters, loss: int, examples: passes.Examples, h: float
+    params: Parameters, loss: int, examples: Examples, h: float
 ) -> dict[str, np.ndarray]:
     """The same as `gradient` by evaluating the network anew for every change."""
     nothing = np.empty((0, params.layer_sizes[-1]), params.block.dtype)
     row_loss = np.empty(examples.rows)
 
     def mean_loss(_: np.ndarray) -> float:
-        passes.evaluate(params, loss, examples.samples, examples.wanted, nothing, row_loss)
-        return passes.mean_loss(row_loss)
+        evaluate(params, loss, examples.samples, examples.wanted, nothing, row_loss)
+        return mean_loss(row_loss)
 
     return {
         name: differences_of_functions.plain(mean_loss, view, h) for name, view in params.items()

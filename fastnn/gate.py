@@ -6,7 +6,6 @@ what it was and what is allowed.
 
 from __future__ import annotations
 
-import copy
 import ctypes
 import math
 import operator
@@ -14,119 +13,13 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from fastnn import frames, runtime
+from fastnn import frames
+from fastnn.compiler.rounding import rounding_to_nearest
 from fastnn.intake import numbers
-from fastnn.kernels.nonzeros import COLUMN_BLOCK, compress_rows
-from fastnn.rounding import rounding_to_nearest
 from fastnn.sparse_rows import SparseRows, is_sparse
 
-# Below this share of nonzeros the kernels that skip zeros win: for 8 vectors of outputs, forward
-# and back, an entry takes 19 cycles, and an input of the dense products 8 (AVX2).
-SPARSE_BELOW = 0.4
-# Narrower inputs gain nothing from lists; a few rows do not pay for making them.
-SPARSE_WIDTH = 32
-SPARSE_ROWS = 8
-SAMPLED_ROWS = 32  # to look at 256 took longer than to list the nonzeros of 1,000
-COMPRESS_WORK = 4  # multiply-adds that looking at an input takes as long as
-NOT_FINITE = -2  # end of a row's entries, from compress_rows
-
-
-class Samples:
-    """Rows of input data in the form that the kernels read: dense, or without the zeros.
-
-    If some are `chosen`, in ascending order, the others are not looked at and must not be read.
-
-    Attributes
-    ----------
-    rows : int
-        Number of rows.
-    density : float
-        Share of the inputs that the kernels multiply.
-    looked_at : ndarray
-        Numbers of the rows that were.
-    finite : bool
-        Whether all numbers are.
-    arguments : tuple
-        ``sparse, x, bounds, column, value`` as the kernels take them; whichever
-        form is not used is empty.
-    """
-
-    def __init__(self, x: np.ndarray, chosen: np.ndarray | None = None):
-        self.rows, width = x.shape
-        if chosen is None:
-            chosen = np.arange(self.rows)
-        self.looked_at = chosen
-        kind = _column_kind(width)
-        size = len(chosen) * width
-        room = int(size * SPARSE_BELOW) if looks_sparse(x) else 0
-        column, value = np.empty(room, kind), np.empty(room, x.dtype)
-        bounds = np.zeros((self.rows, 2), np.int64)
-        runtime.run(compress_rows, COMPRESS_WORK * size, x, chosen, bounds, column, value)
-        first, end = bounds.T  # of rows that were not chosen 0
-        self.finite = bool((end != NOT_FINITE).all())
-        self.sparse = bool(room and (end >= 0).all())
-        self.density = 1.0
-        if self.sparse:
-            self.density = float((end - first).sum() / size)
-            x = x[:0]
-        else:
-            bounds, column, value = bounds[:0], column[:0].copy(), value[:0].copy()
-        self.arguments = (self.sparse, x, bounds, column, value)
-        self._blocks = -(-width // COLUMN_BLOCK) + 1 if self.sparse else 0
-
-    @classmethod
-    def of_csr(cls, x: SparseRows, chosen: np.ndarray | None = None) -> Samples:
-        """Inputs that are a SciPy matrix or array; a number too large for the kernels is refused.
-
-        If some rows are `chosen`, the others are rows of zeros.
-        """
-        self = cls.__new__(cls)
-        self.rows, width = x.shape
-        self.looked_at = np.arange(self.rows) if chosen is None else chosen
-        self.sparse = True
-        begin, column, value = x.entries(chosen)
-        bounds = np.zeros((self.rows, 2), np.int64)
-        places = np.arange(self.rows) if chosen is None else chosen
-        bounds[places, 0], bounds[places, 1] = begin[:-1], begin[1:]
-        ready = kernel_array(value, x.dtype)
-        self.finite = bool(np.isfinite(ready).all())
-        if not self.finite:
-            x.refuse_too_large(chosen)
-        self.density = len(value) / max(1, (len(begin) - 1) * width)
-        # A copy: kernels find their way by it, whatever a callback does to the matrix.
-        column = np.array(column, _column_kind(width))
-        self.arguments = (True, np.empty((0, width), x.dtype), bounds, column, ready)
-        self._blocks = -(-width // COLUMN_BLOCK) + 1
-        return self
-
-    def part(self, most: int) -> tuple[Samples, np.ndarray]:
-        """Some of the rows that were looked at, no more than so many; and their numbers."""
-        step = -(-len(self.looked_at) // most)
-        some, other = self.looked_at[::step], copy.copy(self)
-        sparse, x, bounds, column, value = self.arguments
-        other.rows, other.looked_at = len(some), np.arange(len(some))
-        x, bounds = (x, bounds[some]) if sparse else (x[some], bounds)
-        other.arguments = (sparse, x, bounds, column, value)
-        return other, some
-
-    def cursors(self, rows: int) -> np.ndarray:
-        """Scratch in which a pass of up to `rows` rows keeps its place in each."""
-        return np.empty((self._blocks, rows), np.int64)
-
-
-def _column_kind(width: int) -> np.dtype:
-    """Type of the column numbers of so many columns, as narrow as may be."""
-    return np.dtype(np.uint16 if width <= 1 << 16 else np.int32)
-
-
-def looks_sparse(x: np.ndarray) -> bool:
-    """Whether a sample of the rows is so; the kernel that makes the lists then sees the rest."""
-    rows, width = x.shape
-    if rows < SPARSE_ROWS or width < SPARSE_WIDTH:
-        return False
-    # A copy, as NumPy counts three times as fast where nothing lies between.
-    some = x[:: max(1, rows // SAMPLED_ROWS)].copy()
-    return bool(np.count_nonzero(some) < SPARSE_BELOW * some.size)
+# Rows so few that a copy of them costs less than a second look.
+FEW_ROWS = 8
 
 
 def plain_rows(x: Any, width: int, dtype: np.dtype) -> np.ndarray | None:
@@ -137,30 +30,10 @@ def plain_rows(x: Any, width: int, dtype: np.dtype) -> np.ndarray | None:
         return None
     if x.dtype == dtype and x.flags.carray:
         return x
-    if len(x) >= SPARSE_ROWS:
+    if len(x) >= FEW_ROWS:
         return None  # `matrix` copies only if it must
     with np.errstate(all="ignore"), rounding_to_nearest():
         return x.astype(dtype, "C")
-
-
-def samples(x: Any, width: int, dtype: np.dtype, name: str = "x") -> Samples:
-    """Inputs as `Samples`: a finite numeric array of shape (N, width), N > 0."""
-    return samples_of(matrix(x, width, dtype, name), x, name)
-
-
-def samples_of(
-    rows: np.ndarray | SparseRows, x: Any, name: str, chosen: np.ndarray | None = None
-) -> Samples:
-    """`samples` of what `matrix` has made of `x`, of all rows or of some."""
-    if isinstance(rows, SparseRows):
-        found = Samples.of_csr(rows, chosen)
-        if not found.finite:
-            rows.refuse_not_finite(chosen)
-        return found
-    found = Samples(rows, chosen)
-    if not found.finite:
-        refuse_not_finite(x, rows, name)
-    return found
 
 
 def matrix(x: Any, width: int, dtype: np.dtype, name: str) -> np.ndarray | SparseRows:

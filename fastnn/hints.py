@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from fastnn import passes
 from fastnn.history import History
+from fastnn.training.data import Examples
+from fastnn.training.evaluation import evaluate, mean_loss
 
 # Root mean square of the inputs from which they are called large: of standardised ones it is 1, of
 # bytes of images 80.
@@ -19,7 +20,7 @@ NOTHING_LEARNT, STEPS = 0.98, 50
 LOOKED_AT, ROWS = 32, 1000
 
 
-def large_inputs(examples: passes.Examples) -> float | None:
+def large_inputs(examples: Examples) -> float | None:
     """The largest input of some rows, if inputs are large."""
     samples, _ = examples.samples.part(LOOKED_AT)
     sparse, x, bounds, _, value = samples.arguments
@@ -30,7 +31,7 @@ def large_inputs(examples: passes.Examples) -> float | None:
     return float(np.abs(some).max())
 
 
-def after(net: Any, examples: passes.Examples, history: History) -> str:
+def after(net: Any, examples: Examples, history: History) -> str:
     """A sentence if the network does no better than guessing and inputs are large; else ''."""
     if history.steps < STEPS:
         return ""
@@ -38,12 +39,10 @@ def after(net: Any, examples: passes.Examples, history: History) -> str:
     if largest is None:
         return ""
     samples, rows = examples.samples.part(ROWS)
-    some = passes.Examples(
-        samples, *(part[rows] if len(part) else part for part in examples.wanted)
-    )
+    some = Examples(samples, *(part[rows] if len(part) else part for part in examples.wanted))
     outputs, row_loss = np.empty((len(rows), net.layer_sizes[-1]), net.dtype), np.empty(len(rows))
-    passes.evaluate(net.params, net._loss, samples, some.wanted, outputs, row_loss)
-    loss, guessed = passes.mean_loss(row_loss), loss_of_guessing(net, some)
+    evaluate(net.params, net._loss, samples, some.wanted, outputs, row_loss)
+    loss, guessed = mean_loss(row_loss), loss_of_guessing(net, some)
     if not loss >= NOTHING_LEARNT * guessed > 0 or _is_right_more_often(net, some, outputs):
         return ""
     return (
@@ -52,7 +51,7 @@ def after(net: Any, examples: passes.Examples, history: History) -> str:
     )
 
 
-def loss_of_guessing(net: Any, examples: passes.Examples) -> float:
+def loss_of_guessing(net: Any, examples: Examples) -> float:
     """Loss of the best outputs that do not depend on the inputs."""
     labels, targets = examples.wanted
     if net.output == "softmax":
@@ -64,7 +63,7 @@ def loss_of_guessing(net: Any, examples: passes.Examples) -> float:
     return float(spread.mean() if net.loss_name == "mse" else 0.5 * spread.sum())
 
 
-def _is_right_more_often(net: Any, examples: passes.Examples, outputs: np.ndarray) -> bool:
+def _is_right_more_often(net: Any, examples: Examples, outputs: np.ndarray) -> bool:
     """Whether classes are found more often than the commonest one is: a loss may hide that."""
     labels, targets = examples.wanted
     if net.output == "softmax":

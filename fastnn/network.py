@@ -11,13 +11,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fastnn import files, finite_difference, gate, passes, trainer
+from fastnn import files, finite_difference, gate
+from fastnn.compiler.rounding import rounding_to_nearest
 from fastnn.history import History
 from fastnn.kernels import losses
 from fastnn.kernels.activations import ACTIVATION_CODES
 from fastnn.optimizers import SGD, Optimizer
-from fastnn.parameters import Parameters
-from fastnn.rounding import rounding_to_nearest
+from fastnn.training import fit
+from fastnn.training.data import Examples, Samples, checked_samples, looks_sparse, samples_of
+from fastnn.training.evaluation import FEW_WORK, evaluate, mean_loss, outputs_of_dense
+from fastnn.training.parameters import Parameters
+from fastnn.training.steps import gradient_block
 
 __all__ = ["MLP", "TwoLayerNet", "load"]
 
@@ -135,7 +139,7 @@ class MLP:
         _refuse_too_large(bias_init, "bias_init", self.dtype)
         self._random = _generator(seed)
         self.params = Parameters(self.layer_sizes, self.dtype)
-        self.optimizer_state: trainer.OptimizerState | None = None
+        self.optimizer_state: fit.OptimizerState | None = None
         self._set_codes()
         for layer, deviation in enumerate(deviations, start=1):
             self._draw(f"W{layer}", deviation)
@@ -168,7 +172,7 @@ class MLP:
         super().__delattr__(name)
 
     def _fits(self, state: Any) -> bool:
-        if not isinstance(state, trainer.OptimizerState):
+        if not isinstance(state, fit.OptimizerState):
             return False
         size = state.optimizer.memories * self.params.block.size
         return state.memory.dtype == self.dtype and state.memory.shape == (size,)
@@ -212,16 +216,16 @@ class MLP:
         rows: Any = gate.plain_rows(x, self.layer_sizes[0], self.dtype)
         if rows is None:
             rows = gate.matrix(x, self.layer_sizes[0], self.dtype, "x")
-        few = self.params.multiply_adds * len(rows) <= passes.FEW_WORK
-        if isinstance(rows, np.ndarray) and (few or not gate.looks_sparse(rows)):
-            found = passes.outputs_of_dense(self.params, self._loss, rows)
+        few = self.params.multiply_adds * len(rows) <= FEW_WORK
+        if isinstance(rows, np.ndarray) and (few or not looks_sparse(rows)):
+            found = outputs_of_dense(self.params, self._loss, rows)
             if found is None:
                 gate.refuse_not_finite(x, rows, "x")
             return found
-        samples = gate.samples_of(rows, x, "x")
+        samples = samples_of(rows, x, "x")
         outputs = np.empty((samples.rows, self.layer_sizes[-1]), self.dtype)
         nothing = np.empty(0, np.int64), np.empty((0, 1), self.dtype)
-        passes.evaluate(self.params, self._loss, samples, nothing, outputs, np.empty(0))
+        evaluate(self.params, self._loss, samples, nothing, outputs, np.empty(0))
         return outputs
 
     def loss(self, x: ArrayLike, t: ArrayLike) -> float:
@@ -255,10 +259,8 @@ class MLP:
         examples = self._examples(x, t)
         row_loss = np.empty(examples.rows)
         nothing = np.empty((0, self.layer_sizes[-1]), self.dtype)
-        passes.evaluate(
-            self.params, self._loss, examples.samples, examples.wanted, nothing, row_loss
-        )
-        return passes.mean_loss(row_loss)
+        evaluate(self.params, self._loss, examples.samples, examples.wanted, nothing, row_loss)
+        return mean_loss(row_loss)
 
     def accuracy(self, x: ArrayLike, t: ArrayLike) -> float:
         """Share of rows whose most probable class is the label.
@@ -292,7 +294,7 @@ class MLP:
         """
         if self.output == "identity":
             raise ValueError("accuracy needs classes, but the output is 'identity'")
-        return trainer.measure(self, self._examples(x, t))[1]
+        return fit.measure(self, self._examples(x, t))[1]
 
     def gradient(self, x: ArrayLike, t: ArrayLike) -> dict[str, np.ndarray]:
         """Gradient of the mean loss by backpropagation.
@@ -321,7 +323,7 @@ class MLP:
         >>> float(net.gradient([[2.0]], [3.0])["W1"][0, 0])  # x * (y - t)
         -6.0
         """
-        block = passes.gradient(self.params, self._loss, self._examples(x, t))
+        block = gradient_block(self.params, self._loss, self._examples(x, t))
         return {name: view.copy() for name, view in self.params.views_of(block).items()}
 
     def numerical_gradient(
@@ -461,7 +463,7 @@ class MLP:
         >>> history.steps, bool(history.loss[-1] < 0.01)
         (1500, True)
         """
-        return trainer.fit(
+        return fit.fit(
             self,
             x,
             t,
@@ -478,13 +480,13 @@ class MLP:
             callbacks=callbacks,
         )
 
-    def _examples(self, x: Any, t: Any, x_name: str = "x", t_name: str = "t") -> passes.Examples:
+    def _examples(self, x: Any, t: Any, x_name: str = "x", t_name: str = "t") -> Examples:
         """Inputs and targets, checked and in the form that the kernels read."""
         return self._with_targets(
-            gate.samples(x, self.layer_sizes[0], self.dtype, x_name), t, t_name
+            checked_samples(x, self.layer_sizes[0], self.dtype, x_name), t, t_name
         )
 
-    def _with_targets(self, samples: gate.Samples, t: Any, t_name: str = "t") -> passes.Examples:
+    def _with_targets(self, samples: Samples, t: Any, t_name: str = "t") -> Examples:
         O = self.layer_sizes[-1]
         labels, targets = np.empty(0, np.int64), np.empty((0, 1), self.dtype)
         if self.output == "softmax":
@@ -492,7 +494,7 @@ class MLP:
         else:
             unit = self.output == "sigmoid"
             targets = gate.targets(t, samples.rows, O, self.dtype, t_name, unit)
-        return passes.Examples(samples, labels, targets)
+        return Examples(samples, labels, targets)
 
     # Keeping -----------------------------------------------------------------
 

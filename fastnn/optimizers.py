@@ -18,8 +18,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from fastnn import gate
+from fastnn.compiler.rounding import rounding_to_nearest
 from fastnn.kernels import updates
-from fastnn.rounding import rounding_to_nearest
 from fastnn.schedules import Cosine, InverseScaling, StepDecay
 
 __all__ = ["OPTIMIZERS", "SGD", "AdaGrad", "Adam", "Momentum", "Nesterov", "Optimizer", "RMSprop"]

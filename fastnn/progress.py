@@ -9,7 +9,7 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
-from fastnn import compiling
+from fastnn.compiler import compiling
 
 # Seconds that an entry takes to compile on one core of a usual machine (3 GHz), where more than 1.
 SECONDS = {"train": 9, "evaluate": 4, "predict": 3, "train_one_by_one": 4, "differences": 3}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastnn import runtime
+from fastnn.compiler import runtime
 from fastnn.network import MLP
 
 

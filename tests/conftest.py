@@ -9,7 +9,7 @@ import hypothesis
 import numpy as np
 import pytest
 
-from fastnn import runtime
+from fastnn.compiler import runtime
 
 ROOT = Path(__file__).parents[1]
 

@@ -11,17 +11,8 @@ import json
 
 import numpy as np
 
-from fastnn import jit
-from fastnn.kernels import (
-    activations,
-    affine,
-    dropout,
-    losses,
-    narrow_outputs,
-    nonzeros,
-    updates,
-)
-from fastnn.lanes import (
+from fastnn.compiler import jit
+from fastnn.compiler.lanes import (
     GROUP_BYTES,
     LIST_SLACK,
     TILE_VECTORS,
@@ -55,6 +46,15 @@ from fastnn.lanes import (
     tile_product,
     times_power_of_two,
     where_less,
+)
+from fastnn.kernels import (
+    activations,
+    affine,
+    dropout,
+    losses,
+    narrow_outputs,
+    nonzeros,
+    updates,
 )
 
 # Compiled code of this file is kept like the library's, and made again when this file changes.

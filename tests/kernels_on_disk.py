@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 KERNEL = """
-from fastnn import jit
+from fastnn.compiler import jit
 from {helper} import helper
 
 def _scaled(chunks, x):
@@ -20,7 +20,7 @@ scaled = jit.Entry(_scaled, parallel=False, store=STORE)
 shifted = jit.Entry(_shifted, parallel=False, store=STORE)
 """
 HELPER = """
-from fastnn import jit
+from fastnn.compiler import jit
 
 @jit.inner
 def helper(x):

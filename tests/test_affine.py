@@ -10,8 +10,8 @@ from kernel_entries import DTYPES, group_of, lanes_of, padded
 from numpy.testing import assert_allclose
 from reference import assert_same_bits
 
+from fastnn.compiler.lanes import TILE_ROWS, TILE_VECTORS
 from fastnn.kernels.affine import K_BLOCK
-from fastnn.lanes import TILE_ROWS, TILE_VECTORS
 
 each_dtype = pytest.mark.parametrize("dtype", DTYPES)
 LAYOUTS = [{}, {"margin": 3, "gap": 5}]

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from numpy_mlp import OUTPUTS_AND_LOSSES, bits, bits_of, inputs, targets
 
 import fastnn
-from fastnn import passes, runtime
+from fastnn.compiler import runtime
+from fastnn.training import steps
 
 ROOT = Path(fastnn.__file__).parent.parent
 DTYPES = ["float32", "float64"]
@@ -81,10 +82,10 @@ def test_a_step_in_many_calls_has_the_bits_of_one(
 ):
     """Long ones are made so, that Ctrl-C is noticed in between."""
     found = []
-    for long in (passes.LONG_STEP, 0):
-        monkeypatch.setattr(passes, "LONG_STEP", long)
+    for long in (steps.LONG_STEP, 0):
+        monkeypatch.setattr(steps, "LONG_STEP", long)
         if long == 0:
-            monkeypatch.setattr(passes, "LONG_PIECE", sizes[0] * sizes[1] * batch / 3)
+            monkeypatch.setattr(steps, "LONG_PIECE", sizes[0] * sizes[1] * batch / 3)
         net, x, t = made(sizes, nonzeros=nonzeros)
         options = {"iterations": 7, "batch_size": batch, "optimizer": RULES[rule]}
         found.append((results(net, x, t, **options), bits(net.optimizer_state.memory)))
@@ -96,10 +97,10 @@ def test_an_estimators_step_in_many_calls_has_the_bits_of_one(solver, monkeypatc
     X = np.random.default_rng(0).normal(size=(200, 12))
     y = (X[:, 0] > 0).astype(int) + (X[:, 1] > 0)
     found = []
-    for long in (passes.LONG_STEP, 0):
-        monkeypatch.setattr(passes, "LONG_STEP", long)
+    for long in (steps.LONG_STEP, 0):
+        monkeypatch.setattr(steps, "LONG_STEP", long)
         if long == 0:
-            monkeypatch.setattr(passes, "LONG_PIECE", 3000)
+            monkeypatch.setattr(steps, "LONG_PIECE", 3000)
         net = fastnn.MLPClassifier((20,), solver=solver, alpha=0.1, tol=0.02, batch_size=50,
                                    max_iter=100, random_state=0, n_iter_no_change=3)  # fmt: skip
         net.fit(X, y)

@@ -13,9 +13,10 @@ from numpy.testing import assert_allclose, assert_array_equal
 from reference import assert_same_bits
 
 import fastnn
-from fastnn import differences_of_functions, runtime
+from fastnn import differences_of_functions
 from fastnn.book import compiled, functions, gradient, layers, util
 from fastnn.book.layers import Affine, BatchNormalization, Dropout, Relu, Sigmoid, SoftmaxWithLoss
+from fastnn.compiler import runtime
 from fastnn.kernels.layers import BLOCK, GRADIENT_ROWS, ROW_BLOCK, WEIGHT_BLOCK
 
 # Rows, inputs and outputs: for kernels, for NumPy, and at the edges of blocks, widths and vectors.
@@ -184,7 +185,7 @@ def test_a_row_has_the_bits_it_has_in_any_batch_in_one_thread_or_more(density, r
 
 ALL_KERNELS = """
 import sys, numpy as np
-from fastnn import runtime
+from fastnn.compiler import runtime
 from fastnn import differences_of_functions
 from fastnn.book import compiled
 compiled.PRODUCT_FROM = 1

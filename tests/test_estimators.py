@@ -21,7 +21,9 @@ from sklearn.utils import validation
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import fastnn
-from fastnn import gate, runtime
+from fastnn import gate
+from fastnn.compiler import runtime
+from fastnn.training.data import Samples
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -606,7 +608,7 @@ def test_many_inputs_are_seen_once(monkeypatch):
         fastnn.MLPClassifier(**options).fit(X, np.where(y, np.nan, 1.0))
     shapes = []
 
-    class Samples(gate.Samples):
+    class Samples(Samples):
         def __init__(self, x):
             shapes.append(x.shape)
             super().__init__(x)

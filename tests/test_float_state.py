@@ -12,11 +12,11 @@ from numpy_mlp import bits, bits_of, inputs
 from sklearn.exceptions import ConvergenceWarning
 
 import fastnn
-from fastnn import float_state, rounding, runtime
 from fastnn.book import layers
-from fastnn.float_state import read_state, write_state
-from fastnn.jit import entry, inner
-from fastnn.launch import Chunked, run_or_pack
+from fastnn.compiler import float_state, rounding, runtime
+from fastnn.compiler.float_state import read_state, write_state
+from fastnn.compiler.jit import entry, inner
+from fastnn.compiler.launch import Chunked, run_or_pack
 
 USUAL = 0x1F80
 STATES = {
@@ -120,7 +120,7 @@ def use():
 use()
 """
     unmask = f"""
-from fastnn import float_state
+from fastnn.compiler import float_state
 float_state.read.serial()
 state = float_state.read.serial() & ~0x3F & ~({trap} << 7)
 float_state.write.serial(0x1F80)

@@ -23,7 +23,7 @@ from at_a_terminal import signals_heard
 from numpy_mlp import bits, bits_of, inputs, targets
 
 import fastnn
-from fastnn import runtime
+from fastnn.compiler import runtime
 
 ROOT = Path(fastnn.__file__).parent.parent
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")

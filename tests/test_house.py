@@ -18,38 +18,10 @@ import fastnn.book
 PACKAGE = Path(fastnn.__file__).parent
 REPOSITORY = PACKAGE.parent
 
-# Imports point down, or stay on their floor. The last part of the name of a package stands for all
-# of its modules.
-FLOORS = [
-    ["rounding", "lanes", "blocks", "compiling", "jit", "float_state", "team", "launch"],
-    ["runtime", "kernels"],
-    ["frames", "intake", "sparse_rows"],
-    [
-        "gate",
-        "parameters",
-        "schedules",
-        "optimizers",
-        "files",
-        "plots",
-        "history",
-        "datasets",
-        "progress",
-    ],
-    ["passes", "hints", "differences_of_functions", "finite_difference", "callbacks", "trainer"],
-    ["network", "warming", "estimators"],
-    ["__init__", "cli", "command", "__main__", "recipes", "book", "benchmarks"],
-]
-KERNEL_FLOORS = [
-    ["activations", "affine", "epochs"],
-    ["losses", "updates", "nonzeros", "dropout"],
-    ["narrow_outputs"],
-    ["sweeps", "layers"],
-    ["samples", "differences"],
-]
 # Who may import what others may not.
 RESERVED = {
-    "numba": [*FLOORS[0], *FLOORS[1], "differences_of_functions"],
-    "llvmlite": FLOORS[0],
+    "numba": ["compiler", "kernels", "differences_of_functions"],
+    "llvmlite": ["compiler"],
     "matplotlib": ["plots", "benchmarks"],
     "tqdm": ["cli", "progress", "benchmarks"],
     "sklearn": ["estimators", "benchmarks"],
@@ -72,12 +44,6 @@ every_module = pytest.mark.parametrize("module", MODULES)
 
 def room(module):
     return module.split(".")[0]
-
-
-def floor(name, floors):
-    found = [number for number, names in enumerate(floors) if name in names]
-    assert found, f"{name} has no floor: give it one in {Path(__file__).name}"
-    return found[0]
 
 
 def is_for_types_only(node):
@@ -123,24 +89,37 @@ def imported_here(module, late_too=True):
             yield name.removeprefix("fastnn.") if name != "fastnn" else "__init__"
 
 
+def files_on_the_map():
+    """The files that the page inside the package lists, from the roof down."""
+    page = (PACKAGE / "README.md").read_text(encoding="utf-8")
+    house = re.search(r"^fastnn/\n(.*?)^```", page, re.M | re.S)[1]
+    return re.findall(r"^ {4}(\S+) +\S", house, re.M)
+
+
+def file_of(module):
+    return MODULES[module].relative_to(PACKAGE).as_posix()
+
+
+def test_the_map_lists_every_file_once():
+    listed = files_on_the_map()
+    files = [file_of(module) for module in MODULES]
+    files = [file for file in files if not file.endswith("/__init__.py")]
+    assert sorted(file for file in listed if file.endswith(".py")) == sorted(files)
+    assert all((PACKAGE / file).is_file() for file in listed)
+
+
 @every_module
-def test_imports_point_down(module):
-    own = floor(room(module), FLOORS)
-    for other in imported_here(module):
-        assert floor(room(other), FLOORS) <= own, f"{module} imports {other}"
+def test_imports_point_down_the_map(module):
+    floor = {file: line for line, file in enumerate(files_on_the_map())}
+    if file_of(module) in floor:
+        for other in set(imported_here(module, late_too=False)) - {"__init__"}:
+            below = floor.get(file_of(other), len(floor))  # a package's own file has no line
+            assert below > floor[file_of(module)], f"{module} imports {other}"
 
 
 def test_modules_do_not_import_each_other_in_a_circle():
     graph = {module: set(imported_here(module, late_too=False)) - {module} for module in MODULES}
     graphlib.TopologicalSorter(graph).prepare()
-
-
-@pytest.mark.parametrize("module", [name for name in MODULES if name.startswith("kernels.")])
-def test_kernels_stand_on_simpler_kernels(module):
-    own = floor(module.split(".")[1], KERNEL_FLOORS)
-    for other in imported_here(module):
-        if other.startswith("kernels."):
-            assert floor(other.split(".")[1], KERNEL_FLOORS) <= own, f"{module} imports {other}"
 
 
 @every_module

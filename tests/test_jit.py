@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from kernels_on_disk import Kernels, cached_files, hits
 
-from fastnn import jit
+from fastnn.compiler import jit
 
 PROGRAMS = Path(__file__).parent / "host_programs"
 PACKAGE = Path(jit.__file__).parent
@@ -237,7 +237,7 @@ def test_versions_flags_and_processor_tell_code_apart(kernels, monkeypatch):
 def test_all_sources_of_the_engine_are_fingerprinted():
     files = {os.path.relpath(file, PACKAGE) for file in jit.STORE.sources.files}
     kernel_files = {os.path.relpath(file, PACKAGE) for file in (PACKAGE / "kernels").rglob("*.py")}
-    assert files >= kernel_files | {"jit.py", "lanes.py"}
+    assert files >= kernel_files | {"compiler/jit.py", "compiler/lanes.py"}
 
 
 def test_closures_and_foreign_functions_are_not_kept(kernels, code_folder):
@@ -260,7 +260,7 @@ def _foreign(chunks, x):
 
 def test_functions_of_one_name_are_told_apart(tmp_path, code_folder):
     source = """
-from fastnn import jit
+from fastnn.compiler import jit
 STORE = jit.CodeStore(jit.Sources([{file!r}]))
 
 def _f(chunks, x):
@@ -342,7 +342,7 @@ def test_a_package_in_a_zip_file(tmp_path):
             file.writestr(f"fastnn/{source.name}", text)
         file.writestr("program.py", (PROGRAMS / "small_kernels.py").read_text(encoding="utf-8"))
     code = (
-        "import program, fastnn.jit as jit; program.check(); info = jit.cache_info();"
+        "import program, fastnn.compiler.jit as jit; program.check(); info = jit.cache_info();"
         "assert info['folder'] is None and 'no source files' in info['reason'], info;"
         "assert '.zip' in jit.__file__"
     )
@@ -453,7 +453,7 @@ print("ok")
 
 def test_a_compilation_that_fails_leaves_the_log_as_it_was():
     check = """
-from fastnn import jit
+from fastnn.compiler import jit
 @jit.entry(parallel=False)
 def broken(x):
     return x.there_is_no_such_thing

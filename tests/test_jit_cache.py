@@ -12,7 +12,7 @@ import numba
 import pytest
 from kernels_on_disk import Kernels, cached_files, hits
 
-from fastnn import jit
+from fastnn.compiler import jit
 
 posix = pytest.mark.skipif(os.name != "posix", reason="needs owners and modes of files")
 

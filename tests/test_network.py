@@ -20,7 +20,10 @@ from numpy_mlp import (
 )
 
 import fastnn
-from fastnn import gate, passes, runtime
+from fastnn.compiler import runtime
+from fastnn.training import evaluation
+from fastnn.training.data import checked_samples
+from fastnn.training.evaluation import evaluate
 
 DTYPES = ["float32", "float64"]
 # Relative to the largest number of each array: a few dozen units of the last place.
@@ -333,10 +336,10 @@ def test_accuracy_is_the_share_of_the_most_probable_labels(rng):
 
 def outputs_by_evaluation(net, x):
     """The outputs by the kernel that measures losses too."""
-    samples = gate.samples(x, net.layer_sizes[0], net.dtype)
+    samples = checked_samples(x, net.layer_sizes[0], net.dtype)
     outputs = np.empty((len(x), net.layer_sizes[-1]), net.dtype)
     nothing = np.empty(0, np.int64), np.empty((0, 1), net.dtype)
-    passes.evaluate(net.params, net._loss, samples, nothing, outputs, np.empty(0))
+    evaluate(net.params, net._loss, samples, nothing, outputs, np.empty(0))
     return outputs
 
 
@@ -378,7 +381,7 @@ def test_dense_rows_are_predicted_in_calls_that_ctrl_c_can_wait_for(monkeypatch,
     net = fastnn.MLP([21, 9, 5], seed=1)
     x = inputs(rng, 340, 21, 1.0)
     expected = net.predict(x)
-    monkeypatch.setattr(passes, "EVALUATION_WORK", 50 * net.params.multiply_adds)
+    monkeypatch.setattr(evaluation, "EVALUATION_WORK", 50 * net.params.multiply_adds)
     assert bits(net.predict(x)) == bits(expected)
 
 

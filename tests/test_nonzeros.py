@@ -11,9 +11,9 @@ from kernel_entries import DTYPES, lanes_of
 from numpy.testing import assert_array_equal
 from reference import assert_same_bits
 
+from fastnn.compiler.lanes import LIST_SLACK
 from fastnn.kernels.nonzeros import COLUMN_BLOCK, PANEL
 from fastnn.kernels.updates import SGD, STORE
-from fastnn.lanes import LIST_SLACK
 
 each_dtype = pytest.mark.parametrize("dtype", DTYPES)
 each_width = pytest.mark.parametrize(

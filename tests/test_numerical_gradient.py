@@ -18,8 +18,10 @@ from numpy.testing import assert_allclose
 from numpy_mlp import ACTIVATIONS, OUTPUTS_AND_LOSSES, bits, inputs, targets
 
 import fastnn
-from fastnn import differences_of_functions, finite_difference, runtime
+from fastnn import differences_of_functions, finite_difference
+from fastnn.compiler import runtime
 from fastnn.kernels.differences import CHANGES
+from fastnn.training import evaluation
 
 # Both round losses of about 1 and divide the difference by 2e-4.
 NOISE = 2e-10
@@ -96,7 +98,7 @@ def test_pieces_and_threads_do_not_change_the_bits(monkeypatch):
     net, x, t = problem((30, 20, 10, 3), rows=40)
     found = []
     for parallel, work in ((False, 1e12), (True, 1e12), (True, 1)):
-        monkeypatch.setattr(finite_difference.passes, "EVALUATION_WORK", work)
+        monkeypatch.setattr(evaluation, "EVALUATION_WORK", work)
         with runtime.forced(parallel):
             found.append(bits(*net.numerical_gradient(x, t).values()))
     assert found[0] == found[1] == found[2]

@@ -11,7 +11,7 @@ from numpy.testing import assert_allclose
 from numpy_mlp import NumpyMLP, bits, bits_of, inputs, targets
 
 import fastnn
-from fastnn import runtime
+from fastnn.compiler import runtime
 from fastnn.optimizers import OPTIMIZERS
 
 FAST = {  # a rate for each with which 100 steps change the weights by about their size

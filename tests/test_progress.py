@@ -10,7 +10,7 @@ import pytest
 
 import fastnn
 from fastnn import cli, progress
-from fastnn.jit import entry
+from fastnn.compiler.jit import entry
 from fastnn.kernels import differences, samples, sweeps
 
 

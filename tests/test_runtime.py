@@ -12,7 +12,7 @@ import numba
 import numpy as np
 import pytest
 
-from fastnn import runtime
+from fastnn.compiler import runtime
 
 PROGRAMS = Path(__file__).parent / "host_programs"
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")

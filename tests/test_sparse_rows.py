@@ -9,8 +9,8 @@ from numpy.testing import assert_array_equal
 from test_bad_input import assert_harmless, assert_refused
 
 import fastnn
-from fastnn import gate
 from fastnn.sparse_rows import SparseRows
+from fastnn.training.data import Samples
 
 FORMATS = ["csr", "csc", "coo", "bsr", "dok", "lil", "dia"]
 KINDS = ["float64", "float32", "longdouble", "int32", "uint8", "bool"]
@@ -149,7 +149,7 @@ def test_an_order_that_scipy_remembers_is_not_believed():
 
 def test_a_callback_cannot_lead_the_kernels_astray():
     wide = sp.csr_array(matrix(4, 70_000, density=1e-4)).astype(np.float32)
-    samples = gate.Samples.of_csr(SparseRows(wide, np.dtype(np.float32), "x"))
+    samples = Samples.of_csr(SparseRows(wide, np.dtype(np.float32), "x"))
     _, _, bounds, column, _ = samples.arguments
     assert not np.shares_memory(column, wide.indices)
     assert not np.shares_memory(bounds, wide.indptr)

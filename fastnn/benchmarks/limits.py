@@ -1,7 +1,7 @@
 """Compiled loops that reach what a core, and the memory, can do."""
 
-from fastnn.jit import entry, inner
-from fastnn.lanes import TILE_ROWS, TILE_VECTORS, fma, load, store
+from fastnn.compiler.jit import entry, inner
+from fastnn.compiler.lanes import TILE_ROWS, TILE_VECTORS, fma, load, store
 
 
 @inner

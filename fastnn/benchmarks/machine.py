@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 
 from fastnn.benchmarks import limits
-from fastnn.lanes import TILE_ROWS, TILE_VECTORS, VECTOR_BYTES
-from fastnn.parameters import aligned_zeros
+from fastnn.compiler.lanes import TILE_ROWS, TILE_VECTORS, VECTOR_BYTES
+from fastnn.training.parameters import aligned_zeros
 
 PACKAGES = ("fastnn", "numba", "numpy", "scipy", "jax", "jaxlib", "torch", "scikit-learn")
 ROUNDS = 7

@@ -16,10 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from fastnn import passes, runtime
+from fastnn.compiler import runtime
+from fastnn.compiler.lanes import GROUP_BYTES, LIST_SLACK, VECTOR_BYTES
 from fastnn.kernels import layers
-from fastnn.lanes import GROUP_BYTES, LIST_SLACK, VECTOR_BYTES
-from fastnn.parameters import aligned_zeros
+from fastnn.training.evaluation import LONG_PIECE, spans
+from fastnn.training.parameters import aligned_zeros
 
 DOUBLE, SINGLE = np.dtype(np.float64), np.dtype(np.float32)
 LANES = VECTOR_BYTES // DOUBLE.itemsize
@@ -152,7 +153,7 @@ def affine(x: Any, W: Any, b: Any) -> np.ndarray | None:
     work = N * I * O
     out = np.empty((N, O))
     job, scratch = _scratch.get(_product_scratch, runtime.most_chunks(work), I)
-    for rows in passes.spans(0, N, max(1, int(passes.LONG_PIECE / W.size))):  # Ctrl-C in between
+    for rows in spans(0, N, max(1, int(LONG_PIECE / W.size))):  # Ctrl-C in between
         part = slice(*rows)
         job.run(layers.affine, work, x[part], W, b, out[part], *scratch)
     return out

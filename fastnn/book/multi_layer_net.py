@@ -18,7 +18,7 @@ from fastnn.book.layers import *  # noqa: F403 -- the book's network hands on it
 from fastnn.book.layers import Affine, Relu, Sigmoid, SoftmaxWithLoss
 from fastnn.kernels.activations import IDENTITY, RELU, SIGMOID
 from fastnn.kernels.losses import CROSS_ENTROPY
-from fastnn.parameters import Parameters
+from fastnn.training.parameters import Parameters
 
 __all__ = [
     *all_layers.__all__,

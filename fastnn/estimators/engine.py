@@ -12,14 +12,17 @@ from typing import Any
 
 import numpy as np
 
-from fastnn import gate, passes
+from fastnn import gate
+from fastnn.compiler.rounding import rounding_to_nearest
 from fastnn.history import Losses
 from fastnn.kernels import losses, updates
 from fastnn.kernels.activations import ACTIVATION_CODES
 from fastnn.optimizers import hyper_numbers
-from fastnn.parameters import Parameters, aligned_zeros
-from fastnn.rounding import rounding_to_nearest
 from fastnn.sparse_rows import SparseRows
+from fastnn.training.data import Examples, Samples, looks_sparse
+from fastnn.training.evaluation import FEW_WORK, evaluate, outputs_of_dense
+from fastnn.training.parameters import Parameters, aligned_zeros
+from fastnn.training.steps import StepCount, Steps
 
 # Seconds of compiled steps between two looks at Ctrl-C.
 PIECE_SECONDS = 0.05
@@ -103,22 +106,22 @@ class Engine:
             for views, found in pairs
         )
 
-    def samples(self, X: Any) -> gate.Samples:
+    def samples(self, X: Any) -> Samples:
         """Inputs that scikit-learn has checked, dense or sparse, as the kernels read them."""
         if X.shape[1] != self.params.layer_sizes[0]:
             raise ValueError(
                 f"X has {X.shape[1]} features, but coefs_[0] has {self.params.layer_sizes[0]} rows"
             )
         if hasattr(X, "tocsr"):
-            return gate.Samples.of_csr(SparseRows(X, self.dtype, "X"))
-        return gate.Samples(gate.kernel_array(X, self.dtype))
+            return Samples.of_csr(SparseRows(X, self.dtype, "X"))
+        return Samples(gate.kernel_array(X, self.dtype))
 
     def outputs_if_finite(self, rows: np.ndarray) -> np.ndarray | None:
         """Outputs (N, O) for rows that kernels can take; None if an input is not finite."""
-        few = self.params.multiply_adds * len(rows) <= passes.FEW_WORK
-        if few or not gate.looks_sparse(rows):
-            return passes.outputs_of_dense(self.params, self.loss, rows)
-        samples = gate.Samples(rows)
+        few = self.params.multiply_adds * len(rows) <= FEW_WORK
+        if few or not looks_sparse(rows):
+            return outputs_of_dense(self.params, self.loss, rows)
+        samples = Samples(rows)
         return self.outputs_of(samples) if samples.finite else None
 
     def outputs(self, X: Any) -> np.ndarray:
@@ -138,14 +141,14 @@ class Engine:
                 found[finite] = self.outputs_if_finite(np.ascontiguousarray(rows[finite]))
         return found
 
-    def outputs_of(self, samples: gate.Samples) -> np.ndarray:
+    def outputs_of(self, samples: Samples) -> np.ndarray:
         """Outputs (N, O) for rows in the form that the kernels read."""
         found = np.empty((samples.rows, self.params.layer_sizes[-1]), self.dtype)
         nothing = NOTHING[0], NOTHING[1].astype(self.dtype)
-        passes.evaluate(self.params, self.loss, samples, nothing, found, np.empty(0))
+        evaluate(self.params, self.loss, samples, nothing, found, np.empty(0))
         return found
 
-    def examples(self, samples: gate.Samples, Y: np.ndarray) -> passes.Examples:
+    def examples(self, samples: Samples, Y: np.ndarray) -> Examples:
         """Inputs with their targets (N, O), which for softmax are rows of zeros and a one."""
         labels, targets = NOTHING[0], NOTHING[1].astype(self.dtype)
         if Y.shape[1] != self.params.layer_sizes[-1]:
@@ -160,7 +163,7 @@ class Engine:
             labels = Y.argmax(axis=1)
         else:
             targets = gate.kernel_array(Y, self.dtype)
-        return passes.Examples(samples, labels, targets)
+        return Examples(samples, labels, targets)
 
 
 class Training:
@@ -169,7 +172,7 @@ class Training:
     Parameters
     ----------
     engine : Engine
-    samples : gate.Samples
+    samples : Samples
         Inputs.
     Y : ndarray
         Targets.
@@ -191,7 +194,7 @@ class Training:
 
     Attributes
     ----------
-    count : passes.StepCount
+    count : StepCount
         Steps that are in the weights.
     losses : history.Losses
         Mean losses of the epochs that are in them.
@@ -226,13 +229,13 @@ class Training:
         memories = {updates.ADAM: 2, updates.SGD: 0, updates.STORE: 1}.get(rule, 1)
         size = memories * engine.params.block.size
         self.memory = aligned_zeros(size, dtype) if memory is None else memory
-        self.steps = passes.Steps(
+        self.steps = Steps(
             engine.params, engine.loss, self.examples, batch_size, (rule, hyper, float(alpha)),
             self.memory, dropout,
         )  # fmt: skip
         self.steps.watch(self.counts.size, self.rows, self.scale)
         self.salt, self.diverged = salt, False
-        self.count, self.losses = passes.StepCount(), Losses()
+        self.count, self.losses = StepCount(), Losses()
         # Steps a second, as measured; at first those of a slow machine.
         work = engine.params.multiply_adds * batch_size
         self.rate = 1 / (work / SLOW_MULTIPLY_ADDS + SLOW_STEP)

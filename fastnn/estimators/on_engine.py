@@ -30,11 +30,12 @@ from sklearn.utils.parallel import _get_threadpool_controller
 from sklearn.utils.validation import validate_data
 
 from fastnn import gate, intake
+from fastnn.compiler.rounding import rounding_to_nearest
 from fastnn.estimators import callbacks
 from fastnn.estimators.engine import Engine, Training
 from fastnn.kernels import updates
 from fastnn.progress import progress_bar
-from fastnn.rounding import rounding_to_nearest
+from fastnn.training.data import Samples
 
 # Seconds of epochs that are made in one call.
 AHEAD_SECONDS = 0.02
@@ -59,7 +60,7 @@ class OnEngine(BaseMultilayerPerceptron):
     validation_loss_curve_: Any
     _no_improvement_count: int
     # During a fit: X and what the kernels have seen of it; weights of the samples by class.
-    _seen: tuple[Any, gate.Samples] | None = None
+    _seen: tuple[Any, Samples] | None = None
     _class_weights: np.ndarray | None = None
 
     _parameter_constraints: ClassVar[dict] = {
@@ -250,7 +251,7 @@ class OnEngine(BaseMultilayerPerceptron):
         """
         many = _is_plain(X) and X.size >= MANY_INPUTS and not self.early_stopping
         if many and _is_finite_array(y):
-            samples = gate.Samples(gate.kernel_array(X, X.dtype))
+            samples = Samples(gate.kernel_array(X, X.dtype))
             if samples.finite:
                 with config_context(assume_finite=True):
                     X, y = super()._validate_input(X, y, incremental, reset)
@@ -398,7 +399,7 @@ class OnEngine(BaseMultilayerPerceptron):
         optimizer.memory, optimizer.weights = training.memory, weights
         return training
 
-    def _samples_of(self, X: Any) -> gate.Samples:
+    def _samples_of(self, X: Any) -> Samples:
         """Inputs as the kernels read them."""
         if self._seen is not None and self._seen[0] is X and X.dtype == self._engine.dtype:
             return self._seen[1]

@@ -8,8 +8,8 @@ in units of the last place are held by tests/test_activations.py.
 
 import math
 
-from fastnn.jit import inner
-from fastnn.lanes import (
+from fastnn.compiler.jit import inner
+from fastnn.compiler.lanes import (
     absolute,
     copysign,
     exponent_part,

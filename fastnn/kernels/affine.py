@@ -8,8 +8,8 @@ contiguous, is first copied panel by panel.
 
 import numpy as np
 
-from fastnn.jit import inner
-from fastnn.lanes import (
+from fastnn.compiler.jit import inner
+from fastnn.compiler.lanes import (
     GROUP,
     GROUP_BYTES,
     TILE_ROWS,

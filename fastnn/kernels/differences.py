@@ -9,13 +9,23 @@ left with 49,560 of the brute force's 238,560 losses, most of them of the last
 layer alone.
 """
 
-from fastnn.jit import entry, inner
+from fastnn.compiler.jit import entry, inner
+from fastnn.compiler.lanes import (
+    VECTOR_BYTES,
+    element,
+    flat,
+    fma,
+    lane_max,
+    like,
+    load,
+    splat,
+    store,
+)
+from fastnn.compiler.launch import Chunked, run_or_pack
 from fastnn.kernels.activations import activate, activation_forward, log
 from fastnn.kernels.affine import ONE, ZERO, multiply
 from fastnn.kernels.losses import loss_forward
 from fastnn.kernels.sweeps import ACTIVATION, INPUTS, OUTPUTS, W_ROW, X_ROW, Y_ROW, B, W, X, Y
-from fastnn.lanes import VECTOR_BYTES, element, flat, fma, lane_max, like, load, splat, store
-from fastnn.launch import Chunked, run_or_pack
 
 # Changes that go through the last layers together.
 CHANGES = 48

@@ -6,9 +6,9 @@ the unit: so threads do not change it, and the way back finds the same ones with
 
 import numpy as np
 
-from fastnn.jit import inner
+from fastnn.compiler.jit import inner
+from fastnn.compiler.lanes import VECTOR_BYTES, like, load, store
 from fastnn.kernels.activations import slope
-from fastnn.lanes import VECTOR_BYTES, like, load, store
 
 # Rates are counted in so many parts.
 PARTS = 1 << 16

@@ -4,7 +4,7 @@ Here and not in Python, so that one call can make many epochs: a fit of 200 epoc
 7.6 ms with that, and 10 ms with a call for every eleven.
 """
 
-from fastnn.jit import inner
+from fastnn.compiler.jit import inner
 
 # Columns of `watch`, a row for each chunk, all alike.
 STEPS, ROWS = 0, 1  # of an epoch; without steps nothing is watched

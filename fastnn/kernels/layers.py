@@ -12,11 +12,8 @@ times infinity is NaN.
 
 import numpy as np
 
-from fastnn.jit import entry, inner
-from fastnn.kernels.activations import log, sigmoid
-from fastnn.kernels.affine import ONE, ZERO, column_sums, transpose_rows
-from fastnn.kernels.losses import softmax_forward
-from fastnn.lanes import (
+from fastnn.compiler.jit import entry, inner
+from fastnn.compiler.lanes import (
     VECTOR_BYTES,
     element,
     flat,
@@ -32,7 +29,10 @@ from fastnn.lanes import (
     splat,
     store,
 )
-from fastnn.launch import Chunked, run_or_pack
+from fastnn.compiler.launch import Chunked, run_or_pack
+from fastnn.kernels.activations import log, sigmoid
+from fastnn.kernels.affine import ONE, ZERO, column_sums, transpose_rows
+from fastnn.kernels.losses import softmax_forward
 
 # Rows of x that pass together in a product, and in a gradient, whose lists and rows of dout, 50
 # float64 each, then stay in a first-level cache.

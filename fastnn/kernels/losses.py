@@ -8,9 +8,8 @@ Rows are padded to whole groups of 64 bytes: the padding of D is written as zero
 
 import numpy as np
 
-from fastnn.jit import inner
-from fastnn.kernels.activations import exp, log, log1p, sigmoid
-from fastnn.lanes import (
+from fastnn.compiler.jit import inner
+from fastnn.compiler.lanes import (
     GROUP,
     GROUP_BYTES,
     absolute,
@@ -27,6 +26,7 @@ from fastnn.lanes import (
     store,
     where_less,
 )
+from fastnn.kernels.activations import exp, log, log1p, sigmoid
 
 CROSS_ENTROPY, SQUARED_ERROR, MEAN_SQUARED_ERROR, BINARY_CROSS_ENTROPY, POISSON = range(5)
 # Those of scikit-learn: probabilities count as no less than the distance from 1 to the next number.

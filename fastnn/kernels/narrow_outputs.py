@@ -7,17 +7,8 @@ number is made of the same operations in the same order, so the bits are those o
 (test_many_rows_of_few_outputs_have_the_bits_of_single_rows).
 """
 
-from fastnn.jit import inner
-from fastnn.kernels.activations import exp, log, sigmoid
-from fastnn.kernels.losses import (
-    BINARY_CROSS_ENTROPY,
-    CLIPPED_BINARY_CROSS_ENTROPY,
-    CLIPPED_CROSS_ENTROPY,
-    CROSS_ENTROPY,
-    binary_cross_entropy,
-    largest_loss,
-)
-from fastnn.lanes import (
+from fastnn.compiler.jit import inner
+from fastnn.compiler.lanes import (
     GROUP_BYTES,
     VECTOR_BYTES,
     element,
@@ -27,6 +18,15 @@ from fastnn.lanes import (
     put,
     splat,
     store,
+)
+from fastnn.kernels.activations import exp, log, sigmoid
+from fastnn.kernels.losses import (
+    BINARY_CROSS_ENTROPY,
+    CLIPPED_BINARY_CROSS_ENTROPY,
+    CLIPPED_CROSS_ENTROPY,
+    CROSS_ENTROPY,
+    binary_cross_entropy,
+    largest_loss,
 )
 
 # The most outputs, and elements of scratch for as many vectors twice, and one.

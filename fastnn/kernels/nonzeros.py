@@ -9,10 +9,8 @@ peak of the machine.
 
 import numpy as np
 
-from fastnn.jit import entry, inner
-from fastnn.kernels.affine import add_block
-from fastnn.kernels.updates import update_block
-from fastnn.lanes import (
+from fastnn.compiler.jit import entry, inner
+from fastnn.compiler.lanes import (
     LIST_SLACK,
     VECTOR_BYTES,
     broadcast_like,
@@ -31,7 +29,9 @@ from fastnn.lanes import (
     splat,
     store,
 )
-from fastnn.launch import Chunked, run_or_pack
+from fastnn.compiler.launch import Chunked, run_or_pack
+from fastnn.kernels.affine import add_block
+from fastnn.kernels.updates import update_block
 
 # Columns of x that all rows pass before the next ones.  Of 196 (784 is 4 x 196) the weights, or the
 # sums, of 8 vectors of 32 bytes, or of 4 of 64, are 50 KiB, a little more than a first-level cache,

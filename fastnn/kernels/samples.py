@@ -8,7 +8,20 @@ the sweeps make with a batch of one row, in the same order, so the same bits
 
 import numpy as np
 
-from fastnn.jit import entry, inner
+from fastnn.compiler.jit import entry, inner
+from fastnn.compiler.lanes import (
+    VECTOR_BYTES,
+    add_products_of_rows,
+    broadcast_like,
+    element,
+    flat,
+    fma,
+    like,
+    load,
+    rank_one,
+    store,
+)
+from fastnn.compiler.launch import Chunked, run_or_pack
 from fastnn.kernels.activations import activate, slope
 from fastnn.kernels.affine import ONE
 from fastnn.kernels.epochs import SCALE, STEPS, note_step
@@ -25,19 +38,6 @@ from fastnn.kernels.sweeps import (
     Y,
 )
 from fastnn.kernels.updates import DECAY, RATE, STORE, update
-from fastnn.lanes import (
-    VECTOR_BYTES,
-    add_products_of_rows,
-    broadcast_like,
-    element,
-    flat,
-    fma,
-    like,
-    load,
-    rank_one,
-    store,
-)
-from fastnn.launch import Chunked, run_or_pack
 
 # Vectors of outputs that a wide layer sums together.
 WIDE = 4

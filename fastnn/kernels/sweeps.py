@@ -13,7 +13,21 @@ columns are named below), so one compiled build per precision serves all.
 
 import numpy as np
 
-from fastnn.jit import entry, inner
+from fastnn.compiler.jit import entry, inner
+from fastnn.compiler.lanes import (
+    GROUP,
+    VECTOR_BYTES,
+    flat,
+    fma,
+    lane_sum,
+    load,
+    load_first,
+    prefetch,
+    splat,
+    store,
+)
+from fastnn.compiler.launch import Chunked, run_or_pack
+from fastnn.compiler.team import assemble, barrier
 from fastnn.kernels.activations import activation_backward, activation_forward
 from fastnn.kernels.affine import (
     ONE,
@@ -43,20 +57,6 @@ from fastnn.kernels.nonzeros import (
     values_of_column,
 )
 from fastnn.kernels.updates import DECAY, RATE, SGD, STORE, update_block
-from fastnn.lanes import (
-    GROUP,
-    VECTOR_BYTES,
-    flat,
-    fma,
-    lane_sum,
-    load,
-    load_first,
-    prefetch,
-    splat,
-    store,
-)
-from fastnn.launch import Chunked, run_or_pack
-from fastnn.team import assemble, barrier
 
 # Columns of `plan`.  Offsets and distances count elements of the array named.
 INPUTS, OUTPUTS = 0, 1

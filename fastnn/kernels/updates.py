@@ -6,8 +6,8 @@ second array behind the first.  The formulas are those of the book
 (``common/optimizer.py``); a padding of zeros stays zero under all of them.
 """
 
-from fastnn.jit import inner
-from fastnn.lanes import VECTOR_BYTES, fma, like, load, load_like, square_root, store
+from fastnn.compiler.jit import inner
+from fastnn.compiler.lanes import VECTOR_BYTES, fma, like, load, load_like, square_root, store
 
 STORE, SGD, MOMENTUM, NESTEROV, ADAGRAD, RMSPROP, ADAM = range(7)
 

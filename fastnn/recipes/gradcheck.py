@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastnn import datasets, gate, runtime
+from fastnn import datasets, gate
+from fastnn.compiler import runtime
 from fastnn.kernels.activations import LEAK
 from fastnn.network import MLP
 from fastnn.recipes.cross_entropy import DELTA

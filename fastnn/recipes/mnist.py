@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from fastnn import datasets, gate, plots, runtime
+from fastnn import datasets, gate, plots
+from fastnn.compiler import runtime
 from fastnn.history import History
 from fastnn.network import MLP
 from fastnn.optimizers import OPTIMIZERS

@@ -10,7 +10,7 @@ import numba
 from numba.np.ufunc import parallel as numba_pool
 from small_kernels import check, reversed_twice
 
-from fastnn import runtime
+from fastnn.compiler import runtime
 
 
 def fork_and(child, fork=os.fork):

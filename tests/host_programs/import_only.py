@@ -11,7 +11,7 @@ threads_before = len(os.listdir("/proc/self/task")) if os.path.isdir("/proc/self
 
 import small_kernels  # noqa: E402
 
-from fastnn import jit, runtime  # noqa: E402
+from fastnn.compiler import jit, runtime  # noqa: E402
 
 info = runtime.threading_info()
 assert info["layer"] == "not started", info

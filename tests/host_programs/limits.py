@@ -6,7 +6,7 @@ import json
 from numba.np.ufunc import parallel as numba_pool
 from small_kernels import check
 
-from fastnn import runtime
+from fastnn.compiler import runtime
 
 before = runtime.threading_info()
 chunks = check()

@@ -10,7 +10,7 @@ import sys
 import numba
 import numpy as np
 
-from fastnn import jit
+from fastnn.compiler import jit
 
 
 def _plus(chunks, x, y):

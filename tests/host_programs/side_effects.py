@@ -33,7 +33,7 @@ before = snapshot()
 
 from small_kernels import ENOUGH, check, reversed_twice  # noqa: E402
 
-from fastnn import jit, runtime  # noqa: E402
+from fastnn.compiler import jit, runtime  # noqa: E402
 
 check()
 check(lambda *args: reversed_twice.serial(1, *args))

@@ -3,7 +3,7 @@
 import numba
 import numpy as np
 
-from fastnn import jit, runtime
+from fastnn.compiler import jit, runtime
 
 ENOUGH = 1e9  # multiply-adds that make `run` go parallel wherever it may
 

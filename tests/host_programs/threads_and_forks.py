@@ -14,7 +14,7 @@ import warnings
 
 from small_kernels import check
 
-from fastnn import runtime
+from fastnn.compiler import runtime
 
 warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)
 CALLS, THREADS, CHILDREN = 100, 8, 6

@@ -8,7 +8,7 @@ import warnings
 from at_a_terminal import hear_signals
 from small_kernels import check
 
-from fastnn import runtime
+from fastnn.compiler import runtime
 
 warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)
 

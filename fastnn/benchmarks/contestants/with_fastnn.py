@@ -11,20 +11,20 @@ from typing import Any
 import numpy as np
 
 import fastnn
-from fastnn import runtime
 from fastnn.benchmarks.cases import Case
 from fastnn.benchmarks.reference import Arrays, Run, by_name
-from fastnn.jit import entry, inner
+from fastnn.compiler import runtime
+from fastnn.compiler.jit import entry, inner
+from fastnn.compiler.lanes import GROUP_BYTES, TILE_ROWS, TILE_VECTORS, VECTOR_BYTES, load, store
+from fastnn.compiler.launch import Chunked, run_or_pack
+from fastnn.compiler.team import assemble, barrier, new_team
 from fastnn.kernels.activations import ACTIVATION_CODES, activate, activation_forward, slope
 from fastnn.kernels.affine import ONE, ZERO, column_sums, multiply, multiply_transposed
 from fastnn.kernels.losses import CROSS_ENTROPY, loss_backward, loss_forward
 from fastnn.kernels.sweeps import ROW_BLOCK, WEIGHT_ROWS, WEIGHT_VECTORS
 from fastnn.kernels.updates import update_block
-from fastnn.lanes import GROUP_BYTES, TILE_ROWS, TILE_VECTORS, VECTOR_BYTES, load, store
-from fastnn.launch import Chunked, run_or_pack
 from fastnn.optimizers import OPTIMIZERS
-from fastnn.parameters import aligned_zeros, padded
-from fastnn.team import assemble, barrier, new_team
+from fastnn.training.parameters import aligned_zeros, padded
 
 threads = fastnn.set_num_threads
 

@@ -17,9 +17,9 @@ from numba import prange, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from fastnn.float_state import emit_flushing, emit_write
-from fastnn.jit import Entry, entry
-from fastnn.team import fetch_add
+from fastnn.compiler.float_state import emit_flushing, emit_write
+from fastnn.compiler.jit import Entry, entry
+from fastnn.compiler.team import fetch_add
 
 # Words of a context: the address of the code, the count of chunks that have
 # begun, and the arguments; the training entry fills 200.
@@ -29,7 +29,7 @@ _NO_CONTEXT = np.empty(0, np.int64)
 
 
 class Chunked:
-    """An entry whose chunks can run side by side; `fastnn.runtime.run` calls it.
+    """An entry whose chunks can run side by side; `fastnn.compiler.runtime.run` calls it.
 
     Parameters
     ----------

@@ -1,116 +1,28 @@
-"""Calls of the compiled sweeps: their scratch, and their work in pieces for Python to watch."""
+"""Training steps: calls of the compiled sweeps, their scratch, and long steps in pieces."""
 
 from __future__ import annotations
 
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from operator import setitem
 from typing import Any
 
 import numpy as np
 
-from fastnn import runtime
-from fastnn.gate import Samples
+from fastnn.compiler import runtime
+from fastnn.compiler.rounding import rounding_to_nearest
+from fastnn.compiler.team import new_team
 from fastnn.kernels import epochs, samples, sweeps, updates
 from fastnn.kernels.dropout import PARTS
-from fastnn.parameters import Parameters, aligned_zeros
-from fastnn.rounding import rounding_to_nearest
-from fastnn.team import new_team
+from fastnn.training.data import Examples
+from fastnn.training.evaluation import LONG_PIECE, multiply_adds
+from fastnn.training.parameters import Parameters, aligned_zeros
 
-# Multiply-adds of one evaluation call: about 20 ms on one slow core, so that Ctrl-C is never far.
-# Wide networks take whole blocks of rows, as each reads all weights.
-EVALUATION_WORK = 200_000_000
-# Multiply-adds of rows up to which lists of their nonzeros are not worth making: 100 rows of
-# 784-50-10.  Of 8 rows the lists, and what comes with them, were four fifths of the time.
-FEW_WORK = 4_000_000
 # Multiply-adds of a step from which it is made in several calls, and of each of them: 0.1 to 0.3 s
 # on a slow machine, so that Ctrl-C is never far from any size of batch and of network.
-LONG_STEP, LONG_PIECE = 6e9, 4e9
-# Scratch of a prediction that a network keeps for the next one.
-KEPT_BYTES = 4 << 20
-
-
-class Examples:
-    """Samples with what is wanted of them; one of labels and targets is empty."""
-
-    def __init__(self, samples: Samples, labels: np.ndarray, targets: np.ndarray):
-        self.samples, self.rows = samples, samples.rows
-        self.wanted = labels, targets
-
-
-def multiply_adds(params: Parameters, rows: Samples) -> float:
-    """Multiply-adds of one row's forward pass, skipped zeros not counted; at least one."""
-    sizes = params.layer_sizes
-    return max(1.0, params.multiply_adds - (1 - rows.density) * sizes[0] * sizes[1])
-
-
-def rows_of_a_call(cost: float, slots: int) -> int:
-    """Rows, of so many multiply-adds each, that a call takes: whole `slots`, if they are quick."""
-    return max(1, int(EVALUATION_WORK / cost), min(slots, int(LONG_PIECE / cost)))
-
-
-def evaluate(
-    params: Parameters,
-    loss: int,
-    inputs: Samples,
-    wanted: tuple[np.ndarray, np.ndarray],
-    outputs: np.ndarray,
-    row_loss: np.ndarray,
-) -> None:
-    """Fill in the outputs of all rows and their losses against what is `wanted`.
-
-    An empty `outputs` or `row_loss` is left out.
-    """
-    cost, rows = multiply_adds(params, inputs), inputs.rows
-    chunks = runtime.most_chunks(cost * rows)
-    slots = chunks * sweeps.ROW_BLOCK if chunks > 1 else min(sweeps.ROW_BLOCK, rows)
-    plan = params.plan(slots, gathers=False)
-    values, cursor = aligned_zeros(plan.values_size, params.block.dtype), inputs.cursors(slots)
-    order = np.arange(rows)
-    for first, end in spans(0, rows, rows_of_a_call(cost, slots)):
-        runtime.run(
-            sweeps.evaluate, cost * (end - first), plan.table, loss, params.block,
-            *inputs.arguments, *wanted, order[first:end], values, cursor,
-            outputs[first:end], row_loss[first:end],
-        )  # fmt: skip
-
-
-def outputs_of_dense(params: Parameters, loss: int, x: np.ndarray) -> np.ndarray | None:
-    """Outputs of rows that lie in an array, with scratch that is kept; None if x is not finite."""
-    kept, work = params.kept_scratch, params.multiply_adds * len(x)
-    outputs = np.empty((len(x), params.layer_sizes[-1]), x.dtype)
-    most = runtime.most_chunks(work)
-    try:
-        scratch = kept.pop()
-    except IndexError:  # none yet, or all at work in other threads
-        scratch = None
-    if scratch is None or scratch[0].size < most:
-        plan = params.plan(most * sweeps.ROW_BLOCK, gathers=False)
-        values = aligned_zeros(plan.values_size, x.dtype)
-        scratch = np.zeros(most, np.bool_), plan.table, np.empty(0, np.uint16), values
-    strange, table, no_column, values = scratch
-    network = table, loss, params.block
-    calls = 1
-    if work > EVALUATION_WORK:
-        calls = -(-len(x) // rows_of_a_call(params.multiply_adds, most * sweeps.ROW_BLOCK))
-    if calls == 1:
-        runtime.run(sweeps.predict, work, *network, x, no_column, values, outputs, strange)
-    else:
-        for rows, y in zip(np.array_split(x, calls), np.array_split(outputs, calls), strict=True):
-            runtime.run(sweeps.predict, work / calls, *network, rows, no_column, values, y, strange)
-    if True in strange.tolist():  # any() would take a fifth of a short call
-        return None
-    if values.nbytes <= KEPT_BYTES:
-        kept.append(scratch)
-    return outputs
-
-
-def mean_loss(row_loss: np.ndarray) -> float:
-    """Mean of the rows' losses, summed one after the other as the kernels do."""
-    with rounding_to_nearest():
-        return float(np.add.accumulate(row_loss)[-1] / row_loss.size)
+LONG_STEP = 6e9
 
 
 class StepCount:
@@ -302,7 +214,7 @@ class Steps:
         return bool(at_end and watch[epochs.WAITED] > watch[epochs.PATIENCE])
 
 
-def gradient(params: Parameters, loss: int, examples: Examples) -> np.ndarray:
+def gradient_block(params: Parameters, loss: int, examples: Examples) -> np.ndarray:
     """Block of the gradients of the mean loss over all rows, laid out like the parameters."""
     dtype, rows = params.block.dtype, examples.rows
     block = aligned_zeros(params.block.size, dtype)
@@ -310,9 +222,3 @@ def gradient(params: Parameters, loss: int, examples: Examples) -> np.ndarray:
     one_step = np.arange(rows), np.array([0, rows]), np.zeros(1, dtype)
     Steps(params, loss, examples, rows, rule, block).run(*one_step)
     return block
-
-
-def spans(first: int, end: int, most: int) -> Iterator[tuple[int, int]]:
-    """Cut ``first .. end`` into pieces of at most `most`."""
-    for at in range(first, end, most):
-        yield at, min(at + most, end)

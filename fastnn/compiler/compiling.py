@@ -21,7 +21,7 @@ except ValueError as error:  # NUMBA_NUM_THREADS=0
     named = ", ".join(name for name in os.environ if name.startswith("NUMBA_"))
     raise ImportError(f"Numba cannot start with {named} as set: {error}") from None
 
-from fastnn.rounding import rounding_to_nearest
+from fastnn.compiler.rounding import rounding_to_nearest
 
 bytecode: Any = None
 with contextlib.suppress(ImportError):  # a Numba that moved it: no code is kept, names may repeat

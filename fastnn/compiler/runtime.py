@@ -24,8 +24,8 @@ from typing import Any, NamedTuple
 import numba
 from numba.np.ufunc import parallel as numba_pool
 
-from fastnn.jit import Entry
-from fastnn.launch import Chunked
+from fastnn.compiler.jit import Entry
+from fastnn.compiler.launch import Chunked
 
 __all__ = ["run", "set_num_threads", "threading_info"]
 

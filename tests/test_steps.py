@@ -6,7 +6,9 @@ import math
 import numpy as np
 import pytest
 
-from fastnn import MLP, SGD, passes, runtime
+from fastnn import MLP, SGD
+from fastnn.compiler import runtime
+from fastnn.training.steps import Steps
 
 SMALL = math.ceil(runtime.STEP_SHARE * runtime.PARALLEL_WORK / 28**2)  # rows: the least to share
 
@@ -19,7 +21,7 @@ def work_told(monkeypatch, batch_size, steps):
     monkeypatch.setattr(runtime, "most_chunks", lambda work: 2)
     monkeypatch.setattr(runtime, "run", lambda entry, work, *args: told.append(work))
     begin = np.arange(steps + 1) * batch_size
-    job = passes.Steps(net.params, net._loss, examples, batch_size, rule, memory)
+    job = Steps(net.params, net._loss, examples, batch_size, rule, memory)
     job.run(np.zeros(begin[-1], np.int64), begin, np.ones(steps, net.dtype))
     return told[0]
 
@@ -46,7 +48,7 @@ def test_the_squares_of_the_weights_are_those_before_each_step(sizes, dtype):
         examples = net._examples(rng.normal(size=(30, sizes[0])), rng.normal(size=(30, sizes[-1])))
         losses, expected, epoch_loss = [], [], np.empty(1)
         with runtime.forced(parallel=parallel):
-            steps = passes.Steps(net.params, net._loss, examples, 10, SGD().rule(net.dtype),
+            steps = Steps(net.params, net._loss, examples, 10, SGD().rule(net.dtype),
                                  np.empty(0, net.dtype))  # fmt: skip
             steps.watch(steps=1, rows=10, scale=0.0)  # so that the penalty is all
             for s in range(3):
@@ -68,7 +70,7 @@ def descent(size):
     rng = np.random.default_rng(1)
     examples = net._examples(rng.normal(size=(30, 3)), rng.normal(size=(30, 2)))
     rule = SGD().rule(net.dtype)
-    return net, passes.Steps(net.params, net._loss, examples, size, rule, np.empty(0))
+    return net, Steps(net.params, net._loss, examples, size, rule, np.empty(0))
 
 
 @pytest.mark.parametrize("size", [1, 7, 30])
@@ -127,7 +129,7 @@ def test_shares_are_weights_of_the_rows(size):
         rng = np.random.default_rng(1)
         examples = net._examples(rng.normal(size=(30, 4)), rng.integers(0, 3, 30))
         index = np.array(index)
-        steps = passes.Steps(net.params, net._loss, examples, len(index), SGD().rule(net.dtype),
+        steps = Steps(net.params, net._loss, examples, len(index), SGD().rule(net.dtype),
                              np.empty(0))  # fmt: skip
         share = None if share is None else np.array(share) / sum(share)
         _, losses = steps.run(index, np.array([0, len(index)]), np.array([0.1]), share=share)

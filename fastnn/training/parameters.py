@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 
 from fastnn import gate
+from fastnn.compiler.lanes import GROUP_BYTES, TILE_VECTORS, VECTOR_BYTES
+from fastnn.compiler.rounding import rounding_to_nearest
 from fastnn.kernels import sweeps
-from fastnn.lanes import GROUP_BYTES, TILE_VECTORS, VECTOR_BYTES
-from fastnn.rounding import rounding_to_nearest
 
 
 def aligned_zeros(size: int, dtype: np.dtype) -> np.ndarray:

@@ -15,7 +15,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from fastnn.jit import inner
+from fastnn.compiler.jit import inner
 
 # Words in use, 16 apart: 128 bytes, two lines of most caches.
 PRESENT, MODE, ARRIVED, GENERATION = 0, 16, 32, 48

@@ -20,7 +20,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from fastnn.jit import entry
+from fastnn.compiler.jit import entry
 
 # MXCSR: flush-to-zero, denormals-are-zero, all exceptions masked.  FPCR: flush-to-zero, which on
 # that processor is of inputs, too.  The state of other processors is left as it is.

@@ -30,7 +30,7 @@ import llvmlite.binding
 import numba
 import numpy as np
 
-from fastnn import compiling
+from fastnn.compiler import compiling
 
 _CacheInterface: Any = object
 try:
@@ -46,7 +46,7 @@ except (ImportError, AttributeError):  # a Numba that moved them: serial builds,
 
 BLOCK_OPTIONS: dict[str, Any] = {}
 with contextlib.suppress(ImportError, AttributeError):  # a Numba that moved what blocks.py needs
-    from fastnn.blocks import OPTIONS as BLOCK_OPTIONS
+    from fastnn.compiler.blocks import OPTIONS as BLOCK_OPTIONS
 
 __all__ = ["Entry", "cache_clear", "cache_info", "entry", "inner"]
 
@@ -128,7 +128,7 @@ class Entry:
     Attributes
     ----------
     serial, parallel : callable
-        The two builds. Calling `parallel` may start Numba's thread pool; ask `fastnn.runtime`.
+        The two builds. Calling `parallel` may start Numba's thread pool; ask `runtime`.
     """
 
     def __init__(self, function: Callable, parallel: bool = True, store: CodeStore | None = None):
@@ -319,23 +319,10 @@ def _stamp(file: str) -> tuple[int, int, int] | None:
 
 
 def _kernel_sources() -> list[Path]:
-    """Find this file, `lanes.py` and the kernels without importing them."""
-    package = Path(__file__).parent
-    kernels = sorted((package / "kernels").rglob("*.py"))
-    ground = [
-        package / f"{name}.py"
-        for name in (
-            "__init__",
-            "blocks",
-            "compiling",
-            "float_state",
-            "jit",
-            "lanes",
-            "launch",
-            "team",
-        )
-    ]
-    return [*ground, *kernels]
+    """Find the files of this folder and the kernels without importing them."""
+    package = Path(__file__).parents[1]
+    folders = (package / "compiler", package / "kernels")
+    return [package / "__init__.py", *(f for top in folders for f in sorted(top.rglob("*.py")))]
 
 
 class CodeStore:
