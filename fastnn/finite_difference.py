@@ -9,7 +9,7 @@ from fastnn.compiler import runtime
 from fastnn.compiler.rounding import rounding_to_nearest
 from fastnn.kernels import differences
 from fastnn.training.data import Examples
-from fastnn.training.evaluation import evaluate, rows_of_a_call, spans
+from fastnn.training.evaluation import evaluate, mean_loss, rows_of_a_call, spans
 from fastnn.training.parameters import Parameters, aligned_zeros
 
 # Rows whose layers are kept at a time.
@@ -80,10 +80,10 @@ def brute_force(
     nothing = np.empty((0, params.layer_sizes[-1]), params.block.dtype)
     row_loss = np.empty(examples.rows)
 
-    def mean_loss(_: np.ndarray) -> float:
+    def loss_now(_: np.ndarray) -> float:
         evaluate(params, loss, examples.samples, examples.wanted, nothing, row_loss)
         return mean_loss(row_loss)
 
     return {
-        name: differences_of_functions.plain(mean_loss, view, h) for name, view in params.items()
+        name: differences_of_functions.plain(loss_now, view, h) for name, view in params.items()
     }
