@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from bench import processes
+from bench import documents, processes
 
 
 def test_an_empty_name_is_refused_before_processes_are_timed(capsys, monkeypatch):
@@ -39,3 +39,18 @@ def test_processes_that_differ_or_fail_are_told():
     assert found["numpy"]["failure"] is None
     assert found["pytorch"]["failure"].startswith("DISAGREES")
     assert found["jax"]["failure"] == "exit code 1: no"
+
+
+def test_a_script_of_the_book_that_learns_nothing_is_told(tmp_path):
+    with pytest.raises(SystemExit, match="has no dataset"):
+        documents.run_book(tmp_path, 1)
+    for name in ("dataset", "ch05"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "dataset" / "mnist.pkl").touch()
+    script = tmp_path / "ch05" / "train_neuralnet.py"
+    script.write_text("print(0.1, 0.97)")
+    found = documents.run_book(tmp_path, 1)
+    assert [len(found[name]) for name in ("fastnn", "document")] == [1, 1]
+    script.write_text("print(0.1, 0.5)")
+    with pytest.raises(SystemExit, match=r"fastnn: the script ended at an accuracy of 0\.5"):
+        documents.run_book(tmp_path, 1)

@@ -4,6 +4,7 @@ import pytest
 from stub_results import FACTS, RESULT, RESULTS, measured, row
 
 from bench import ratios, tables
+from bench.cases import Goal
 
 
 def test_a_ratio_is_the_median_within_rounds_of_the_best_setting():
@@ -63,3 +64,14 @@ def test_one_sentence_says_that_steps_were_cut():
     cut = RESULT | {"steps": 100, "contestants": [row("fastnn", 2, 0.1) | {"steps": 100}, rival]}
     text = tables.text(RESULTS | {"cases": [cut, RESULT], "full": True})
     assert "than fastnn in 1 of 2 cases (about as many as fit into 0.3 s)" in text
+
+
+@pytest.mark.parametrize(
+    ("reached", "more", "less"),
+    [(None, "not measured", "not measured"), (0.5, "missed", "met, aim too"),
+     (1, "missed", "met, aim too"), (1.5, "missed", "met"), (2, "met", "met"),
+     (2.5, "met", "missed"), (3, "met, aim too", "missed")],
+)  # fmt: skip
+def test_a_verdict_knows_whether_more_or_less_is_better(reached, more, less):
+    assert ratios.verdict(reached, Goal(2, 3)) == more
+    assert ratios.verdict(reached, Goal(2, 1), less_is_better=True) == less

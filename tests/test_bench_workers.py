@@ -52,7 +52,6 @@ def test_workers_are_deaf_to_signals_from_the_start():
         import sys
         sys.path.insert(0, {str(TESTS)!r})
         import stub_contestants
-from at_a_terminal import ENDS
         from bench.workers import Setting, crew
         with crew([Setting("fastnn", 1)], stub_contestants.load) as (worker,):
             worker.send("calibrate", 1)
