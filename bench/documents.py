@@ -3,22 +3,21 @@
 FOLDER is a checkout of the book's repository whose `dataset/mnist.pkl` exists. Its
 `ch05/train_neuralnet.py` runs unchanged, through `python -m fastnn.book` and on the book's own
 modules, in turns; a ratio is the median of the ratios within a turn. The documents' other systems
-are cases of `fastnn bench --cases "the source documents"`.
+are cases of `python -m bench --cases "the source documents"`.
 """
 
 import argparse
-import os
-import subprocess
 import sys
-import time
+from functools import partial
 from pathlib import Path
 from statistics import median
 
-from fastnn.benchmarks import ending, machine, report
-from fastnn.benchmarks.cases import Goal
+from bench import ending, machine, stored, tables
+from bench.cases import Goal
+from bench.processes import ProcessFailedError, run_python, take_turns
+from bench.ratios import verdict
 from fastnn.command import say
 
-ROOT = Path(__file__).resolve().parent.parent
 GOAL = Goal(2, 4)
 LEAST_ACCURACY = 0.96
 
@@ -31,17 +30,16 @@ def main():
 def run(options):
     """Time, print and save."""
     if options.json is not None:
-        report.check_json(options.json)
+        stored.check_json(options.json)
     facts = machine.describe()
-    say(f"{facts['processor']}, {facts['cores']} cores, load {facts['load_average']}\n")
+    say(f"{machine.in_one_line(facts)}\n")
     seconds = run_book(Path(options.book), options.rounds)
     ratio = median(b / a for a, b in zip(seconds["fastnn"], seconds["document"], strict=True))
     cells = [f"{median(seconds[name]):.1f}" for name in ("fastnn", "document")]
-    goal = [GOAL.at_least, GOAL.aim]
-    row = ["ch05/train_neuralnet.py", *cells, report.times(ratio), report.verdict(ratio, goal)]
-    say(report.table(["script", "fastnn s", "the book's s", "ratio", "verdict"], [row]))
+    row = ["ch05/train_neuralnet.py", *cells, tables.times(ratio), verdict(ratio, GOAL)]
+    say(tables.table(["script", "fastnn s", "the book's s", "ratio", "verdict"], [row]))
     if options.json is not None:
-        report.write_json(options.json, {"book": {"machine": facts, "seconds": seconds}})
+        stored.write_json(options.json, {"book": {"machine": facts, "seconds": seconds}})
     return 0
 
 
@@ -58,28 +56,25 @@ def parse_options():
 
 def run_book(folder, rounds):
     """Seconds of whole runs of the book's script."""
-    script, place = folder / "ch05" / "train_neuralnet.py", folder / "ch05"
+    script = folder / "ch05" / "train_neuralnet.py"
     if not (folder / "dataset" / "mnist.pkl").exists():
         raise SystemExit(f"{folder} has no dataset/mnist.pkl; the book's load_mnist makes it")
-    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-    environment = {**os.environ, "MPLBACKEND": "Agg", "PYTHONPATH": path}
     commands = {"fastnn": ["-m", "fastnn.book", str(script)], "document": [str(script)]}
-    seconds = {name: [] for name in commands}
-    for turn in range(rounds + 1):  # the first warms caches up
-        for name, arguments in commands.items():
-            started = time.perf_counter()
-            done = subprocess.run(
-                [sys.executable, *arguments], cwd=place, env=environment, capture_output=True,
-                text=True,
-            )  # fmt: skip
-            if done.returncode:
-                raise SystemExit(f"{name}: {done.stderr.strip().splitlines()[-1]}")
-            last = float(done.stdout.split()[-1])  # the script prints train and test accuracy
-            if not last > LEAST_ACCURACY:
-                raise SystemExit(f"{name}: the script ended at an accuracy of {last}")
-            if turn:
-                seconds[name].append(time.perf_counter() - started)
-    return seconds
+    runners = {name: partial(run_python, line, {"MPLBACKEND": "Agg"}, script.parent)
+               for name, line in commands.items()}  # fmt: skip
+    found = take_turns(runners, rounds, accuracy)
+    for name, entry in found.items():
+        if entry["failure"]:
+            raise SystemExit(f"{name}: {entry['failure']}")
+    return {name: entry["seconds"] for name, entry in found.items()}
+
+
+def accuracy(printed):
+    """What the script reached, which prints its train and test accuracy as it goes."""
+    last = float(printed.split()[-1])
+    if not last > LEAST_ACCURACY:
+        raise ProcessFailedError(f"the script ended at an accuracy of {last}")
+    return {"accuracy": last}
 
 
 if __name__ == "__main__":

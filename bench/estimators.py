@@ -21,8 +21,11 @@ from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
 import fastnn
-from fastnn.benchmarks import ending, machine, report
-from fastnn.benchmarks.cases import Goal
+from bench import ending, machine
+from bench.cases import Goal
+from bench.ratios import verdict
+from bench.tables import table, times
+from bench.workers import SETTLE_SECONDS
 from fastnn.command import say
 
 GOAL = Goal(5, 10)
@@ -33,7 +36,6 @@ SMALL = {
     "diabetes": (datasets.load_diabetes, "MLPRegressor"),
 }
 EPOCHS_OF_MNIST = 3
-PAUSE = 0.05  # seconds, in which the threads of NumPy's products fall asleep
 
 
 def main():
@@ -49,7 +51,7 @@ def run(rounds):
     """Time and print."""
     warnings.simplefilter("ignore", ConvergenceWarning)  # 200 epochs are scikit-learn's default
     facts = machine.describe()
-    say(f"{facts['processor']}, {facts['cores']} cores, load {facts['load_average']}\n")
+    say(f"{machine.in_one_line(facts)}\n")
     lines, ratios = [], []
     for name, estimator, X, y, parameters in cases():
         cells, ratio = timed(estimator, X, y, parameters, rounds)
@@ -57,10 +59,9 @@ def run(rounds):
         if "sparse" not in name:
             ratios.append(ratio)
     header = ["fit", "fastnn s", "scikit-learn s", "ratio", "fastnn's score", "scikit-learn's"]
-    say(report.table(header, lines))
+    say(table(header, lines))
     mean = math.exp(sum(map(math.log, ratios)) / len(ratios))
-    verdict = report.verdict(mean, [GOAL.at_least, GOAL.aim])
-    say(f"\ngeometric mean of the dense fits: {report.times(mean)} ({verdict})")
+    say(f"\ngeometric mean of the dense fits: {times(mean)} ({verdict(mean, GOAL)})")
     ours, theirs = one_row()
     say(f"predict of one row, 4-16-3: {ours:.1f} µs, scikit-learn's {theirs:.1f} µs")
     return 0
@@ -101,7 +102,7 @@ def timed(name, X, y, parameters, rounds):
         runs = {}
         for label, cls, threads in (("ours", ours, None), ("all", theirs, None),
                                     ("one", theirs, 1)):  # fmt: skip
-            time.sleep(PAUSE)
+            time.sleep(SETTLE_SECONDS)
             with threadpool_limits(threads, "blas"):
                 began = time.perf_counter()
                 fitted = cls(random_state=turn, **parameters).fit(X, y)
@@ -112,7 +113,7 @@ def timed(name, X, y, parameters, rounds):
     cells = [f"{median(seconds[label]):.3f}" for label in ("ours", "theirs")]
     scores = [f"{runs[label][1].score(X, y):.4f}" for label in ("ours", "one")]
     assert np.isclose(*map(float, scores), atol=0.02)
-    return [*cells, report.times(ratio), *scores], ratio
+    return [*cells, times(ratio), *scores], ratio
 
 
 if __name__ == "__main__":

@@ -5,11 +5,10 @@ change of the clock meets both.
 """
 
 import statistics
-import time
 
 import numpy as np
 
-from fastnn.benchmarks.machine import peak_call
+from bench.machine import calibrated, peak_call, rate
 from fastnn.compiler.jit import entry, inner
 from fastnn.compiler.lanes import (
     GROUP_BYTES,
@@ -26,7 +25,6 @@ from fastnn.kernels.affine import ONE, ZERO, multiply, multiply_transposed
 from fastnn.training.parameters import aligned_zeros, padded
 
 ROUNDS = 15
-TURN_SECONDS = 0.02
 # Kinds of work below.
 FORWARD, WEIGHTS, DELTAS, LOADS, SUMS = range(5)
 # Columns that LOADS and SUMS must have a multiple of: 8 vectors of 64 bytes.
@@ -94,7 +92,7 @@ def _random(rows, columns, dtype):
 
 
 def _call(kind, M, N, K, dtype):
-    """A function of the number of repeats, and its multiply-adds per repeat."""
+    """A function of the number of repeats, and the floating-point operations of a repeat."""
     lanes = VECTOR_BYTES // dtype.itemsize
     N -= N % lanes
     A, a_row = _random(*((K, M) if kind == WEIGHTS else (M, K)), dtype)
@@ -102,35 +100,19 @@ def _call(kind, M, N, K, dtype):
     C, c_row = _random(M, N, dtype)
     zeros, panel = aligned_zeros(N, dtype), aligned_zeros(K * TILE_VECTORS * lanes, dtype)
     arguments = (kind, M, N, K, A, a_row, B, b_row, zeros, C, c_row, panel)
-    return (lambda repeats: _product.serial(1, repeats, *arguments)), M * N * K
-
-
-def _rate(call, work, repeats):
-    began = time.perf_counter()
-    call(repeats)
-    return 2e-9 * work * repeats / (time.perf_counter() - began)
-
-
-def _calibrated(call, work):
-    """The call, its work, and as many repeats as take TURN_SECONDS."""
-    call(1)  # compiles
-    repeats = 1
-    while 2e-9 * work * repeats / _rate(call, work, repeats) < TURN_SECONDS:
-        repeats *= 2
-    return call, work, repeats
+    return (lambda repeats: _product.serial(1, repeats, *arguments)), 2 * M * N * K
 
 
 def measure(dtype):
     """Median GFLOP/s and share of the peak of every shape, measured in turn."""
-    call, operations = peak_call(dtype.name)
-    peak = _calibrated(call, operations // 2)
-    calls = [_calibrated(*_call(kind, *sizes, dtype)) for _, kind, *sizes in SHAPES]
+    found = [peak_call(dtype.name), *(_call(kind, *sizes, dtype) for _, kind, *sizes in SHAPES)]
+    peak, *calls = [(call, work, calibrated(call)) for call, work in found]
     rates, shares, peaks = [[] for _ in calls], [[] for _ in calls], []
     for _ in range(ROUNDS):
         for i, call in enumerate(calls):
-            before = _rate(*peak)
-            rates[i].append(_rate(*call))
-            top = (before + _rate(*peak)) / 2
+            before = rate(*peak)
+            rates[i].append(rate(*call))
+            top = (before + rate(*peak)) / 2
             shares[i].append(rates[i][-1] / top)
             peaks.append(top)
     return statistics.median(peaks), [

@@ -20,9 +20,11 @@ from math import comb
 from pathlib import Path
 from statistics import median, quantiles
 
+from bench import ending
+from bench.machine import available_cores
+from bench.tables import table
 from bench.timed import CASES
-from fastnn.benchmarks import ending, report
-from fastnn.benchmarks.machine import available_cores
+from bench.workers import SETTLE_SECONDS
 from fastnn.command import say
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -31,7 +33,6 @@ ROUNDS = 15
 # Fewer rounds than this cannot tell a loss from chance, even if all of them are lost.
 LEAST_ROUNDS = 7
 TURN_SECONDS = 0.1
-SETTLE_SECONDS = 0.05
 # Losses up to this are never told from noise: the layout of code and memory moves as much.
 LEAST_LOSS = 0.05
 # How often a case without a loss may look like one the first time.
@@ -75,7 +76,7 @@ def run(options):
     lines = [words(name, rows[name], "") for name in names]
     lines += [words(f"{name}, again", again[name], "SLOWER" if name in lost else "same")
               for name in suspects]  # fmt: skip
-    say(report.table(header, lines))
+    say(table(header, lines))
     return 1 if lost else 0
 
 

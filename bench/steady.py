@@ -16,7 +16,8 @@ from statistics import median
 import numpy as np
 
 import fastnn
-from fastnn.benchmarks import ending, machine, report
+from bench import ending, machine
+from bench.tables import table
 
 BLOCK, TURNS = 50, 15
 LEAST_LOSS = 1.5
@@ -46,7 +47,7 @@ def main():
 def run(steps):
     """Time and print."""
     facts = machine.describe()
-    print(f"{facts['processor']}, {facts['cores']} cores, load {facts['load_average']}")
+    print(machine.in_one_line(facts))
     print(f"20-256-256-1, batch 64, 1 thread; first and last steps of {steps:,}\n")
     fastnn.set_num_threads(1)
     lines, lost = [], False
@@ -57,7 +58,7 @@ def run(steps):
     cells, ratio = timed_estimator(steps)
     lines.append(["MLPRegressor((128, 128))", *cells])
     header = ["fit", "first µs", "last µs", "last / first", "predict before", "after"]
-    print(report.table(header, lines))
+    print(table(header, lines))
     return int(lost or ratio > LEAST_LOSS)
 
 

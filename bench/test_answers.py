@@ -6,9 +6,10 @@ from shutil import which
 import numpy as np
 import pytest
 
-from fastnn.benchmarks import inputs, reference
-from fastnn.benchmarks.cases import ACTIVATIONS, DTYPES, MEMORIES, Case
-from fastnn.benchmarks.contestants import CONTESTANTS, is_installed, load
+from bench import inputs, reference
+from bench.cases import DTYPES, Case
+from bench.contestants import CONTESTANTS, is_installed, load, run_of
+from bench.formulas import ACTIVATIONS, RULES
 
 pytestmark = pytest.mark.filterwarnings("default")  # other libraries' warnings are not ours to mend
 
@@ -22,7 +23,7 @@ def variants():
     yield replace(NETWORK, kind="softmax_cross_entropy", sizes=(6,))
     for name in ACTIVATIONS:
         yield replace(NETWORK, kind="activation", sizes=(11,), activation=name)
-    for name in MEMORIES:
+    for name in RULES:
         yield replace(NETWORK, kind="optimizer", sizes=(20_001,), optimizer=name)
         yield replace(NETWORK, optimizer=name, activation="tanh", loss="squared_error", lr=0.01)
     for name in ("relu", "sigmoid", "tanh"):
@@ -63,8 +64,7 @@ def prepared(case, name, given):
     """The contestant's run; skips where it has none."""
     if not is_installed(name):
         pytest.skip(f"{CONTESTANTS[name].library} is not installed")
-    make = getattr(load(name), case.kind, None)
-    run = make and make(case, given)
+    run = run_of(load(name), case, given)
     if run is None:
         pytest.skip(f"{name} cannot do this")
     return run

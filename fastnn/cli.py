@@ -90,7 +90,6 @@ def _parser() -> argparse.ArgumentParser:
     _add_train(commands)
     _add_show(commands)
     _add_gradcheck(commands)
-    _add_bench(commands)
     cache = commands.add_parser("cache", help="show or clear the compiled code kept on disk")
     cache.add_argument("action", choices=["info", "clear"])
     cache.set_defaults(run=_cache)
@@ -186,31 +185,6 @@ def _add_gradcheck(commands: Any) -> None:
     )
 
 
-def _add_bench(commands: Any) -> None:
-    bench = commands.add_parser(
-        "bench",
-        help="time fastnn next to NumPy, SciPy, JAX, PyTorch and scikit-learn",
-        description="Time fastnn next to what is installed of NumPy, SciPy, JAX, PyTorch and "
-        "scikit-learn, after comparing their answers, and print how many times as long as "
-        "fastnn each takes: a few cases in about a minute, or all with --full.",
-        epilog="The exit code is 1 if a contestant's answers are wrong, 2 for wrong options.",
-    )
-    bench.add_argument("--full", action="store_true", help="all cases, more rounds, whole jobs")
-    bench.add_argument(
-        "--cases", nargs="+", metavar="PATTERN", help="names or groups, like 'kernels*' or '*512*'"
-    )
-    bench.add_argument(
-        "--rounds", type=int, metavar="N", help="turns of each contestant; else 3, or 5 with --full"
-    )
-    bench.add_argument(
-        "--threads", type=int, metavar="N", help="of fastnn; rivals may be faster with one; all "
-        "cores if not given",
-    )  # fmt: skip
-    bench.add_argument("--json", metavar="FILE", help="save everything measured")
-    bench.add_argument("--plot", metavar="FILE", help="draw the ratios of the cases 'steps over *'")
-    bench.set_defaults(run=_bench)
-
-
 def _recipe(commands: Any, name: str, run: Any, text: str) -> argparse.ArgumentParser:
     """A parser for the recipe of this name."""
     parser = commands.add_parser(
@@ -254,19 +228,6 @@ def _report(line: str) -> None:
     with command.written_out():  # a pipe or a file gets each line when it is made
         # Keeps a progress bar, if there is one, below the line.
         tqdm.write(command.fitting(line, sys.stdout))
-
-
-def _bench(options: argparse.Namespace) -> int:
-    from fastnn.benchmarks import program
-
-    return program.run(
-        full=options.full,
-        patterns=options.cases,
-        rounds=options.rounds,
-        threads=options.threads,
-        json=options.json,
-        plot=options.plot,
-    )
 
 
 def _cache(options: argparse.Namespace) -> None:

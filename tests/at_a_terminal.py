@@ -18,6 +18,8 @@ HANDLERS = {
     }.items()
     if hasattr(signal, name)
 }
+# What ends a program there: Windows has no SIGHUP.
+ENDS = [number for number in HANDLERS if number != getattr(signal, "SIGALRM", None)]
 
 
 def hear_signals():

@@ -1,9 +1,9 @@
-"""Contestants for the tests of `fastnn.benchmarks`, loaded in their worker processes."""
+"""Contestants for the tests of the benchmarks, loaded in their worker processes."""
 
 import os
 from types import SimpleNamespace
 
-from fastnn.benchmarks import reference
+from bench import formulas, reference
 
 
 def load(name):
@@ -13,6 +13,9 @@ def load(name):
     return SimpleNamespace(
         activation={"scikit-learn": off}.get(name, right),
         training={"pytorch": dies}.get(name, reference.training),
+        ACTIVATIONS=formulas.ACTIVATIONS,
+        LOSSES=formulas.LOSSES,
+        RULES=formulas.RULES,
         NOT_COMPARED={"activation"} if name == "document" else set(),
     )
 

@@ -5,8 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from bench import regressions
-from fastnn.benchmarks import ending
+from bench import ending, regressions
 
 
 def drawn(slower, seed, rounds=15, hiccups=0):

@@ -1,4 +1,4 @@
-"""The house: who may import whom, and what every public name says of itself."""
+"""The houses, fastnn and bench: who may import whom, and what every public name says of itself."""
 
 import ast
 import doctest
@@ -17,29 +17,6 @@ import fastnn.book
 
 PACKAGE = Path(fastnn.__file__).parent
 REPOSITORY = PACKAGE.parent
-
-# Who may import what others may not.
-RESERVED = {
-    "numba": ["compiler", "kernels", "differences_of_functions"],
-    "llvmlite": ["compiler"],
-    "matplotlib": ["plots", "benchmarks"],
-    "tqdm": ["cli", "progress", "benchmarks"],
-    "sklearn": ["estimators", "benchmarks"],
-}
-TALKERS = ["cli", "recipes", "book", "benchmarks", "estimators"]
-
-FILES = sorted(PACKAGE.rglob("*.py"))
-
-
-def name_of(path):
-    """Name of a module below fastnn: gate, kernels.sweeps, or __init__ for fastnn itself."""
-    parts = path.relative_to(PACKAGE).with_suffix("").parts
-    return ".".join(parts[:-1] if parts[-1] == "__init__" and len(parts) > 1 else parts)
-
-
-MODULES = {name_of(path): path for path in FILES}
-TREES = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in MODULES.items()}
-every_module = pytest.mark.parametrize("module", MODULES)
 
 
 def room(module):
@@ -60,71 +37,133 @@ def imports_in(node, late=False) -> Iterator[tuple[ast.Import | ast.ImportFrom, 
             yield from imports_in(child, late or is_function)
 
 
-def absolute_name(node, module):
-    """What stands between from and import, without leading dots."""
-    if not node.level:
-        return node.module
-    is_package = MODULES[module].name == "__init__.py"
-    parts = ["fastnn", *([] if module == "__init__" else module.split("."))]
-    above = parts[: len(parts) - node.level + is_package]
-    return ".".join([*above, *([node.module] if node.module else [])])
+# Who may import what others may not.
+RESERVED = {
+    "numba": ["compiler", "kernels", "differences_of_functions"],
+    "llvmlite": ["compiler"],
+    "matplotlib": ["plots"],
+    "tqdm": ["cli", "progress"],
+    "sklearn": ["estimators"],
+}
+TALKERS = ["cli", "recipes", "book", "estimators"]
 
 
-def imported(module) -> Iterator[tuple[str, bool]]:
-    """Full names of the modules that a module imports, and whether late."""
-    for node, late in imports_in(TREES[module]):
-        if isinstance(node, ast.Import):
-            yield from ((alias.name, late) for alias in node.names)
-            continue
-        source = absolute_name(node, module)
-        for alias in node.names:
-            inner = f"{source}.{alias.name}"
-            yield (inner if inner.removeprefix("fastnn.") in MODULES else source), late
+class House:
+    """A package whose README.md has a map, on which files stand on those that they import.
+
+    Its modules are named as below the package: gate, kernels.sweeps, or __init__ for itself.
+    """
+
+    def __init__(self, folder):
+        self.folder, self.name = folder, folder.name
+        self.paths = {self.name_of(path): path for path in sorted(folder.rglob("*.py"))}
+        self.trees = {name: ast.parse(path.read_text("utf-8")) for name, path in self.paths.items()}
+
+    def name_of(self, path):
+        parts = path.relative_to(self.folder).with_suffix("").parts
+        return ".".join(parts[:-1] if parts[-1] == "__init__" and len(parts) > 1 else parts)
+
+    def file_of(self, module):
+        return self.paths[module].relative_to(self.folder).as_posix()
+
+    def files_on_the_map(self):
+        """The files that the page inside the package lists, from the roof down."""
+        page = (self.folder / "README.md").read_text(encoding="utf-8")
+        lines = re.search(rf"^{self.name}/\n(.*?)^```", page, re.M | re.S)[1]
+        return re.findall(r"^ {4}(\S+) +\S", lines, re.M)
+
+    def absolute_name(self, node, module):
+        """What stands between from and import, without leading dots."""
+        if not node.level:
+            return node.module
+        is_package = self.paths[module].name == "__init__.py"
+        parts = [self.name, *([] if module == "__init__" else module.split("."))]
+        above = parts[: len(parts) - node.level + is_package]
+        return ".".join([*above, *([node.module] if node.module else [])])
+
+    def imported(self, module) -> Iterator[tuple[str, bool]]:
+        """Full names of the modules that a module imports, and whether late."""
+        for node, late in imports_in(self.trees[module]):
+            if isinstance(node, ast.Import):
+                yield from ((alias.name, late) for alias in node.names)
+                continue
+            source = self.absolute_name(node, module)
+            for alias in node.names:
+                inner = f"{source}.{alias.name}"
+                yield (inner if inner.removeprefix(f"{self.name}.") in self.paths else source), late
+
+    def imported_at_once(self, module):
+        """Full names of what is there when a module is."""
+        return {name for name, late in self.imported(module) if not late}
+
+    def imported_here(self, module):
+        """Names below the package of its modules that a module imports at once."""
+        for name in self.imported_at_once(module):
+            if name.split(".")[0] == self.name:
+                yield name.removeprefix(f"{self.name}.") if name != self.name else "__init__"
+
+    def all_imported_here(self, module):
+        """The same, with what those import; and the module."""
+        found, waiting = set(), {module}
+        while waiting:
+            found |= waiting
+            waiting = {name for each in waiting for name in self.imported_here(each)} - found
+        return found
 
 
-def imported_here(module, late_too=True):
-    """Names below fastnn of the modules of fastnn that a module imports."""
-    for name, late in imported(module):
-        if name.split(".")[0] == "fastnn" and (late_too or not late):
-            yield name.removeprefix("fastnn.") if name != "fastnn" else "__init__"
+FASTNN, BENCH = House(PACKAGE), House(REPOSITORY / "bench")
+MODULES, TREES = FASTNN.paths, FASTNN.trees
+every_module = pytest.mark.parametrize("module", MODULES)
+every_house = pytest.mark.parametrize("house", [FASTNN, BENCH], ids=["fastnn", "bench"])
+every_module_of_both = pytest.mark.parametrize(
+    ("house", "module"),
+    [pytest.param(house, module, id=f"{house.name}.{module}")
+     for house in (FASTNN, BENCH) for module in house.paths],
+)  # fmt: skip
 
 
-def files_on_the_map():
-    """The files that the page inside the package lists, from the roof down."""
-    page = (PACKAGE / "README.md").read_text(encoding="utf-8")
-    house = re.search(r"^fastnn/\n(.*?)^```", page, re.M | re.S)[1]
-    return re.findall(r"^ {4}(\S+) +\S", house, re.M)
-
-
-def file_of(module):
-    return MODULES[module].relative_to(PACKAGE).as_posix()
-
-
-def test_the_map_lists_every_file_once():
-    listed = files_on_the_map()
-    files = [file_of(module) for module in MODULES]
+@every_house
+def test_the_map_lists_every_file_once(house):
+    listed = house.files_on_the_map()
+    files = [house.file_of(module) for module in house.paths]
     files = [file for file in files if not file.endswith("/__init__.py")]
     assert sorted(file for file in listed if file.endswith(".py")) == sorted(files)
-    assert all((PACKAGE / file).is_file() for file in listed)
+    assert all((house.folder / file).is_file() for file in listed)
 
 
-@every_module
-def test_imports_point_down_the_map(module):
-    floor = {file: line for line, file in enumerate(files_on_the_map())}
-    if file_of(module) in floor:
-        for other in set(imported_here(module, late_too=False)) - {"__init__"}:
-            below = floor.get(file_of(other), len(floor))  # a package's own file has no line
-            assert below > floor[file_of(module)], f"{module} imports {other}"
+@every_module_of_both
+def test_imports_point_down_the_map(house, module):
+    floor = {file: line for line, file in enumerate(house.files_on_the_map())}
+    if house.file_of(module) in floor:
+        for other in set(house.imported_here(module)) - {"__init__"}:
+            below = floor.get(house.file_of(other), len(floor))  # a package's own file has no line
+            assert below > floor[house.file_of(module)], f"{module} imports {other}"
 
 
-def test_modules_do_not_import_each_other_in_a_circle():
-    graph = {module: set(imported_here(module, late_too=False)) - {module} for module in MODULES}
+@every_house
+def test_modules_do_not_import_each_other_in_a_circle(house):
+    graph = {module: set(house.imported_here(module)) - {module} for module in house.paths}
     graphlib.TopologicalSorter(graph).prepare()
 
 
 @every_module
+def test_the_package_imports_nothing_of_its_benchmarks(module):
+    assert not any(name.split(".")[0] == "bench" for name, _ in FASTNN.imported(module))
+
+
+@pytest.mark.parametrize(
+    "module", ["one_process", *(name for name in BENCH.paths if ".with_" in name)]
+)
+def test_processes_of_rivals_do_not_import_fastnn(module):
+    """They are timed from their start, in `bench.processes`."""
+    if module != "contestants.with_fastnn":
+        for each in BENCH.all_imported_here(module):
+            assert not any(name.split(".")[0] == "fastnn" for name in BENCH.imported_at_once(each))
+
+
+@every_module
 def test_some_libraries_have_one_place(module):
-    for name, _ in imported(module):
+    for name, _ in FASTNN.imported(module):
         library = name.split(".")[0]
         allowed = RESERVED.get(library, [room(module)])
         assert room(module) in allowed, f"{module} imports {name}, which only {allowed} may"
@@ -262,18 +301,17 @@ def test_public_names_are_there_and_sorted():
     assert len(set(fastnn.__all__)) == len(fastnn.__all__)
 
 
-@every_module
-def test_a_module_says_what_it_is_for(module):
-    text = ast.get_docstring(TREES[module])
+@every_module_of_both
+def test_a_module_says_what_it_is_for(house, module):
+    text = ast.get_docstring(house.trees[module])
     assert text
     assert text.split("\n")[0].endswith((".", ":"))
 
 
-# Contestants of the benchmarks import libraries that need not be there, and have no examples.
 IMPORTABLE = [
     module.name
     for module in pkgutil.walk_packages([str(PACKAGE)], "fastnn.")
-    if not module.name.endswith("__main__") and ".contestants." not in module.name
+    if not module.name.endswith("__main__")
 ]
 
 

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 import fastnn
+from bench import program
 from fastnn import cli, command
-from fastnn.benchmarks import report
 from fastnn.recipes import chain
 
 ROOT = Path(__file__).parents[1]
@@ -140,7 +140,7 @@ def test_a_benchmark_without_streams(tmp_path):
         import sys
         sys.path.insert(0, {str(TESTS)!r})
         import stub_contestants
-        from fastnn.benchmarks import cases, ending, program
+        from bench import cases, ending, program
         case = cases.Case("a case", "activation", "a group", (8,), 4, contestants=("numpy",))
         sys.exit(ending.run("bench", lambda: program.run(
             full=False, patterns=None, rounds=1, threads=1, json={str(path)!r}, plot=None,
@@ -203,25 +203,25 @@ MISSING = {"none": lambda: None, "closed": closed, "detached": detached}
 @pytest.mark.parametrize(
     "arguments",
     [
-        SHORT_SINE,
-        ("train", "quadratic", "--iterations", "20", "--widths", "2"),
-        ("train", "mnist", "--iterations", "2"),
-        ("show", "step"),
-        ("show", "chain"),
-        ("gradcheck", "--hidden", "2", "--rows", "1"),
-        ("cache", "info"),
+        ("fastnn", *SHORT_SINE),
+        ("fastnn", "train", "quadratic", "--iterations", "20", "--widths", "2"),
+        ("fastnn", "train", "mnist", "--iterations", "2"),
+        ("fastnn", "show", "step"),
+        ("fastnn", "show", "chain"),
+        ("fastnn", "gradcheck", "--hidden", "2", "--rows", "1"),
+        ("fastnn", "cache", "info"),
+        ("fastnn", "train", "sine", "--lr", "0"),
+        ("fastnn", "train", "sine", "--lr", "1e30"),
+        ("fastnn", "wrong"),
         ("bench", "--help"),
         ("bench", "--rounds", "0"),
-        ("train", "sine", "--lr", "0"),
-        ("train", "sine", "--lr", "1e30"),
-        ("wrong",),
     ],
     ids=" ".join,
 )
 def test_a_hosts_missing_streams_are_as_before_afterwards(monkeypatch, capsys, arguments, make):
     def run():
         try:
-            return cli.main(arguments)
+            return {"fastnn": cli.main, "bench": program.main}[arguments[0]](arguments[1:])
         except SystemExit as end:
             return end.code
 
@@ -305,7 +305,7 @@ def test_what_an_encoding_lacks_is_escaped(monkeypatch, encoding, errors, shown)
     assert stream.buffer.getvalue() == shown + b"\n"
     assert stream.errors == errors
     stored = str(ROOT / "bench" / "results" / "epyc-2-cores.json")
-    assert report.main(["--readme", stored]) == 0
+    assert program.main(["report", "--readme", stored]) == 0
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
@@ -333,7 +333,7 @@ def test_what_is_ignored_stays_ignored(number):
         import os, signal, sys
         signal.signal({int(number)}, signal.SIG_IGN)
         from fastnn import cli
-        from fastnn.benchmarks import ending
+        from bench import ending
         def work():
             with ending.signals_held_back():
                 os.kill(os.getpid(), {int(number)})

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from itertools import pairwise
 
+from bench.formulas import ACTIVATIONS, MEMORIES
+
 # "The fastest of these", as a rival in a case's goals.
 BEST = "best"
 BEST_OF = ("numpy", "pytorch", "jax")
@@ -50,7 +52,7 @@ class Case:
         Who is asked beside fastnn; those whose library is missing are left out by name.
     goals : mapping of str to Goal
     quick : bool
-        Whether ``fastnn bench`` times it without ``--full``.
+        Whether ``python -m bench`` times it without ``--full``.
     """
 
     name: str
@@ -116,8 +118,6 @@ class Case:
         return self.bytes - item * self.sizes[0] * written_again
 
 
-MEMORIES = {"sgd": 0, "momentum": 1, "nesterov": 1, "adagrad": 1, "rmsprop": 1, "adam": 2}
-ACTIVATIONS = ("identity", "relu", "leaky_relu", "sigmoid", "tanh", "softplus")
 DTYPES = ("float32", "float64")
 ALL = ("numpy", "pytorch", "jax", "scikit-learn")
 # torch.compile takes far longer for each shape than the timing, so not everywhere.
@@ -149,7 +149,7 @@ def _kernels() -> Iterable[Case]:
 
 
 def _steps() -> Iterable[Case]:
-    """Training steps: the goals' rows, then over batch, width and depth."""
+    """Training steps: the goals' rows, and what they leave out."""
     step = {"numpy": Goal(4, 8), "jax": Goal(3.5, 7), "pytorch": Goal(8, 15)}
     wide, small = {BEST: Goal(1.2, 1.6)}, {BEST: Goal(3, 8)}
     group = "training steps"
@@ -161,34 +161,20 @@ def _steps() -> Iterable[Case]:
         yield Case(f"step {data} 784-50-10 batch 100", "training", group, (784, 50, 10), 100,
                    10_000 if goals else 1200, data=data, lr=lr, contestants=(*ALL, *sparse),
                    goals=goals, quick=bool(goals))  # fmt: skip
-        yield Case(
-            f"step {data} 784-512-512-10 batch 256",
-            "training",
-            group,
-            (784, 512, 512, 10),
-            256,
-            235,
-            data=data,
-            lr=lr,
-            contestants=(*ALL_AND_COMPILED, *sparse),
-            goals=wide,
-        )
-        yield Case(
-            f"step {data} 784-1024-1024-10 batch 512",
-            "training",
-            group,
-            (784, 1024, 1024, 10),
-            512,
-            59,
-            data=data,
-            lr=lr,
-            contestants=(*ALL, *sparse),
-            goals=wide,
-        )
+        yield Case(f"step {data} 784-512-512-10 batch 256", "training", group,
+                   (784, 512, 512, 10), 256, 235, data=data, lr=lr,
+                   contestants=(*ALL_AND_COMPILED, *sparse), goals=wide)  # fmt: skip
+        yield Case(f"step {data} 784-1024-1024-10 batch 512", "training", group,
+                   (784, 1024, 1024, 10), 512, 59, data=data, lr=lr,
+                   contestants=(*ALL, *sparse), goals=wide)  # fmt: skip
         yield Case(f"step {data} 784-32-16-10 batch 32", "training", group, (784, 32, 16, 10), 32,
                    9375, data=data, lr=lr, contestants=(*ALL, *sparse), goals=small)  # fmt: skip
     yield Case("step sigmoid 784-50-10 batch 100", "training", group, (784, 50, 10), 100, 3000,
                activation="sigmoid", contestants=ALL_AND_COMPILED)  # fmt: skip
+
+
+def _steps_over_sizes() -> Iterable[Case]:
+    """Training steps over batch, width, depth and rows, for curves."""
     for batch in (1, 4, 16, 64, 256, 1024, 4096):
         steps = max(30, min(6000, 300_000 // batch))
         yield Case(f"over batch {batch} 784-50-10", "training", "steps over batch",
@@ -218,17 +204,8 @@ def _jobs() -> Iterable[Case]:
     yield Case("job 4-32-16-4 tanh, full batch of 10,000, Adam", "training", "whole jobs",
                (4, 32, 16, 4), 10_000, 300, 10_000, "dense", activation="tanh",
                loss="squared_error", optimizer="adam", lr=0.001, contestants=ALL)  # fmt: skip
-    yield Case(
-        "job 784-100-100-10 of bench_mnist",
-        "training",
-        "whole jobs",
-        (784, 100, 100, 10),
-        200,
-        1500,
-        optimizer="nesterov",
-        lr=0.02,
-        contestants=ALL,
-    )
+    yield Case("job 784-100-100-10 of bench_mnist", "training", "whole jobs", (784, 100, 100, 10),
+               200, 1500, optimizer="nesterov", lr=0.02, contestants=ALL)  # fmt: skip
     document = ("document", "numpy", "jax")
     for name, sizes, activation, lr, rows in (
         ("sine", (1, 3, 1), "sigmoid", 0.1, 63),
@@ -255,7 +232,7 @@ def _predictions() -> Iterable[Case]:
                contestants=ALL)  # fmt: skip
 
 
-CASES: tuple[Case, ...] = (*_steps(), *_jobs(), *_predictions(), *_kernels())
+CASES: tuple[Case, ...] = (*_steps(), *_steps_over_sizes(), *_jobs(), *_predictions(), *_kernels())
 
 
 def chosen(patterns: Iterable[str]) -> list[Case]:

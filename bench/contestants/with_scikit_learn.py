@@ -12,23 +12,28 @@ import numpy as np
 import sklearn
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 
-from fastnn.benchmarks.cases import Case
-from fastnn.benchmarks.reference import Arrays, Run, by_name, parameters
+from bench.cases import Case
+from bench.reference import Arrays, Run, by_name, parameters
 
 NOT_COMPARED = {"training"}
 
 ACTIVATIONS = {"identity": "identity", "relu": "relu", "sigmoid": "logistic", "tanh": "tanh"}
-SOLVERS = {"sgd": "sgd", "momentum": "sgd", "nesterov": "sgd", "adam": "adam"}
+LOSSES = {"cross_entropy": MLPClassifier, "squared_error": MLPRegressor}
+RULES: dict[str, dict[str, Any]] = {
+    "sgd": {"solver": "sgd", "momentum": 0.0, "nesterovs_momentum": False},
+    "momentum": {"solver": "sgd", "momentum": 0.9, "nesterovs_momentum": False},
+    "nesterov": {"solver": "sgd", "momentum": 0.9, "nesterovs_momentum": True},
+    "adam": {"solver": "adam", "epsilon": 1e-7},
+}
 
 
-def training(case: Case, given: Arrays) -> Run | None:
+def training(case: Case, given: Arrays) -> Run:
     """As many passes of `partial_fit`, each shuffled, as have so many steps."""
-    if case.activation not in ACTIVATIONS or case.optimizer not in SOLVERS:
-        return None
     x, t = given["x"], given["t"]
     per_pass = len(x) // case.batch
-    more = {"classes": np.arange(case.sizes[-1])} if case.loss == "cross_entropy" else {}
-    if case.loss == "squared_error" and case.sizes[-1] == 1:
+    of_classes = LOSSES[case.loss] is MLPClassifier
+    more = {"classes": np.arange(case.sizes[-1])} if of_classes else {}
+    if t.shape[1:] == (1,):
         t = t[:, 0]
 
     def run(steps: int) -> Arrays:
@@ -43,10 +48,8 @@ def training(case: Case, given: Arrays) -> Run | None:
     return run
 
 
-def prediction(case: Case, given: Arrays) -> Run | None:
+def prediction(case: Case, given: Arrays) -> Run:
     """`predict_proba` of a model that has the given weights."""
-    if case.activation not in ACTIVATIONS:
-        return None
     x, params = given["x"], parameters(given, case.dtype)
     # A first pass makes all that a model needs; then its weights are replaced.
     model = _model(replace(case, batch=1))
@@ -63,17 +66,13 @@ def prediction(case: Case, given: Arrays) -> Run | None:
 
 def _model(case: Case) -> Any:
     """A new model of the case, before its first pass."""
-    kind = MLPClassifier if case.loss == "cross_entropy" else MLPRegressor
-    return kind(
+    return LOSSES[case.loss](
         hidden_layer_sizes=case.sizes[1:-1],
         activation=ACTIVATIONS[case.activation],
-        solver=SOLVERS[case.optimizer],
         alpha=0.0,
         batch_size=case.batch,
         learning_rate="constant",
         learning_rate_init=case.lr,
-        momentum=0.0 if case.optimizer == "sgd" else 0.9,
-        nesterovs_momentum=case.optimizer == "nesterov",
-        epsilon=1e-7,
         random_state=0,
+        **RULES[case.optimizer],
     )

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from fastnn.benchmarks import limits
+from bench import limits
 from fastnn.compiler.lanes import TILE_ROWS, TILE_VECTORS, VECTOR_BYTES
 from fastnn.training.parameters import aligned_zeros
 
@@ -42,6 +42,11 @@ def describe() -> dict[str, Any]:
         "versions": {name: found for name in PACKAGES if (found := version(name))},
         "load_average": load_average(),
     }
+
+
+def in_one_line(facts: dict[str, Any]) -> str:
+    """What a small program says of the machine."""
+    return f"{facts['processor']}, {facts['cores']} cores, load {facts['load_average']}"
 
 
 def available_cores() -> int:

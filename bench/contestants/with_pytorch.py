@@ -8,25 +8,138 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch.nn import functional
 
-from fastnn.benchmarks.cases import MEMORIES, Case
-from fastnn.benchmarks.reference import Arrays, Run, by_name, parameters
+from bench.cases import Case
+from bench.formulas import MEMORIES
+from bench.reference import Arrays, Run, by_name, parameters
 
 aten = torch.ops.aten
 
-ACTIVATIONS: dict[str, Callable[..., Any]] = {
-    "identity": lambda z: z,
-    "relu": torch.relu_,
-    "leaky_relu": functional.leaky_relu_,
-    "sigmoid": torch.sigmoid_,
-    "tanh": torch.tanh_,
-    "softplus": functional.softplus,
+
+class Activation(NamedTuple):
+    """What a network calls, and the kernels that write ``y = f(z)`` and ``dz = dy * f'(z)``."""
+
+    of: Callable[[Any], Any]
+    forward: Callable[..., Any]
+    backward: Callable[..., Any]
+
+
+ACTIVATIONS = {
+    "identity": Activation(
+        lambda z: z,
+        lambda z, y: y.copy_(z),
+        lambda dy, z, y, dz: dz.copy_(dy),
+    ),
+    "relu": Activation(
+        torch.relu_,
+        lambda z, y: torch.clamp_min(z, 0, out=y),
+        lambda dy, z, y, dz: aten.threshold_backward.grad_input(dy, y, 0, grad_input=dz),
+    ),
+    "leaky_relu": Activation(
+        functional.leaky_relu_,
+        lambda z, y: aten.leaky_relu.out(z, 0.01, out=y),
+        lambda dy, z, y, dz: aten.leaky_relu_backward.grad_input(dy, y, 0.01, True, grad_input=dz),
+    ),
+    "sigmoid": Activation(
+        torch.sigmoid_,
+        lambda z, y: torch.sigmoid(z, out=y),
+        lambda dy, z, y, dz: aten.sigmoid_backward.grad_input(dy, y, grad_input=dz),
+    ),
+    "tanh": Activation(
+        torch.tanh_,
+        lambda z, y: torch.tanh(z, out=y),
+        lambda dy, z, y, dz: aten.tanh_backward.grad_input(dy, y, grad_input=dz),
+    ),
+    "softplus": Activation(
+        functional.softplus,
+        lambda z, y: aten.softplus.out(z, out=y),
+        lambda dy, z, y, dz: aten.softplus_backward.grad_input(dy, z, 1, 20, grad_input=dz),
+    ),
 }
+
+
+def squared_error(y: Any, t: Any) -> Any:
+    """Half the squared error of a row, on average."""
+    return functional.mse_loss(y, t, reduction="sum") / (2 * len(y))
+
+
+LOSSES: dict[str, Callable[..., Any]] = {
+    "cross_entropy": functional.cross_entropy, "squared_error": squared_error,
+}  # fmt: skip
+
+
+def _sgd(lr: float, params: list[Any]) -> Callable[[Any], None]:
+    def update(gradients: Any) -> None:
+        # No fused kernel here: for a few small tensors one addition each is faster.
+        for tensor, gradient in zip(params, gradients, strict=True):
+            tensor.add_(gradient, alpha=-lr)
+
+    return update
+
+
+def _momentum(
+    lr: float, params: list[Any], velocities: list[Any], nesterov: bool = False
+) -> Callable[[Any], None]:
+    def update(gradients: Any) -> None:
+        torch._fused_sgd_(params, gradients, velocities, weight_decay=0, momentum=0.9, lr=lr,
+                          dampening=0, nesterov=nesterov, maximize=False,
+                          is_first_step=False)  # fmt: skip
+
+    return update
+
+
+def _nesterov(lr: float, params: list[Any], velocities: list[Any]) -> Callable[[Any], None]:
+    return _momentum(lr, params, velocities, nesterov=True)
+
+
+def _adagrad(lr: float, params: list[Any], sums: list[Any]) -> Callable[[Any], None]:
+    steps = [torch.ones(()) for _ in params]
+
+    def update(gradients: Any) -> None:
+        torch._fused_adagrad_(params, gradients, sums, steps, lr=lr, lr_decay=0, weight_decay=0,
+                              eps=1e-7, maximize=False)  # fmt: skip
+
+    return update
+
+
+def _rmsprop(lr: float, params: list[Any], squares: list[Any]) -> Callable[[Any], None]:
+    def update(gradients: Any) -> None:  # the library has no fused kernel for it
+        torch._foreach_mul_(squares, 0.99)
+        torch._foreach_addcmul_(squares, gradients, gradients, value=0.01)
+        roots = torch._foreach_sqrt(squares)
+        torch._foreach_add_(roots, 1e-7)
+        torch._foreach_addcdiv_(params, gradients, roots, value=-lr)
+
+    return update
+
+
+def _adam(
+    lr: float, params: list[Any], means: list[Any], squares: list[Any]
+) -> Callable[[Any], None]:
+    steps, taken = [torch.zeros(()) for _ in params], 0
+
+    def update(gradients: Any) -> None:
+        nonlocal taken
+        taken += 1
+        torch._foreach_add_(steps, 1)
+        # Its kernel adds epsilon to the corrected root: that of fastnn's, of the book, is smaller.
+        epsilon = 1e-7 / math.sqrt(1 - 0.999**taken)
+        torch._fused_adam_(params, gradients, means, squares, [], steps, lr=lr, beta1=0.9,
+                           beta2=0.999, weight_decay=0, eps=epsilon, amsgrad=False,
+                           maximize=False)  # fmt: skip
+
+    return update
+
+
+RULES: dict[str, Callable[..., Any]] = {
+    "sgd": _sgd, "momentum": _momentum, "nesterov": _nesterov, "adagrad": _adagrad,
+    "rmsprop": _rmsprop, "adam": _adam,
+}  # fmt: skip
 
 
 def threads(n: int) -> None:
@@ -87,30 +200,14 @@ def activation(case: Case, given: Arrays) -> Run:
     """What autograd would call, into tensors made once."""
     z, dy = _tensors(given, "z", "dy")
     y, dz = torch.empty_like(z), torch.empty_like(z)
-    name = case.activation
-    forwards: dict[str, Callable[[], Any]] = {
-        "identity": lambda: y.copy_(z),
-        "relu": lambda: torch.clamp_min(z, 0, out=y),
-        "leaky_relu": lambda: aten.leaky_relu.out(z, 0.01, out=y),
-        "sigmoid": lambda: torch.sigmoid(z, out=y),
-        "tanh": lambda: torch.tanh(z, out=y),
-        "softplus": lambda: aten.softplus.out(z, out=y),
-    }
-    backwards: dict[str, Callable[[], Any]] = {
-        "identity": lambda: dz.copy_(dy),
-        "relu": lambda: aten.threshold_backward.grad_input(dy, y, 0, grad_input=dz),
-        "leaky_relu": lambda: aten.leaky_relu_backward.grad_input(dy, y, 0.01, True, grad_input=dz),
-        "sigmoid": lambda: aten.sigmoid_backward.grad_input(dy, y, grad_input=dz),
-        "tanh": lambda: aten.tanh_backward.grad_input(dy, y, grad_input=dz),
-        "softplus": lambda: aten.softplus_backward.grad_input(dy, z, 1, 20, grad_input=dz),
-    }
-    forward, backward = forwards[name], backwards[name]
+    row = ACTIVATIONS[case.activation]
+    forward, backward = row.forward, row.backward
 
     @torch.inference_mode()
     def run(calls: int) -> Arrays:
         for _ in range(calls):
-            forward()
-            backward()
+            forward(z, y)
+            backward(dy, z, y, dz)
         return {"y": y.numpy(), "dz": dz.numpy()}
 
     return run
@@ -190,7 +287,7 @@ def prediction(case: Case, given: Arrays) -> Run:
 
 def scores(case: Case, params: list[Any], x: Any) -> Any:
     """The network's outputs, before any softmax."""
-    activate = ACTIVATIONS[case.activation]
+    activate = ACTIVATIONS[case.activation].of
     *hidden, W, b = params
     for k in range(0, len(hidden), 2):
         x = activate(torch.addmm(hidden[k + 1], x, hidden[k]))
@@ -199,10 +296,7 @@ def scores(case: Case, params: list[Any], x: Any) -> Any:
 
 def loss_of(case: Case, params: list[Any], x: Any, t: Any) -> Any:
     """The mean loss of a batch."""
-    y = scores(case, params, x)
-    if case.loss == "cross_entropy":
-        return functional.cross_entropy(y, t)
-    return functional.mse_loss(y, t, reduction="sum") / (2 * len(x))
+    return LOSSES[case.loss](scores(case, params, x), t)
 
 
 def first_weights(case: Case, given: Arrays) -> list[Any]:
@@ -225,75 +319,6 @@ def rule(case: Case, params: list[Any]) -> Callable[[Any], None]:
                 for _ in range(MEMORIES[case.optimizer])]  # fmt: skip
     made: Callable[[Any], None] = RULES[case.optimizer](case.lr, params, *memories)
     return made
-
-
-def _sgd(lr: float, params: list[Any]) -> Callable[[Any], None]:
-    def update(gradients: Any) -> None:
-        # No fused kernel here: for a few small tensors one addition each is faster.
-        for tensor, gradient in zip(params, gradients, strict=True):
-            tensor.add_(gradient, alpha=-lr)
-
-    return update
-
-
-def _momentum(
-    lr: float, params: list[Any], velocities: list[Any], nesterov: bool = False
-) -> Callable[[Any], None]:
-    def update(gradients: Any) -> None:
-        torch._fused_sgd_(params, gradients, velocities, weight_decay=0, momentum=0.9, lr=lr,
-                          dampening=0, nesterov=nesterov, maximize=False,
-                          is_first_step=False)  # fmt: skip
-
-    return update
-
-
-def _nesterov(lr: float, params: list[Any], velocities: list[Any]) -> Callable[[Any], None]:
-    return _momentum(lr, params, velocities, nesterov=True)
-
-
-def _adagrad(lr: float, params: list[Any], sums: list[Any]) -> Callable[[Any], None]:
-    steps = [torch.ones(()) for _ in params]
-
-    def update(gradients: Any) -> None:
-        torch._fused_adagrad_(params, gradients, sums, steps, lr=lr, lr_decay=0, weight_decay=0,
-                              eps=1e-7, maximize=False)  # fmt: skip
-
-    return update
-
-
-def _rmsprop(lr: float, params: list[Any], squares: list[Any]) -> Callable[[Any], None]:
-    def update(gradients: Any) -> None:  # the library has no fused kernel for it
-        torch._foreach_mul_(squares, 0.99)
-        torch._foreach_addcmul_(squares, gradients, gradients, value=0.01)
-        roots = torch._foreach_sqrt(squares)
-        torch._foreach_add_(roots, 1e-7)
-        torch._foreach_addcdiv_(params, gradients, roots, value=-lr)
-
-    return update
-
-
-def _adam(
-    lr: float, params: list[Any], means: list[Any], squares: list[Any]
-) -> Callable[[Any], None]:
-    steps, taken = [torch.zeros(()) for _ in params], 0
-
-    def update(gradients: Any) -> None:
-        nonlocal taken
-        taken += 1
-        torch._foreach_add_(steps, 1)
-        # Its kernel adds epsilon to the corrected root: that of fastnn's, of the book, is smaller.
-        epsilon = 1e-7 / math.sqrt(1 - 0.999**taken)
-        torch._fused_adam_(params, gradients, means, squares, [], steps, lr=lr, beta1=0.9,
-                           beta2=0.999, weight_decay=0, eps=epsilon, amsgrad=False,
-                           maximize=False)  # fmt: skip
-
-    return update
-
-
-RULES: dict[str, Callable[..., Any]] = {
-    "sgd": _sgd, "momentum": _momentum, "nesterov": _nesterov, "adagrad": _adagrad,
-    "rmsprop": _rmsprop, "adam": _adam,
-}  # fmt: skip
 
 
 def _tensors(given: Arrays, *names: str) -> list[Any]:

@@ -16,16 +16,14 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing import resource_tracker
-from pathlib import Path
 from typing import Any
 
-import numpy as np
+from bench.cases import Case
+from bench.contestants import JAX, OURS, run_of
+from bench.ending import signals_held_back
+from bench.inputs import read
+from bench.reference import Arrays
 
-from fastnn.benchmarks.cases import Case
-from fastnn.benchmarks.ending import signals_held_back
-from fastnn.benchmarks.reference import Arrays
-
-OURS, JAX = "fastnn", "jax"
 # Some thread pools, as OpenBLAS's, spin for a while after their last task, on the cores the next
 # contestant needs.
 SETTLE_SECONDS = 0.05
@@ -216,8 +214,7 @@ class Desk:
         """Answers after the case's first steps; True if not to be compared, False if unable."""
         module = self.load(self.setting.contestant)
         self.case, self.run = case, None  # the last case's arrays go before the next one's come
-        make = getattr(module, case.kind, None)
-        self.run = make(case, read(folder)) if make else None
+        self.run = run_of(module, case, read(folder))
         if self.run is None:
             return False
         answers = self.run(case.check_steps)
@@ -252,17 +249,3 @@ class Desk:
         started = time.perf_counter()
         self.run(steps)
         return (time.perf_counter() - started) / steps
-
-
-# The arrays, made once for all processes ----------------------------------------------
-
-
-def write(given: Arrays, folder: Path) -> None:
-    """Save each array under its name."""
-    for name, array in given.items():
-        np.save(folder / f"{name}.npy", array)
-
-
-def read(folder: str) -> Arrays:
-    """What `write` saved, in memory of this process's own."""
-    return {path.stem: np.load(path) for path in Path(folder).glob("*.npy")}

@@ -1,4 +1,4 @@
-"""Whole processes: ``python -m fastnn.benchmarks.processes [--json FILE]``.
+"""Whole processes: ``python -m bench.processes [--json FILE]``.
 
 Imports: ``import fastnn`` against ``import numba``, on which it must build.  Training:
 an epoch of MNIST with 784-50-10 from the start of Python to its end, fastnn with an
@@ -15,25 +15,22 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
 
+from bench import contestants, ending, inputs, machine, stored
+from bench.cases import Goal
+from bench.contestants import JAX, OURS
+from bench.one_process import CASE
+from bench.ratios import NOTHING, verdict
+from bench.tables import table
 from fastnn import command
-from fastnn.benchmarks import contestants, ending, inputs, machine, report
-from fastnn.benchmarks.cases import Goal
-from fastnn.benchmarks.one_process import CASE
-from fastnn.benchmarks.workers import JAX, OURS, write
 
-PACKAGE = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parent.parent
 IMPORTS = ("pass", "import numpy", "import numba", "import fastnn")
 RIVALS = ("numpy", "pytorch", "scikit-learn")
-# A rival's process must not pay for `import fastnn`, so its modules are found without it.
-RIVAL_PROGRAM = (
-    "import sys, types; fastnn = types.ModuleType('fastnn'); fastnn.__path__ = [sys.argv.pop(1)]; "
-    "sys.modules['fastnn'] = fastnn; from fastnn.benchmarks.one_process import main; main()"
-)
 COLD, WARM = "fastnn, cold cache", "fastnn, warm cache"
 CACHED = "jax, its compilation cache filled"
 # fastnn's share of JAX's whole process, and seconds above `import numba`: the less the better.
@@ -43,6 +40,7 @@ IMPORT_GOAL = Goal(0.15, 0.05)
 LOSS_TOLERANCE = 0.01
 
 Run = Callable[[], tuple[float, str]]
+Read = Callable[[str], dict[str, Any]]
 Found = dict[str, dict[str, Any]]
 
 
@@ -56,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _measure(arguments: Sequence[str] | None) -> int:
-    parser = command.Parser(prog="python -m fastnn.benchmarks.processes", description=__doc__)
+    parser = command.Parser(prog="python -m bench.processes", description=__doc__)
     parser.add_argument("--rounds", type=int, default=5, metavar="N", help="turns of each process")
     parser.add_argument("--json", metavar="FILE", help="save everything measured")
     options = parser.parse_args(arguments)
@@ -68,10 +66,10 @@ def _measure(arguments: Sequence[str] | None) -> int:
 def run(rounds: int, json: str | None) -> int:
     """What the options ask for; the exit code is 1 if a process fails or disagrees."""
     if json is not None:
-        report.check_json(json)
+        stored.check_json(json)
     found = measure(rounds)
     content = {"processes": found}
-    writers = {} if json is None else {json: lambda: report.write_json(json, content)}
+    writers = {} if json is None else {json: lambda: stored.write_json(json, content)}
     _, error = command.write_each(writers)
     command.say(text(found))
     if error is not None:
@@ -84,7 +82,7 @@ def measure(rounds: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="fastnn-bench-") as folder:
         data = Path(folder) / "data"
         data.mkdir()
-        write(inputs.given(CASE), data)
+        inputs.write(inputs.given(CASE), data)
         imports = take_turns({line: runner(["-c", line], folder) for line in IMPORTS}, rounds)
         training = take_turns(training_runners(folder, str(data)), rounds)
     agree = mark_wrong(training)
@@ -92,13 +90,15 @@ def measure(rounds: int) -> dict[str, Any]:
     return {"machine": facts, "imports": imports, "training": training, "agree": agree}
 
 
-def run_python(arguments: Sequence[str], variables: dict[str, str]) -> tuple[float, str]:
-    """Seconds from start to end, and what was printed."""
-    path = os.pathsep.join(filter(None, [str(PACKAGE.parent), os.environ.get("PYTHONPATH")]))
+def run_python(
+    arguments: Sequence[str], variables: dict[str, str], folder: Path | None = None
+) -> tuple[float, str]:
+    """Seconds from start to end, in a folder or in this one, and what was printed."""
+    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     environment = {**os.environ, "PYTHONPATH": path, **variables}
     line = [sys.executable, *arguments]
     started = time.perf_counter()
-    done = subprocess.run(line, env=environment, capture_output=True, text=True)
+    done = subprocess.run(line, env=environment, cwd=folder, capture_output=True, text=True)
     seconds = time.perf_counter() - started
     if done.returncode:
         last_line = (done.stderr.strip().splitlines() or ["no message"])[-1]
@@ -124,14 +124,17 @@ def cold_runner(arguments: Sequence[str]) -> Run:
 
 def training_runners(folder: str, data: str) -> dict[str, Run]:
     """The training processes by name, as far as their libraries are installed."""
-    own = ["-m", "fastnn.benchmarks.one_process", OURS, data]
-    runners = {COLD: cold_runner(own), WARM: runner(own, folder)}
+
+    def epoch(name: str) -> list[str]:
+        return ["-m", "bench.one_process", name, data]
+
+    runners = {COLD: cold_runner(epoch(OURS)), WARM: runner(epoch(OURS), folder)}
     for name in (JAX, *RIVALS):
         if contestants.is_installed(name):
-            runners[name] = runner(["-c", RIVAL_PROGRAM, str(PACKAGE), name, data], folder)
+            runners[name] = runner(epoch(name), folder)
     if JAX in runners:
         runners[CACHED] = runner(
-            ["-c", RIVAL_PROGRAM, str(PACKAGE), JAX, data],
+            epoch(JAX),
             folder,
             JAX_COMPILATION_CACHE_DIR=str(Path(folder) / "jax-cache"),
             JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS="0",
@@ -140,8 +143,11 @@ def training_runners(folder: str, data: str) -> dict[str, Run]:
     return runners
 
 
-def take_turns(runners: dict[str, Run], rounds: int) -> Found:
-    """Run all in turns; the first turn fills the caches of the disk and of the libraries."""
+def take_turns(runners: Mapping[str, Run], rounds: int, read: Read = json.loads) -> Found:
+    """Run all in turns; the first turn fills the caches of the disk and of the libraries.
+
+    `read` makes answers of what a process printed, and may find that it has failed.
+    """
     found: Found = {name: {"seconds": [], "answers": {}, "failure": None} for name in runners}
     for turn in range(1 + rounds):
         for name, run in runners.items():
@@ -150,10 +156,10 @@ def take_turns(runners: dict[str, Run], rounds: int) -> Found:
                 continue
             try:
                 seconds, output = run()
+                entry["answers"] = read(output) if output else {}
             except ProcessFailedError as failure:
                 entry.update(failure=str(failure), seconds=[])
                 continue
-            entry["answers"] = json.loads(output) if output else {}
             if turn > 0:
                 entry["seconds"].append(seconds)
     return found
@@ -177,19 +183,19 @@ def text(found: dict[str, Any]) -> str:
     """Both tables, and what failed."""
     imports, training = found["imports"], found["training"]
     rows = [[name, *_seconds(entry)] for name, entry in imports.items()]
-    parts = ["## Imports", report.table(["process", "seconds", "least – most"], rows)]
+    parts = ["## Imports", table(["process", "seconds", "least – most"], rows)]
     pairs = zip(imports["import fastnn"]["seconds"], imports["import numba"]["seconds"],
                 strict=False)  # fmt: skip
     if extra := [fastnn - numba for fastnn, numba in pairs]:
-        goal = IMPORT_GOAL
+        goal, reached = IMPORT_GOAL, median(extra)
         parts.append(
-            f"`import fastnn` over `import numba`: {median(extra):+.3f} s (at most "
-            f"{goal.at_least:+g} s, aim {goal.aim:+g} s): {verdict(median(extra), goal)}"
+            f"`import fastnn` over `import numba`: {reached:+.3f} s (at most {goal.at_least:+g} s, "
+            f"aim {goal.aim:+g} s): {verdict(reached, goal, less_is_better=True)}"
         )
     header = ["process", "seconds", "least – most", "of JAX's", "goal", "verdict", "peak MiB"]
     rows = [_training_row(name, training) for name in training]
     parts += ["## An epoch of MNIST, 784-50-10, batch 100: the whole process",
-              report.table(header, rows)]  # fmt: skip
+              table(header, rows)]  # fmt: skip
     everything = [*imports.items(), *training.items()]
     parts += [f"{name}: {e['failure']}" for name, e in everything if e["failure"]]
     return "\n\n".join(parts)
@@ -205,27 +211,18 @@ def _training_row(name: str, found: Found) -> list[str]:
     return [
         name,
         *_seconds(entry),
-        report.NOTHING if share is None else f"{share:.2f}",
+        NOTHING if share is None else f"{share:.2f}",
         f"{goal.at_least:g}, aim {goal.aim:g}" if goal else "",
-        verdict(share, goal) if goal else "",
-        f"{peak / 2**20:.0f}" if peak else report.NOTHING,
+        verdict(share, goal, less_is_better=True) if goal else "",
+        f"{peak / 2**20:.0f}" if peak else NOTHING,
     ]
 
 
 def _seconds(entry: dict[str, Any]) -> list[str]:
     seconds = entry["seconds"]
     if not seconds:
-        return [report.NOTHING, report.NOTHING]
+        return [NOTHING, NOTHING]
     return [f"{median(seconds):.3f}", f"{min(seconds):.3f} – {max(seconds):.3f}"]
-
-
-def verdict(reached: float | None, goal: Goal) -> str:
-    """How a value of which less is better stands to its goal."""
-    if reached is None:
-        return "not measured"
-    if reached > goal.at_least:
-        return "missed"
-    return "met, aim too" if reached <= goal.aim else "met"
 
 
 if __name__ == "__main__":

@@ -10,16 +10,195 @@ few for each.  Large sets of rows and parameters are worked off in blocks that s
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import partial
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastnn.benchmarks.cases import MEMORIES, Case
-from fastnn.benchmarks.reference import Arrays, Run, by_name, parameters
+from bench.cases import Case
+from bench.formulas import MEMORIES
+from bench.reference import Arrays, Run, by_name, parameters
 
 BLOCK_OF_ROWS = 1000
 BLOCK_OF_PARAMETERS = 16_384
+
+
+# By name ------------------------------------------------------------------------------
+
+
+class Activation(NamedTuple):
+    """``f(z, out, scratch)``, where out may be z, and ``slope(y, out)``, None where it is 1."""
+
+    f: Callable[..., Any]
+    slope: Callable[..., Any] | None
+
+
+def _sigmoid(z: np.ndarray, out: np.ndarray, scratch: np.ndarray) -> None:
+    np.negative(z, out=out)
+    np.exp(out, out=out)
+    np.add(out, 1, out=out)
+    np.reciprocal(out, out=out)
+
+
+def _leaky_relu(z: np.ndarray, out: np.ndarray, scratch: np.ndarray) -> None:
+    np.multiply(z, 0.01, out=scratch)
+    np.maximum(z, scratch, out=out)
+
+
+def _softplus(z: np.ndarray, out: np.ndarray, scratch: np.ndarray) -> None:
+    np.abs(z, out=scratch)
+    np.negative(scratch, out=scratch)
+    np.exp(scratch, out=scratch)
+    np.log1p(scratch, out=scratch)
+    np.maximum(z, 0, out=out)
+    np.add(out, scratch, out=out)
+
+
+def _is_positive(y: np.ndarray, out: np.ndarray) -> None:
+    np.greater(y, 0, out=out, casting="unsafe")
+
+
+def _is_positive_or_leaks(y: np.ndarray, out: np.ndarray) -> None:
+    np.greater(y, 0, out=out, casting="unsafe")
+    np.maximum(out, 0.01, out=out)
+
+
+def _slope_of_sigmoid(y: np.ndarray, out: np.ndarray) -> None:
+    np.subtract(1, y, out=out)
+    np.multiply(out, y, out=out)
+
+
+def _slope_of_tanh(y: np.ndarray, out: np.ndarray) -> None:
+    np.multiply(y, y, out=out)
+    np.subtract(1, out, out=out)
+
+
+def _slope_of_softplus(y: np.ndarray, out: np.ndarray) -> None:
+    np.negative(y, out=out)
+    np.expm1(out, out=out)
+    np.negative(out, out=out)
+
+
+class CrossEntropy:
+    """Mean softmax cross entropy."""
+
+    def __init__(self, rows: int, classes: int, dtype: str):
+        self.column, self.ones = np.empty((rows, 1), dtype), np.ones((classes, 1), dtype)
+        self.first_of_row = np.arange(rows) * classes
+
+    def __call__(self, z: np.ndarray, t: np.ndarray, rate: float) -> float:
+        """Overwrite the scores with ``rate * (softmax - one_hot)``; return the loss."""
+        column, flat = self.column, z.reshape(-1)
+        right = self.first_of_row + t
+        np.subtract(z, np.maximum.reduce(z, axis=1, keepdims=True, out=column), out=z)
+        right_scores = flat[right]
+        np.exp(z, out=z)
+        np.matmul(z, self.ones, out=column)
+        loss = np.add.reduce(np.log(column[:, 0])) - np.add.reduce(right_scores)
+        np.multiply(z, np.divide(rate, column, out=column), out=z)
+        flat[right] -= rate
+        return loss / len(z)
+
+
+class SquaredError:
+    """Half the squared error of a row, on average."""
+
+    def __init__(self, rows: int, outputs: int, dtype: str):
+        pass
+
+    def __call__(self, y: np.ndarray, t: np.ndarray, rate: float) -> float:
+        """Overwrite the outputs with ``rate * (y - t)``; return the loss."""
+        np.subtract(y, t, out=y)
+        flat = y.reshape(-1)
+        loss = np.dot(flat, flat) / (2 * len(y))
+        np.multiply(y, rate, out=y)
+        return loss
+
+
+class UpdateRule(NamedTuple):
+    """A block's step, and whether it takes the rate once, so that gradients may come scaled."""
+
+    step: Callable[..., None]
+    scales: bool = False
+
+
+def _sgd(rule: Rule, g: np.ndarray, p: np.ndarray, scratch: np.ndarray) -> None:
+    np.subtract(p, rule.rated(g, scratch), out=p)
+
+
+def _momentum(rule: Rule, g: np.ndarray, p: np.ndarray, scratch: np.ndarray, v: np.ndarray) -> None:
+    np.multiply(v, 0.9, out=v)
+    np.subtract(v, rule.rated(g, scratch), out=v)
+    np.add(p, v, out=p)
+
+
+def _nesterov(rule: Rule, g: np.ndarray, p: np.ndarray, scratch: np.ndarray, v: np.ndarray) -> None:
+    step = rule.rated(g, scratch)
+    np.multiply(v, 0.9, out=v)
+    np.subtract(v, step, out=v)
+    np.subtract(p, step, out=p)
+    np.add(p, np.multiply(v, 0.9, out=scratch), out=p)
+
+
+def _adagrad(rule: Rule, g: np.ndarray, p: np.ndarray, scratch: np.ndarray, h: np.ndarray) -> None:
+    np.add(h, np.multiply(g, g, out=scratch), out=h)
+    rule.divide(rule.lr, 1e-7, g, h, p, scratch)
+
+
+def _rmsprop(rule: Rule, g: np.ndarray, p: np.ndarray, scratch: np.ndarray, h: np.ndarray) -> None:
+    np.multiply(h, 0.99, out=h)
+    np.add(h, np.multiply(g, g, out=scratch), out=h)
+    rule.divide(rule.lr / 0.1, 1e-7 / 0.1, g, h, p, scratch)
+
+
+def _adam(
+    rule: Rule, g: np.ndarray, p: np.ndarray, scratch: np.ndarray, m: np.ndarray, s: np.ndarray
+) -> None:
+    np.multiply(m, 0.9, out=m)
+    np.add(m, g, out=m)
+    np.multiply(s, 0.999, out=s)
+    np.add(s, np.multiply(g, g, out=scratch), out=s)
+    root = math.sqrt(0.001)
+    rate = rule.lr * math.sqrt(1 - 0.999**rule.steps) / (1 - 0.9**rule.steps)
+    rule.divide(rate * 0.1 / root, 1e-7 / root, m, s, p, scratch)
+
+
+ACTIVATIONS = {
+    "identity": Activation(lambda z, out, scratch: np.copyto(out, z), None),
+    "relu": Activation(lambda z, out, scratch: np.maximum(z, 0, out=out), _is_positive),
+    "leaky_relu": Activation(_leaky_relu, _is_positive_or_leaks),
+    "sigmoid": Activation(_sigmoid, _slope_of_sigmoid),
+    "tanh": Activation(lambda z, out, scratch: np.tanh(z, out=out), _slope_of_tanh),
+    "softplus": Activation(_softplus, _slope_of_softplus),
+}
+LOSSES: dict[str, Any] = {"cross_entropy": CrossEntropy, "squared_error": SquaredError}
+RULES = {
+    "sgd": UpdateRule(_sgd, scales=True),
+    "momentum": UpdateRule(_momentum, scales=True),
+    "nesterov": UpdateRule(_nesterov, scales=True),
+    "adagrad": UpdateRule(_adagrad),
+    "rmsprop": UpdateRule(_rmsprop),
+    "adam": UpdateRule(_adam),
+}
+
+
+def activate(name: str, z: np.ndarray, out: np.ndarray, scratch: np.ndarray) -> None:
+    """``out = f(z)``; out may be z, scratch may not."""
+    ACTIVATIONS[name].f(z, out, scratch)
+
+
+def times_slope(
+    name: str, dy: np.ndarray, y: np.ndarray, slope: np.ndarray, out: np.ndarray
+) -> np.ndarray:
+    """``out = dy * f'(z)`` by way of slope; out may be dy or slope."""
+    fill = ACTIVATIONS[name].slope
+    if fill is None:
+        np.copyto(out, dy)
+        return out
+    fill(y, slope)
+    return np.multiply(dy, slope, out=out)
 
 
 # Kernels ------------------------------------------------------------------------------
@@ -173,8 +352,7 @@ class Network:
         self.deltas = [np.empty_like(array) for array in self.outputs[:-1]]
         self.slopes = [np.empty_like(array) for array in self.outputs[:-1]]
         self.ones = np.ones(case.batch, case.dtype)
-        loss = CrossEntropy if case.loss == "cross_entropy" else SquaredError
-        self.loss = loss(case.batch, case.sizes[-1], case.dtype)
+        self.loss = LOSSES[case.loss](case.batch, case.sizes[-1], case.dtype)
 
     def start(self, given: Arrays) -> None:
         """Take over the weights and forget all else."""
@@ -243,92 +421,6 @@ def forward(
             activate(name, z, z, scratch[k])
 
 
-def activate(name: str, z: np.ndarray, out: np.ndarray, scratch: np.ndarray) -> None:
-    """``out = f(z)``; out may be z, scratch may not."""
-    if name == "relu":
-        np.maximum(z, 0, out=out)
-    elif name == "sigmoid":
-        np.negative(z, out=out)
-        np.exp(out, out=out)
-        np.add(out, 1, out=out)
-        np.reciprocal(out, out=out)
-    elif name == "tanh":
-        np.tanh(z, out=out)
-    elif name == "leaky_relu":
-        np.multiply(z, 0.01, out=scratch)
-        np.maximum(z, scratch, out=out)
-    elif name == "softplus":
-        np.abs(z, out=scratch)
-        np.negative(scratch, out=scratch)
-        np.exp(scratch, out=scratch)
-        np.log1p(scratch, out=scratch)
-        np.maximum(z, 0, out=out)
-        np.add(out, scratch, out=out)
-    else:
-        np.copyto(out, z)
-
-
-def times_slope(
-    name: str, dy: np.ndarray, y: np.ndarray, slope: np.ndarray, out: np.ndarray
-) -> np.ndarray:
-    """``out = dy * f'(z)`` by way of slope; out may be dy or slope."""
-    if name == "identity":
-        np.copyto(out, dy)
-        return out
-    if name == "relu":
-        np.greater(y, 0, out=slope, casting="unsafe")
-    elif name == "sigmoid":
-        np.subtract(1, y, out=slope)
-        np.multiply(slope, y, out=slope)
-    elif name == "tanh":
-        np.multiply(y, y, out=slope)
-        np.subtract(1, slope, out=slope)
-    elif name == "leaky_relu":
-        np.greater(y, 0, out=slope, casting="unsafe")
-        np.maximum(slope, 0.01, out=slope)
-    else:
-        np.negative(y, out=slope)
-        np.expm1(slope, out=slope)
-        np.negative(slope, out=slope)
-    return np.multiply(dy, slope, out=out)
-
-
-class CrossEntropy:
-    """Mean softmax cross entropy."""
-
-    def __init__(self, rows: int, classes: int, dtype: str):
-        self.column, self.ones = np.empty((rows, 1), dtype), np.ones((classes, 1), dtype)
-        self.first_of_row = np.arange(rows) * classes
-
-    def __call__(self, z: np.ndarray, t: np.ndarray, rate: float) -> float:
-        """Overwrite the scores with ``rate * (softmax - one_hot)``; return the loss."""
-        column, flat = self.column, z.reshape(-1)
-        right = self.first_of_row + t
-        np.subtract(z, np.maximum.reduce(z, axis=1, keepdims=True, out=column), out=z)
-        right_scores = flat[right]
-        np.exp(z, out=z)
-        np.matmul(z, self.ones, out=column)
-        loss = np.add.reduce(np.log(column[:, 0])) - np.add.reduce(right_scores)
-        np.multiply(z, np.divide(rate, column, out=column), out=z)
-        flat[right] -= rate
-        return loss / len(z)
-
-
-class SquaredError:
-    """Half the squared error of a row, on average."""
-
-    def __init__(self, rows: int, outputs: int, dtype: str):
-        pass
-
-    def __call__(self, y: np.ndarray, t: np.ndarray, rate: float) -> float:
-        """Overwrite the outputs with ``rate * (y - t)``; return the loss."""
-        np.subtract(y, t, out=y)
-        flat = y.reshape(-1)
-        loss = np.dot(flat, flat) / (2 * len(y))
-        np.multiply(y, rate, out=y)
-        return loss
-
-
 def _views(flat: np.ndarray, shapes: list[tuple[int, ...]]) -> list[np.ndarray]:
     """Arrays of these shapes, one after the other in flat."""
     ends = np.cumsum([math.prod(shape) for shape in shapes])
@@ -340,17 +432,17 @@ class Rule:
     """Update rules in place, on blocks of an array of parameters.
 
     RMSprop's memory is kept as ``h / 0.01``, Adam's as ``m / 0.1`` and ``s / 0.001``, which
-    spares a product for each.  Where `scaled`, sgd, momentum and nesterov are given gradients
+    spares a product for each.  Where `scaled`, rules that take the rate once are given gradients
     that were multiplied by `scale` before, on an array that was smaller.
     """
 
     def __init__(self, case: Case, params: np.ndarray, scaled: bool = True):
         name = case.optimizer
-        self.scaled = scaled and name in ("sgd", "momentum", "nesterov")
+        self.scaled = scaled and RULES[name].scales
         self.scale = case.lr if self.scaled else 1.0
-        self.lr, self.steps, self.one_block = case.lr, 0, getattr(self, f"_{name}")
+        self.lr, self.steps, self.one_block = case.lr, 0, partial(RULES[name].step, self)
         # One pass over memory has nothing to gain from blocks.
-        size = params.size if name == "sgd" and scaled else BLOCK_OF_PARAMETERS
+        size = params.size if self.scaled and not MEMORIES[name] else BLOCK_OF_PARAMETERS
         self.parts = [slice(first, first + size) for first in range(0, params.size, size)]
         memories = np.zeros((MEMORIES[name], params.size), params.dtype)
         scratch = np.empty(min(size, params.size), params.dtype)
@@ -363,45 +455,11 @@ class Rule:
         for part, block in zip(self.parts, self.blocks, strict=True):
             self.one_block(gradient[part], *block)
 
-    def _rated(self, g: np.ndarray, scratch: np.ndarray) -> np.ndarray:
+    def rated(self, g: np.ndarray, scratch: np.ndarray) -> np.ndarray:
+        """The step of a gradient."""
         return g if self.scaled else np.multiply(g, self.lr, out=scratch)
 
-    def _sgd(self, g: np.ndarray, p: np.ndarray, scratch: np.ndarray) -> None:
-        np.subtract(p, self._rated(g, scratch), out=p)
-
-    def _momentum(self, g: np.ndarray, p: np.ndarray, scratch: np.ndarray, v: np.ndarray) -> None:
-        np.multiply(v, 0.9, out=v)
-        np.subtract(v, self._rated(g, scratch), out=v)
-        np.add(p, v, out=p)
-
-    def _nesterov(self, g: np.ndarray, p: np.ndarray, scratch: np.ndarray, v: np.ndarray) -> None:
-        step = self._rated(g, scratch)
-        np.multiply(v, 0.9, out=v)
-        np.subtract(v, step, out=v)
-        np.subtract(p, step, out=p)
-        np.add(p, np.multiply(v, 0.9, out=scratch), out=p)
-
-    def _adagrad(self, g: np.ndarray, p: np.ndarray, scratch: np.ndarray, h: np.ndarray) -> None:
-        np.add(h, np.multiply(g, g, out=scratch), out=h)
-        self._divide(self.lr, 1e-7, g, h, p, scratch)
-
-    def _rmsprop(self, g: np.ndarray, p: np.ndarray, scratch: np.ndarray, h: np.ndarray) -> None:
-        np.multiply(h, 0.99, out=h)
-        np.add(h, np.multiply(g, g, out=scratch), out=h)
-        self._divide(self.lr / 0.1, 1e-7 / 0.1, g, h, p, scratch)
-
-    def _adam(
-        self, g: np.ndarray, p: np.ndarray, scratch: np.ndarray, m: np.ndarray, s: np.ndarray
-    ) -> None:
-        np.multiply(m, 0.9, out=m)
-        np.add(m, g, out=m)
-        np.multiply(s, 0.999, out=s)
-        np.add(s, np.multiply(g, g, out=scratch), out=s)
-        root = math.sqrt(0.001)
-        rate = self.lr * math.sqrt(1 - 0.999**self.steps) / (1 - 0.9**self.steps)
-        self._divide(rate * 0.1 / root, 1e-7 / root, m, s, p, scratch)
-
-    def _divide(
+    def divide(
         self, rate: float, epsilon: float, above: np.ndarray, h: np.ndarray, p: np.ndarray,
         scratch: np.ndarray,
     ) -> None:  # fmt: skip

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 import fastnn
-from fastnn.benchmarks.cases import Case
-from fastnn.benchmarks.reference import Arrays, Run, by_name
+from bench.cases import Case
+from bench.reference import Arrays, Run, by_name
 from fastnn.compiler import runtime
 from fastnn.compiler.jit import entry, inner
 from fastnn.compiler.lanes import GROUP_BYTES, TILE_ROWS, TILE_VECTORS, VECTOR_BYTES, load, store
@@ -28,10 +28,14 @@ from fastnn.training.parameters import aligned_zeros, padded
 
 threads = fastnn.set_num_threads
 
+ACTIVATIONS, RULES = ACTIVATION_CODES, OPTIMIZERS
+# The function of the outputs that goes with a loss.
+LOSSES = {"cross_entropy": "softmax", "squared_error": "identity"}
+
 # Elements of an update that go to a chunk together; the rule is the same whatever their number.
 UPDATE_UNIT = 1024
 # About what an element costs beside a multiply-add.  What more threads gain at two sizes of an
-# update is in the column "1 thread" of `fastnn bench --cases "optimizer *"`.
+# update is in the column "1 thread" of `python -m bench --cases "optimizer *"`.
 ELEMENT_COST = 20
 
 
@@ -40,14 +44,8 @@ ELEMENT_COST = 20
 
 def network(case: Case, given: Arrays) -> fastnn.MLP:
     """The case's network with its first weights."""
-    classes = case.loss == "cross_entropy"
-    net = fastnn.MLP(
-        case.sizes,
-        case.activation,
-        output="softmax" if classes else "identity",
-        loss=case.loss,
-        dtype=case.dtype,
-    )
+    output = LOSSES[case.loss]
+    net = fastnn.MLP(case.sizes, case.activation, output=output, loss=case.loss, dtype=case.dtype)
     start(net, given)
     return net
 
@@ -61,7 +59,7 @@ def start(net: fastnn.MLP, given: Arrays) -> None:
 
 def training(case: Case, given: Arrays) -> Run:
     """`MLP.fit`, with everything that it does around the steps."""
-    net, optimizer = network(case, given), OPTIMIZERS[case.optimizer](case.lr)
+    net, optimizer = network(case, given), RULES[case.optimizer](case.lr)
 
     def run(steps: int) -> Arrays:
         start(net, given)
@@ -74,7 +72,7 @@ def training(case: Case, given: Arrays) -> Run:
 
 def mnist_job(case: Case, given: Arrays) -> Run:
     """A step, an evaluation, and then one evaluation an epoch, as the book has them."""
-    net, optimizer = network(case, given), OPTIMIZERS[case.optimizer](case.lr)
+    net, optimizer = network(case, given), RULES[case.optimizer](case.lr)
     x, t, every = given["x"], given["t"], len(given["x"]) // case.batch
 
     def run(steps: int) -> Arrays:
@@ -262,7 +260,7 @@ def affine_forward(case: Case, given: Arrays) -> Run:
     (I, O), N = case.sizes, case.batch
     (X, x_row), (W, w_row) = _rows(given["x"]), _rows(given["W"], VECTOR_BYTES)
     (b, _), (Y, y_row) = _rows(given["b"][np.newaxis]), _rows(given["y"] * 0)
-    code = ACTIVATION_CODES[case.activation]
+    code = ACTIVATIONS["relu"]
 
     def run(calls: int) -> Arrays:
         for _ in range(calls):
@@ -282,7 +280,7 @@ def affine_backward(case: Case, given: Arrays) -> Run:
     work = N * I * O
     chunks, panel = runtime.most_chunks(work), (O + 1) * TILE_VECTORS * VECTOR_BYTES
     panels: Any = aligned_zeros(chunks * panel, X.dtype).reshape(chunks, panel)
-    code = ACTIVATION_CODES[case.activation]
+    code = ACTIVATIONS["relu"]
 
     def run(calls: int) -> Arrays:
         for _ in range(calls):
@@ -312,7 +310,7 @@ def softmax_cross_entropy(case: Case, given: Arrays) -> Run:
 def activation(case: Case, given: Arrays) -> Run:
     """Outputs and dz in one pass."""
     (Z, row), (DY, _) = _rows(given["z"]), _rows(given["dy"])
-    Y, D, code = np.zeros_like(Z), np.zeros_like(Z), ACTIVATION_CODES[case.activation]
+    Y, D, code = np.zeros_like(Z), np.zeros_like(Z), ACTIVATIONS[case.activation]
     rows, columns = given["z"].shape
 
     def run(calls: int) -> Arrays:
@@ -326,7 +324,7 @@ def activation(case: Case, given: Arrays) -> Run:
 
 def optimizer(case: Case, given: Arrays) -> Run:
     """The rule over all parameters."""
-    rule = OPTIMIZERS[case.optimizer](case.lr)
+    rule = RULES[case.optimizer](case.lr)
     size = -(-case.sizes[0] // UPDATE_UNIT) * UPDATE_UNIT
     dtype = given["params"].dtype
     params, gradient = aligned_zeros(size, dtype), aligned_zeros(size, dtype)

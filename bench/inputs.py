@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from functools import lru_cache
 from itertools import pairwise
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from fastnn.benchmarks.cases import Case
+from bench.cases import Case
+from bench.formulas import LOSSES
 
 
 def given(case: Case) -> dict[str, np.ndarray]:
@@ -95,23 +98,37 @@ def rows_and_targets(
     data: str, inputs: int, outputs: int, rows: int, loss: str
 ) -> tuple[np.ndarray, np.ndarray]:
     """Make x and t of a data set, in its own precision: see `given`."""
-    random = np.random.default_rng(5)
-    if data == "mnist":
-        from fastnn.datasets import load_mnist
+    return DATA[data](np.random.default_rng(5), rows, inputs, outputs, LOSSES[loss].of_labels)
 
-        (x, t), _ = load_mnist(normalize=True, flatten=True, one_hot_label=False)
-        return x[:rows], t[:rows].astype(np.int64)
-    if data == "dense":
-        x = random.standard_normal((rows, inputs), dtype=np.float32)
-        if loss == "cross_entropy":
-            return x, random.integers(0, outputs, rows)
-        mixed = x @ random.standard_normal((inputs, outputs), dtype=np.float32)
-        return x, np.tanh(mixed)
-    if data == "sine":  # of document 003
-        angle = np.arange(0, np.pi * 2, 0.1)
-        return ((angle - np.pi) / np.pi).reshape(-1, 1), np.sin(angle).reshape(-1, 1)
+
+def _mnist(random: np.random.Generator, rows: int, *_: int) -> tuple[np.ndarray, np.ndarray]:
+    from fastnn.datasets import load_mnist
+
+    (x, t), _test = load_mnist(normalize=True, flatten=True, one_hot_label=False)
+    return x[:rows], t[:rows].astype(np.int64)
+
+
+def _dense(
+    random: np.random.Generator, rows: int, inputs: int, outputs: int, labels: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    x = random.standard_normal((rows, inputs), dtype=np.float32)
+    if labels:
+        return x, random.integers(0, outputs, rows)
+    mixed = x @ random.standard_normal((inputs, outputs), dtype=np.float32)
+    return x, np.tanh(mixed)
+
+
+def _sine(random: np.random.Generator, *_: int) -> tuple[np.ndarray, np.ndarray]:
+    angle = np.arange(0, np.pi * 2, 0.1)  # of document 003
+    return ((angle - np.pi) / np.pi).reshape(-1, 1), np.sin(angle).reshape(-1, 1)
+
+
+def _quadratic(random: np.random.Generator, rows: int, *_: int) -> tuple[np.ndarray, np.ndarray]:
     x = random.random((rows, 2))  # of document 000
     return x, (3 * x[:, 0] ** 2 + 2 * x[:, 1]).reshape(-1, 1)
+
+
+DATA: dict[str, Any] = {"mnist": _mnist, "dense": _dense, "sine": _sine, "quadratic": _quadratic}
 
 
 def draw_batches(steps: int, batch: int, rows: int) -> np.ndarray:
@@ -133,3 +150,17 @@ def weights(case: Case) -> dict[str, np.ndarray]:
 
 def _cast(arrays: dict[str, np.ndarray], case: Case) -> dict[str, np.ndarray]:
     return {name: np.ascontiguousarray(a, dtype=case.dtype) for name, a in arrays.items()}
+
+
+# In files, made once for all processes ------------------------------------------------
+
+
+def write(given: dict[str, np.ndarray], folder: Path) -> None:
+    """Save each array under its name."""
+    for name, array in given.items():
+        np.save(folder / f"{name}.npy", array)
+
+
+def read(folder: str) -> dict[str, np.ndarray]:
+    """What `write` saved, in memory of this process's own."""
+    return {path.stem: np.load(path) for path in Path(folder).glob("*.npy")}

@@ -16,8 +16,53 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fastnn.benchmarks.cases import MEMORIES, Case
-from fastnn.benchmarks.reference import Arrays, Run, by_name, parameters
+from bench.cases import Case
+from bench.formulas import MEMORIES
+from bench.reference import Arrays, Run, by_name, parameters
+
+
+def cross_entropy(z: Any, t: Any) -> Any:
+    """Mean softmax cross entropy."""
+    return -jnp.mean(jnp.take_along_axis(jax.nn.log_softmax(z), t[:, None], axis=1))
+
+
+def squared_error(y: Any, t: Any) -> Any:
+    """Half the squared error of a row, on average."""
+    return jnp.sum((y - t) ** 2) / (2 * len(y))
+
+
+def _sgd(lr: float, _: Any, p: Any, g: Any) -> Any:
+    return (p - lr * g,)
+
+
+def _momentum(lr: float, _: Any, p: Any, g: Any, v: Any) -> Any:
+    v = 0.9 * v - lr * g
+    return p + v, v
+
+
+def _nesterov(lr: float, _: Any, p: Any, g: Any, v: Any) -> Any:
+    v = 0.9 * v - lr * g
+    return p + 0.9 * v - lr * g, v
+
+
+def _adagrad(lr: float, _: Any, p: Any, g: Any, h: Any) -> Any:
+    h = h + g * g
+    return p - lr * g / (jnp.sqrt(h) + 1e-7), h
+
+
+def _rmsprop(lr: float, _: Any, p: Any, g: Any, h: Any) -> Any:
+    h = 0.99 * h + 0.01 * g * g
+    return p - lr * g / (jnp.sqrt(h) + 1e-7), h
+
+
+def _adam(lr: float, taken: Any, p: Any, g: Any, m: Any, s: Any) -> Any:
+    m = m + 0.1 * (g - m)
+    s = s + 0.001 * (g * g - s)
+    # 1 - 0.999**taken in float32 would be off by 6e-5 of itself at the first step.
+    corrected = [-jnp.expm1(taken * math.log(beta)) for beta in (0.9, 0.999)]
+    rate = lr * jnp.sqrt(corrected[1]) / corrected[0]
+    return p - rate * m / (jnp.sqrt(s) + 1e-7), m, s
+
 
 ACTIVATIONS: dict[str, Callable[..., Any]] = {
     "identity": lambda z: z,
@@ -27,6 +72,13 @@ ACTIVATIONS: dict[str, Callable[..., Any]] = {
     "tanh": jnp.tanh,
     "softplus": jax.nn.softplus,
 }
+LOSSES: dict[str, Callable[..., Any]] = {
+    "cross_entropy": cross_entropy, "squared_error": squared_error,
+}  # fmt: skip
+RULES: dict[str, Callable[..., Any]] = {
+    "sgd": _sgd, "momentum": _momentum, "nesterov": _nesterov, "adagrad": _adagrad,
+    "rmsprop": _rmsprop, "adam": _adam,
+}  # fmt: skip
 
 
 # Kernels ------------------------------------------------------------------------------
@@ -170,15 +222,7 @@ def scores(case: Case, params: Any, x: Any) -> Any:
 
 def loss_of(case: Case, params: Any, x: Any, t: Any) -> Any:
     """The mean loss of a batch."""
-    y = scores(case, params, x)
-    if case.loss == "cross_entropy":
-        return cross_entropy(y, t)
-    return jnp.sum((y - t) ** 2) / (2 * len(x))
-
-
-def cross_entropy(z: Any, t: Any) -> Any:
-    """Mean softmax cross entropy."""
-    return -jnp.mean(jnp.take_along_axis(jax.nn.log_softmax(z), t[:, None], axis=1))
+    return LOSSES[case.loss](scores(case, params, x), t)
 
 
 # Optimisers ---------------------------------------------------------------------------
@@ -198,45 +242,6 @@ def update(case: Case, state: Any, gradients: Any) -> Any:
     one = partial(RULES[case.optimizer], case.lr, taken)
     moved = [one(p, g, *m) for p, g, m in zip(params, gradients, memories, strict=True)]
     return [p for p, *_ in moved], [m for _, *m in moved], taken
-
-
-def _sgd(lr: float, _: Any, p: Any, g: Any) -> Any:
-    return (p - lr * g,)
-
-
-def _momentum(lr: float, _: Any, p: Any, g: Any, v: Any) -> Any:
-    v = 0.9 * v - lr * g
-    return p + v, v
-
-
-def _nesterov(lr: float, _: Any, p: Any, g: Any, v: Any) -> Any:
-    v = 0.9 * v - lr * g
-    return p + 0.9 * v - lr * g, v
-
-
-def _adagrad(lr: float, _: Any, p: Any, g: Any, h: Any) -> Any:
-    h = h + g * g
-    return p - lr * g / (jnp.sqrt(h) + 1e-7), h
-
-
-def _rmsprop(lr: float, _: Any, p: Any, g: Any, h: Any) -> Any:
-    h = 0.99 * h + 0.01 * g * g
-    return p - lr * g / (jnp.sqrt(h) + 1e-7), h
-
-
-def _adam(lr: float, taken: Any, p: Any, g: Any, m: Any, s: Any) -> Any:
-    m = m + 0.1 * (g - m)
-    s = s + 0.001 * (g * g - s)
-    # 1 - 0.999**taken in float32 would be off by 6e-5 of itself at the first step.
-    corrected = [-jnp.expm1(taken * math.log(beta)) for beta in (0.9, 0.999)]
-    rate = lr * jnp.sqrt(corrected[1]) / corrected[0]
-    return p - rate * m / (jnp.sqrt(s) + 1e-7), m, s
-
-
-RULES: dict[str, Callable[..., Any]] = {
-    "sgd": _sgd, "momentum": _momentum, "nesterov": _nesterov, "adagrad": _adagrad,
-    "rmsprop": _rmsprop, "adam": _adam,
-}  # fmt: skip
 
 
 def _on_device(case: Case, given: Arrays, *names: str) -> list[Any]:

@@ -10,9 +10,12 @@ from __future__ import annotations
 import numpy as np
 from scipy.sparse import csr_array
 
-from fastnn.benchmarks.cases import Case
-from fastnn.benchmarks.contestants import with_numpy
-from fastnn.benchmarks.reference import Arrays, Run
+from bench.cases import Case
+from bench.contestants import with_numpy
+from bench.contestants.with_numpy import ACTIVATIONS, LOSSES, RULES
+from bench.reference import Arrays, Run
+
+__all__ = ["ACTIVATIONS", "LOSSES", "RULES", "training"]
 
 
 def training(case: Case, given: Arrays) -> Run:

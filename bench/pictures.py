@@ -6,8 +6,11 @@ from pathlib import Path
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
-from fastnn.benchmarks import report
-from fastnn.benchmarks.workers import OURS
+from bench.contestants import OURS
+from bench.ratios import ratio_to
+from bench.shapes import is_count, misshapen
+from bench.stored import check_writable
+from bench.tables import threads_in_words
 from fastnn.plots.figures import new_figure, write
 
 if TYPE_CHECKING:
@@ -23,7 +26,7 @@ SIZES: dict[str, tuple[str, Any]] = {
 }
 GROUPS = ", ".join(map(repr, SIZES))
 # What the functions above need of a case.
-SHAPE = {"batch": report.is_count, "rows": report.is_count, "sizes": [report.is_count]}
+SHAPE = {"batch": is_count, "rows": is_count, "sizes": [is_count]}
 
 
 def check(groups: set[str], path: str) -> None:
@@ -47,7 +50,7 @@ def check(groups: set[str], path: str) -> None:
         raise ValueError(f"--plot needs cases of {GROUPS}: see --cases")
     if Path(path).suffix.lower() != ".png":
         raise ValueError(f"--plot writes PNG files, whose names end with .png, not {path!r}")
-    report.check_writable(path)
+    check_writable(path)
 
 
 def draw(results: dict[str, Any], path: str) -> None:
@@ -81,7 +84,7 @@ def figure_of(results: dict[str, Any]) -> Figure:
 
 def _check_sizes(drawn: list[dict[str, Any]]) -> None:
     for result in drawn:
-        wrong = report.misshapen(result, SHAPE)
+        wrong = misshapen(result, SHAPE)
         if not wrong and len(result["sizes"]) < 3:
             wrong = "sizes has no hidden layer"
         if wrong:
@@ -93,7 +96,7 @@ def _title(results: dict[str, Any], drawn: list[dict[str, Any]], width: int) -> 
     machine = results["machine"]
     dtypes = ", ".join(sorted({result["dtype"] for result in drawn}))
     where = (f"{machine['processor']}, {machine['cores']} cores; "
-             f"threads: {report.threads_in_words(results)}; {dtypes}")  # fmt: skip
+             f"threads: {threads_in_words(results)}; {dtypes}")  # fmt: skip
     what = "How many times as long as fastnn a training step takes"
     return "\n".join([what, *wrap(where, width)])
 
@@ -104,7 +107,7 @@ def _draw_group(axes: Any, group: str, results: dict[str, Any], rivals: list[str
     words, size_of = SIZES[group]
     cases = sorted((r for r in results["cases"] if r["group"] == group), key=size_of)
     for number, rival in enumerate(rivals):
-        found = [(size_of(r), report.ratio_to(r, rival, results["threads"])) for r in cases]
+        found = [(size_of(r), ratio_to(r, rival, results["threads"])) for r in cases]
         points = [(size, value) for size, value in found if value is not None]
         axes.plot(*zip(*points, strict=True) if points else ([], []), label=rival,
                   marker="os^Dv"[number % 5], markersize=4, color=f"C{number}")  # fmt: skip

@@ -7,8 +7,18 @@ from typing import Any
 
 import numpy as np
 
-from fastnn.benchmarks.cases import Case
-from fastnn.benchmarks.reference import Arrays, Run, parameters
+from bench.cases import Case
+from bench.reference import Arrays, Run, parameters
+
+# A layer's function, and what its gradient makes of the one above it.
+ACTIVATIONS: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {
+    "sigmoid": (lambda u: 1 / (1 + np.exp(-u)), lambda grad, y: grad * (1 - y) * y),
+    "relu": (lambda u: np.maximum(0, u), lambda grad, y: grad * (y > 0)),
+}
+# Each loss is written out in the one loop that has it, as are the update and, in
+# `numerical_gradient`, the sigmoid.
+LOSSES = {"cross_entropy": "numerical_gradient", "squared_error": "training"}
+RULES = ("sgd",)
 
 LOSS_EPSILON = 1e-7  # the book's, inside the logarithm
 
@@ -38,21 +48,15 @@ class Layer:
         self.b -= lr * self.grad_b
 
 
-FUNCTIONS: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {
-    "sigmoid": (lambda u: 1 / (1 + np.exp(-u)), lambda grad, y: grad * (1 - y) * y),
-    "relu": (lambda u: np.maximum(0, u), lambda grad, y: grad * (y > 0)),
-}
-
-
 def training(case: Case, given: Arrays) -> Run | None:
     """The loop of documents 000 and 003; their losses are computed after it, from the outputs."""
-    if case.data not in ("sine", "quadratic") or case.batch != 1:
+    if case.data not in ("sine", "quadratic") or case.batch != 1 or LOSSES[case.loss] != case.kind:
         return None
     x, t = given["x"], given["t"]
 
     def run(steps: int) -> Arrays:
         order = given["batches"][:steps, 0]
-        middle = Layer(given["W1"], given["b1"], *FUNCTIONS[case.activation])
+        middle = Layer(given["W1"], given["b1"], *ACTIVATIONS[case.activation])
         output = Layer(given["W2"], given["b2"], lambda u: u, lambda t, y: y - t)
         outputs = []
         for i in order:
@@ -66,8 +70,10 @@ def training(case: Case, given: Arrays) -> Run | None:
     return run
 
 
-def numerical_gradient(case: Case, given: Arrays) -> Run:
+def numerical_gradient(case: Case, given: Arrays) -> Run | None:
     """The book's, parameter by parameter."""
+    if case.activation != "sigmoid" or len(case.sizes) != 3 or LOSSES[case.loss] != case.kind:
+        return None
     x, t = given["x"], given["t"]
 
     def run(calls: int) -> Arrays:

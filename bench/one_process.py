@@ -1,6 +1,6 @@
 """A whole training in one process, timed and weighed by `processes`.
 
-Reads the arrays that `workers.write` saved, trains 784-50-10 for an epoch of MNIST, and prints
+Reads the arrays that `inputs.write` saved, trains 784-50-10 for an epoch of MNIST, and prints
 as JSON the losses' ends, the seconds spent reading the files, which are the same for everyone,
 and the most memory that the process ever held.
 """
@@ -12,9 +12,9 @@ import sys
 import time
 from pathlib import Path
 
-from fastnn.benchmarks.cases import Case
-from fastnn.benchmarks.contestants import load
-from fastnn.benchmarks.workers import read
+from bench.cases import Case
+from bench.contestants import load, run_of
+from bench.inputs import read
 
 CASE = Case("an epoch of MNIST", "training", "whole processes", (784, 50, 10), 100, 600)
 LAST = 50
@@ -26,8 +26,9 @@ def main() -> None:
     started = time.perf_counter()
     given = read(folder)
     seconds = time.perf_counter() - started
-    make = getattr(load(name), CASE.kind)
-    answers = make(CASE, given)(CASE.steps)
+    run = run_of(load(name), CASE, given)
+    assert run is not None, f"{name} cannot do this"
+    answers = run(CASE.steps)
     losses = answers.get("losses")  # scikit-learn tells none
     ends = {} if losses is None else {
         "first": float(losses[0]), "last": float(losses[-LAST:].mean()),

@@ -1,18 +1,83 @@
-"""``fastnn bench``: what its options mean, what it prints, and its exit code."""
+"""``python -m bench``: its options, what they mean, what it prints, and its exit code."""
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from bench import (
+    cases,
+    clock,
+    contestants,
+    ending,
+    machine,
+    pictures,
+    ratios,
+    report,
+    stored,
+    tables,
+)
+from bench.cases import Case
+from bench.contestants import OURS
+from bench.workers import Load
 from fastnn import command
-from fastnn.benchmarks import cases, clock, contestants, machine, report
-from fastnn.benchmarks.cases import Case
-from fastnn.benchmarks.ending import unwound_by_signals
-from fastnn.benchmarks.workers import OURS, Load
 from fastnn.plots.figures import no_pictures
 
 SHORT_ROUNDS, FULL_ROUNDS = 3, 5
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; those of the process are its arguments if none are given."""
+    return ending.run("bench", lambda: _run(arguments), is_program=arguments is None)
+
+
+def _run(arguments: Sequence[str] | None) -> int:
+    options = _parser().parse_args(arguments)
+    code: int = options.run(options)
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = command.Parser(
+        prog="python -m bench",
+        description="Time fastnn next to what is installed of NumPy, SciPy, JAX, PyTorch and "
+        "scikit-learn, after comparing their answers, and print how many times as long as "
+        "fastnn each takes: a few cases in about a minute, or all with --full.",
+        epilog="The exit code is 1 if a contestant's answers are wrong, 2 for wrong options.",
+    )
+    parser.add_argument("--full", action="store_true", help="all cases, more rounds, whole jobs")
+    parser.add_argument(
+        "--cases", nargs="+", metavar="PATTERN", help="names or groups, like 'kernels*' or '*512*'"
+    )
+    parser.add_argument(
+        "--rounds", type=int, metavar="N", help="turns of each contestant; else 3, or 5 with --full"
+    )
+    parser.add_argument(
+        "--threads", type=int, metavar="N", help="of fastnn; rivals may be faster with one; all "
+        "cores if not given",
+    )  # fmt: skip
+    parser.add_argument("--json", metavar="FILE", help="save everything measured")
+    parser.add_argument(
+        "--plot", metavar="FILE", help="draw the ratios of the cases 'steps over *'"
+    )
+    parser.set_defaults(run=_time)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+    stored_results = commands.add_parser("report", help="tables, goals or curves of stored results")
+    report.add_options(stored_results)
+    stored_results.set_defaults(run=report.run)
+    return parser
+
+
+def _time(options: argparse.Namespace) -> int:
+    return run(
+        full=options.full,
+        patterns=options.cases,
+        rounds=options.rounds,
+        threads=options.threads,
+        json=options.json,
+        plot=options.plot,
+    )
 
 
 def run(
@@ -56,16 +121,8 @@ def run(
     lack = no_pictures() if plot is not None else None
     if lack is not None:
         command.say(": ".join(lack) + "\n")
-    results: dict[str, Any] = {
-        "machine": facts_for(chosen, threads), "threads": threads, "best_threads": True,
-        "rounds": rounds, "full": full, "cases": [],
-    }  # fmt: skip
-    with unwound_by_signals():
-        for found in _with_a_bar(chosen, rounds, threads, names, full, load):
-            results["cases"].append(found | {"ratios": report.ratios_of(found, threads)})
-            _write(results, json, None)  # as a full run takes half an hour
-    results["machine"]["load_average_at_end"] = machine.load_average()
-    command.say(report.text(results))
+    results = _measured(chosen, names, rounds, threads, full, json, load)
+    command.say(tables.text(results))
     error = _write(results, json, plot if lack is None else None)
     if error is not None:
         raise error
@@ -74,10 +131,31 @@ def run(
     return int(any(not e["agrees"] for case in results["cases"] for e in case["contestants"]))
 
 
+def _measured(
+    chosen: Sequence[Case],
+    names: Sequence[str],
+    rounds: int,
+    threads: int,
+    full: bool,
+    json: str | None,
+    load: Load,
+) -> dict[str, Any]:
+    """Everything that the tables need, saved after every case, as a full run takes half an hour."""
+    results: dict[str, Any] = {
+        "machine": facts_for(chosen, threads), "threads": threads, "best_threads": True,
+        "rounds": rounds, "full": full, "cases": [],
+    }  # fmt: skip
+    for found in _with_a_bar(chosen, rounds, threads, names, full, load):
+        results["cases"].append(found | {"ratios": ratios.ratios_of(found, threads)})
+        _write(results, json, None)
+    results["machine"]["load_average_at_end"] = machine.load_average()
+    return results
+
+
 def facts_for(chosen: Sequence[Case], threads: int) -> dict[str, Any]:
     """The machine; its speed only where a kernel is compared with that."""
     facts = machine.describe()
-    if any(report.has_limit(case.group) for case in chosen):
+    if any(ratios.has_limit(case.group) for case in chosen):
         facts["speed"] = machine.speed(threads)
     return facts
 
@@ -109,13 +187,11 @@ def _at_least_one(option: str, value: int | None, default: int) -> int:
 def _check_files(json: str | None, plot: str | None, chosen: Sequence[Case]) -> None:
     """Fail before minutes of work rather than after."""
     if plot is not None:
-        from fastnn.benchmarks import pictures
-
         pictures.check({case.group for case in chosen}, plot)
     if json is not None:
-        report.check_json(json)
+        stored.check_json(json)
     if json is not None and plot is not None:
-        report.check_apart(json, plot)
+        stored.check_apart(json, plot)
 
 
 def _write(
@@ -124,10 +200,8 @@ def _write(
     """Write what is wanted; what could not be written is to be said when all is done."""
     writers: dict[str, Any] = {}
     if json is not None:
-        writers[json] = lambda: report.write_json(json, results)
+        writers[json] = lambda: stored.write_json(json, results)
     if plot is not None:
-        from fastnn.benchmarks import pictures
-
         writers[plot] = lambda: pictures.draw(results, plot)
     return command.write_each(writers)[1]
 

@@ -1,4 +1,4 @@
-"""What the answers are: every kind of work in float64, one plain line per formula.
+"""What the answers are: every kind of work in float64, from the formulas of `formulas`.
 
 Each function takes a case and its arrays and returns a function of a number of
 steps or calls, which begins anew each time and returns the answers by name.
@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from fastnn.benchmarks.cases import Case
+from bench.cases import Case
+from bench.formulas import ACTIVATIONS, LOSSES, RULES, cross_entropy
 
 Arrays = dict[str, np.ndarray]
 Run = Callable[[int], Arrays]
@@ -54,8 +55,9 @@ def softmax_cross_entropy(case: Case, given: Arrays) -> Run:
 def activation(case: Case, given: Arrays) -> Run:
     """Forward and backward: ``y = f(z)`` and ``dz = dy * f'(z)``."""
     z, dy = _double(given, "z", "dy")
-    y = activated(case.activation, z)
-    return lambda calls: {"y": y, "dz": dy * slope(case.activation, y)}
+    row = ACTIVATIONS[case.activation]
+    y = row.f(z)
+    return lambda calls: {"y": y, "dz": dy * row.slope(y)}
 
 
 def optimizer(case: Case, given: Arrays) -> Run:
@@ -132,38 +134,12 @@ def by_name(arrays: Any) -> Arrays:
     return {f"{'Wb'[i % 2]}{i // 2 + 1}": np.asarray(array) for i, array in enumerate(arrays)}
 
 
-def activated(name: str, z: np.ndarray) -> np.ndarray:
-    """An activation by its name."""
-    functions: dict[str, Any] = {
-        "identity": lambda: z.copy(),
-        "relu": lambda: np.maximum(z, 0),
-        "leaky_relu": lambda: np.where(z > 0, z, 0.01 * z),
-        "sigmoid": lambda: 1 / (1 + np.exp(-z)),
-        "tanh": lambda: np.tanh(z),
-        "softplus": lambda: np.log1p(np.exp(-np.abs(z))) + np.maximum(z, 0),
-    }
-    return functions[name]()
-
-
-def slope(name: str, y: np.ndarray) -> np.ndarray:
-    """The derivative, from the output."""
-    slopes: dict[str, Any] = {
-        "identity": lambda: np.ones_like(y),
-        "relu": lambda: (y > 0) * 1.0,
-        "leaky_relu": lambda: np.where(y > 0, 1.0, 0.01),
-        "sigmoid": lambda: y * (1 - y),
-        "tanh": lambda: 1 - y**2,
-        "softplus": lambda: -np.expm1(-y),
-    }
-    return slopes[name]()
-
-
 def outputs(case: Case, params: list[np.ndarray], x: np.ndarray) -> list[np.ndarray]:
     """The inputs, the outputs of each hidden layer, and the scores."""
     found = [x]
     for k in range(0, len(params), 2):
         z = found[-1] @ params[k] + params[k + 1]
-        found.append(z if k == len(params) - 2 else activated(case.activation, z))
+        found.append(z if k == len(params) - 2 else ACTIVATIONS[case.activation].f(z))
     return found
 
 
@@ -175,67 +151,28 @@ def scores(case: Case, params: list[np.ndarray], x: np.ndarray) -> np.ndarray:
 def gradients_of(case: Case, params: list[np.ndarray], x: Any, t: Any) -> tuple[float, list]:
     """Loss and gradients of a batch."""
     y = outputs(case, params, x)
-    if case.loss == "cross_entropy":
-        loss, delta = cross_entropy(y[-1], t)
-    else:
-        error = y[-1] - t
-        loss, delta = float((error**2).sum() / 2 / len(x)), error / len(x)
+    loss, delta = LOSSES[case.loss].of(y[-1], t)
     gradients: list[np.ndarray] = []
     for k in reversed(range(len(params) // 2)):
         gradients[:0] = [y[k].T @ delta, delta.sum(axis=0)]
         if k:
-            delta = delta @ params[2 * k].T * slope(case.activation, y[k])
+            delta = delta @ params[2 * k].T * ACTIVATIONS[case.activation].slope(y[k])
     return loss, gradients
 
 
-def cross_entropy(z: np.ndarray, t: np.ndarray) -> tuple[float, np.ndarray]:
-    """Mean softmax cross entropy and its gradient with respect to the scores."""
-    shifted = z - z.max(axis=1, keepdims=True)
-    log_y = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-    rows = np.arange(len(t))
-    dz = np.exp(log_y)
-    dz[rows, t] -= 1
-    return float(-log_y[rows, t].mean()), dz / len(t)
-
-
 class Rule:
-    """The update rules of `fastnn.optimizers` with their default numbers."""
+    """A case's update rule with what it remembers of each array."""
 
     def __init__(self, case: Case, params: list[np.ndarray]):
-        self.name, self.lr, self.steps = case.optimizer, case.lr, 0
+        self.one, self.lr, self.steps = RULES[case.optimizer].step, case.lr, 0
         self.first = [np.zeros_like(array, dtype=np.float64) for array in params]
         self.second = [np.zeros_like(array, dtype=np.float64) for array in params]
 
     def update(self, params: list[np.ndarray], gradients: list[np.ndarray]) -> None:
-        """Make a step; each rule is one method, on an array with what it remembers."""
+        """Make a step."""
         self.steps += 1
         for p, g, m, s in zip(params, gradients, self.first, self.second, strict=True):
-            getattr(self, f"_{self.name}")(p, g, m, s)
-
-    def _sgd(self, p: Any, g: Any, v: Any, _: Any) -> None:
-        p -= self.lr * g
-
-    def _momentum(self, p: Any, g: Any, v: Any, _: Any) -> None:
-        v[:] = 0.9 * v - self.lr * g
-        p += v
-
-    def _nesterov(self, p: Any, g: Any, v: Any, _: Any) -> None:
-        v[:] = 0.9 * v - self.lr * g
-        p += 0.9 * v - self.lr * g
-
-    def _adagrad(self, p: Any, g: Any, h: Any, _: Any) -> None:
-        h += g * g
-        p -= self.lr * g / (np.sqrt(h) + 1e-7)
-
-    def _rmsprop(self, p: Any, g: Any, h: Any, _: Any) -> None:
-        h[:] = 0.99 * h + 0.01 * g * g
-        p -= self.lr * g / (np.sqrt(h) + 1e-7)
-
-    def _adam(self, p: Any, g: Any, m: Any, s: Any) -> None:
-        m += 0.1 * (g - m)
-        s += 0.001 * (g * g - s)
-        rate = self.lr * np.sqrt(1 - 0.999**self.steps) / (1 - 0.9**self.steps)
-        p -= rate * m / (np.sqrt(s) + 1e-7)
+            self.one(p, g, self.lr, self.steps, m, s)
 
 
 def _double(given: Arrays, *names: str) -> list[np.ndarray]:

@@ -13,20 +13,18 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from fastnn.benchmarks import inputs, reference
-from fastnn.benchmarks.cases import Case
-from fastnn.benchmarks.contestants import load as load_contestant
-from fastnn.benchmarks.reference import Arrays
-from fastnn.benchmarks.workers import (
-    JAX,
-    OURS,
+from bench import inputs, reference
+from bench.cases import Case
+from bench.contestants import JAX, OURS
+from bench.contestants import load as load_contestant
+from bench.reference import Arrays
+from bench.workers import (
     SETTLE_SECONDS,
     ContestantFailedError,
     Load,
     Worker,
     crew,
     settings_of,
-    write,
 )
 
 # Seconds of a turn, short and full: of calls, and the most of a rival's steps of training.
@@ -97,7 +95,7 @@ def _measure_case(
     able = [w for w in workers if w.setting.contestant in (OURS, *case.contestants)]
     given = inputs.given(case)
     with tempfile.TemporaryDirectory(prefix="fastnn-bench-") as folder:
-        write(given, Path(folder))
+        inputs.write(given, Path(folder))
         entries = _prepare(case, able, folder, given)
     result = result_of(case, entries.values())
     timed = [(w, e) for w, e in entries.items() if e["agrees"]]

@@ -7,21 +7,21 @@ from typing import Any
 
 import torch
 
-from fastnn.benchmarks.cases import Case
-from fastnn.benchmarks.contestants.with_pytorch import loss_of, threads, weights
-from fastnn.benchmarks.reference import Arrays, Run, parameters
+from bench.cases import Case
+from bench.contestants.with_pytorch import ACTIVATIONS, LOSSES, loss_of, threads, weights
+from bench.reference import Arrays, Run, parameters
 
-__all__ = ["threads", "training"]
+__all__ = ["ACTIVATIONS", "LOSSES", "RULES", "threads", "training"]
+
+RULES = ("sgd",)  # alone, as what is timed has little else
 
 # Processes that compile side by side would outlive this one, which is killed at the end, and leave
 # semaphores behind.
 os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")
 
 
-def training(case: Case, given: Arrays) -> Run | None:
-    """One compiled step after another; SGD alone, as what is timed has little else."""
-    if case.optimizer != "sgd":
-        return None
+def training(case: Case, given: Arrays) -> Run:
+    """One compiled step after another."""
     x, t, batches = (torch.from_numpy(given[name]) for name in ("x", "t", "batches"))
 
     def step(params: list[Any], rows: Any) -> Any:

@@ -1,0 +1,56 @@
+"""The table of cases, and how far answers may be from the reference."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from stub_results import SMALL, STEPS
+
+from bench import cases, contestants, formulas, inputs, reference
+from bench.contestants import with_fastnn, with_numpy
+
+
+def test_names_are_unique_and_every_kind_is_known():
+    assert len({case.name for case in cases.CASES}) == len(cases.CASES)
+    for case in cases.CASES:
+        assert case.kind in inputs.MAKERS
+        assert hasattr(reference, case.kind)
+
+
+@pytest.mark.parametrize(
+    ("found", "word"),
+    [({"y": np.zeros(2)}, "answers are"), ({"y": np.zeros(2), "dz": np.zeros(3)}, "shape")],
+)
+def test_missing_or_misshapen_answers_are_infinitely_far(found, word):
+    given = inputs.given(SMALL)
+    expected = reference.activation(SMALL, given)(1)
+    distances = reference.differs(SMALL, found, expected, given)
+    assert any(word in name and distance == np.inf for name, distance in distances.items())
+
+
+TABLES = ("ACTIVATIONS", "LOSSES", "RULES")
+
+
+@pytest.mark.parametrize("module", [with_fastnn, with_numpy], ids=["fastnn", "numpy"])
+@pytest.mark.parametrize("table", TABLES)
+def test_every_name_that_is_timed_is_one_of_fastnns_and_of_numpys(module, table):
+    assert set(getattr(formulas, table)) <= set(getattr(module, table))
+
+
+@pytest.mark.parametrize(
+    "lacks",
+    [{"activation": "softest"}, {"loss": "hinge"}, {"optimizer": "newton"}],
+    ids=lambda lacks: next(iter(lacks)),
+)
+def test_a_name_that_a_contestant_lacks_is_no_case_for_it(lacks):
+    case = replace(STEPS, **lacks)
+    assert contestants.run_of(with_numpy, case, {}) is None
+    assert contestants.run_of(with_fastnn, case, {}) is None
+
+
+def test_no_name_silently_means_another_function():
+    array = np.ones(3)
+    with pytest.raises(KeyError, match="softest"):
+        with_numpy.activate("softest", array, array, array)
+    with pytest.raises(KeyError, match="softest"):
+        with_numpy.times_slope("softest", array, array, array, array)
