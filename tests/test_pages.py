@@ -9,6 +9,7 @@ import io
 import itertools
 import os
 import re
+import shlex
 import tomllib
 from pathlib import Path
 from urllib.parse import unquote
@@ -288,11 +289,12 @@ def rows_of(text):
     return rows
 
 
-def test_tables_are_those_of_the_stored_results():
+def test_tables_are_those_of_the_stored_results(capsys):
     report = of_the_benchmarks("report")
     stored = re.search(r"--readme (bench/\S+) --write bench/README\.md`", PAGES[BENCH])[1]
     shown = re.search(rf"^{report.BEGIN}\n\n(.*?)\n\n{report.END}$", PAGES[BENCH], re.M | re.S)[1]
-    assert shown == report.readme_block(report.read_json(str(ROOT / stored)))
+    report.show_tables(str(ROOT / stored), None)
+    assert shown == capsys.readouterr().out.rstrip("\n")
 
 
 def test_rows_of_speed_are_those_of_the_results():
@@ -314,6 +316,13 @@ def test_programs_and_cases_of_the_benchmarks_are_there():
     for words in re.findall(r'`python -m bench [^`]*--cases ((?:"[^"`]+" ?)+)', text):
         # What fits no case is an error.
         assert of_the_benchmarks("cases").chosen(re.findall(r'"([^"]+)"', words))
+
+
+@pytest.mark.skipif(not (ROOT / "bench/program.py").is_file(), reason="still in the package")
+def test_options_of_the_benchmarks_are_options():
+    parser = of_the_benchmarks("program")._parser()
+    for line in re.findall(r"`python -m bench( [^`]*)?`", "\n".join(PAGES.values())):
+        parser.parse_args(shlex.split(line))
 
 
 # Links ---------------------------------------------------------------------------
