@@ -301,7 +301,8 @@ def test_out_without_matplotlib(capsys, monkeypatch, digits, tmp_path):
     printed = capsys.readouterr()
     assert printed.err == ""
     assert printed.out.splitlines()[0] == NO_PICTURES
-    assert NO_PICTURES in (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
+    page = ROOT / "fastnn" / "training" / "README.md"
+    assert NO_PICTURES in page.read_text(encoding="utf-8").splitlines()
     last = f"wrote history.csv and model.fastnn in {folder}; no pictures without matplotlib"
     assert last in printed.out.splitlines()
     assert sorted(os.listdir(folder)) == ["history.csv", "model.fastnn"]
