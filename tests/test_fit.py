@@ -22,7 +22,7 @@ from numpy_mlp import (
 
 import fastnn
 from fastnn.compiler import jit, runtime
-from fastnn.training import fit
+from fastnn.training import fit, pace
 
 
 def problem(rows=60, output="softmax", dtype="float32", nonzeros=1.0, seed=7, **options):
@@ -538,7 +538,7 @@ def test_after_divergence_the_network_is_the_same_whatever_the_timing(
 ):
     net, x, t, table = divergent()
     expected = diverge(net, x, t, table).history
-    monkeypatch.setattr(fit, "CHUNK_SECONDS", seconds)
+    monkeypatch.setattr(pace, "CALL_SECONDS", seconds)
     monkeypatch.setattr(fit, "COPY_SHARE", share)
     again, *_ = divergent()
     history = diverge(again, x, t, table, evaluate_every=every).history

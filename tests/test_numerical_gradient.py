@@ -18,10 +18,10 @@ from numpy.testing import assert_allclose
 from numpy_mlp import ACTIVATIONS, OUTPUTS_AND_LOSSES, bits, inputs, targets
 
 import fastnn
-from fastnn import differences_of_functions, finite_difference
+from fastnn import finite_difference
 from fastnn.compiler import runtime
 from fastnn.kernels.differences import CHANGES
-from fastnn.training import evaluation
+from fastnn.training import evaluation, pace
 
 # Both round losses of about 1 and divide the difference by 2e-4.
 NOISE = 2e-10
@@ -208,7 +208,7 @@ def test_bad_arguments_are_refused_by_name(f, x, h, error, text):
 def test_a_function_of_uneven_cost_is_cut_into_pieces(threads, monkeypatch):
     """Each element once, whatever the pieces."""
     monkeypatch.setattr(runtime, "most_chunks", lambda work: threads)
-    monkeypatch.setattr(differences_of_functions, "PIECE_SECONDS", 1e-5)
+    monkeypatch.setattr(pace, "CALL_SECONDS", 1e-5)
     x = np.random.default_rng(0).normal(size=5000)
     assert_allclose(fastnn.numerical_gradient(numba.njit(square), x), 2 * x, rtol=0, atol=1e-5)
 

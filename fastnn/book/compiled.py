@@ -42,7 +42,11 @@ NO_LABELS, NO_MASK = np.empty(0, np.int64), np.empty(0, np.bool_)
 
 
 class _Job:
-    """Calls of one kernel on one shape: in parallel, or serial while others need the cores."""
+    """Calls of one kernel on one shape: in parallel, or serial while others need the cores.
+
+    The caller says how long a call is, so there is nothing for a `training.pace.Pacer` to choose:
+    short calls are put together until they are long enough to be judged.
+    """
 
     WINDOW = 0.05  # seconds of calls that `runtime.Pace` judges together
 

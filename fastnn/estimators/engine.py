@@ -21,11 +21,10 @@ from fastnn.optimizers import hyper_numbers
 from fastnn.sparse_rows import SparseRows
 from fastnn.training.data import Examples, Samples, looks_sparse
 from fastnn.training.evaluation import FEW_WORK, evaluate, outputs_of_dense
+from fastnn.training.pace import Pacer
 from fastnn.training.parameters import Parameters, aligned_zeros
 from fastnn.training.steps import StepCount, Steps
 
-# Seconds of compiled steps between two looks at Ctrl-C.
-PIECE_SECONDS = 0.05
 # Multiply-adds a second, and seconds that a step takes longer, of a slow machine.
 SLOW_MULTIPLY_ADDS, SLOW_STEP = 1e9, 1e-5
 
@@ -236,9 +235,8 @@ class Training:
         self.steps.watch(self.counts.size, self.rows, self.scale)
         self.salt, self.diverged = salt, False
         self.count, self.losses = StepCount(), Losses()
-        # Steps a second, as measured; at first those of a slow machine.
         work = engine.params.multiply_adds * batch_size
-        self.rate = 1 / (work / SLOW_MULTIPLY_ADDS + SLOW_STEP)
+        self.pacer = Pacer(1 / (work / SLOW_MULTIPLY_ADDS + SLOW_STEP))
 
     def packed(self, block: np.ndarray) -> np.ndarray:
         """What lies in a block like that of the weights, in a row: coefs, then intercepts."""
@@ -291,7 +289,7 @@ class Training:
         first_loss = self.losses.size
         first, steps = 0, 0 if self.diverged else rates.size
         while first < steps:
-            end = min(steps, first + max(1, int(self.rate * PIECE_SECONDS)))
+            end = min(steps, first + self.pacer.most())
             began = time.perf_counter()
             piece, epoch_loss = slice(first, end), np.empty(1 + (end - first) // self.counts.size)
 
@@ -310,9 +308,7 @@ class Training:
                 self.diverged = True
                 break
             self.salt += done
-            elapsed = max(time.perf_counter() - began, 1e-9)
-            # At most twice as many as before: the first call may have compiled.
-            self.rate = min(done / elapsed, 2 * max(done / PIECE_SECONDS, self.rate))
+            self.pacer.note(done, time.perf_counter() - began)
             if done < end - first:
                 break
             first = end

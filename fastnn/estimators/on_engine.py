@@ -498,7 +498,7 @@ class OnEngine(BaseMultilayerPerceptron):
         looked_at = self.early_stopping or self.callbacks or self.max_time is not None
         if looked_at or self.learning_rate == "invscaling":
             return 1
-        quick = training.rate * AHEAD_SECONDS / len(training.counts)
+        quick = training.pacer.rate * AHEAD_SECONDS / len(training.counts)
         return max(1, int(min(self.max_iter - self.n_iter_, quick)))
 
     def _rates(self, steps: int) -> np.ndarray:

@@ -16,11 +16,10 @@ from fastnn.optimizers import Optimizer
 from fastnn.progress import progress_bar
 from fastnn.training.data import Examples, samples_of
 from fastnn.training.evaluation import evaluate, mean_loss, spans
+from fastnn.training.pace import Pacer
 from fastnn.training.parameters import aligned_zeros
 from fastnn.training.steps import StepCount, Steps
 
-# Seconds of compiled steps between two looks at Ctrl-C, callbacks and progress.
-CHUNK_SECONDS = 0.05
 # Share of the time that copies of the weights may take.
 COPY_SHARE = 0.01
 # Share of the rows up to which those that the batches use are chosen from the others.
@@ -211,7 +210,7 @@ class _Run:
         )  # fmt: skip
         net.optimizer_state = state
         self.error: BaseException | None = None  # that ended it
-        self.rate = 0.0  # steps per second, as measured
+        self.pacer = Pacer()
         self.stretch: _Stretch | None = None  # that the next steps belong to
         self.behind: _Stretch | None = None  # the one before
 
@@ -269,12 +268,12 @@ class _Run:
                     error.add_note(f"{kept}; the error has its history")
 
     def _until_each(self, every: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """The schedule's pieces, cut at evaluations and after about CHUNK_SECONDS."""
+        """The schedule's pieces, cut at evaluations and as long as the pacer says."""
         for index, begin in self.schedule.pieces:
             s = 0
             while s < begin.size - 1:
-                most = max(1, int(self.rate * CHUNK_SECONDS * self.steps.share))
-                end = min(begin.size - 1, s + most, s + every - self.history.steps % every)
+                most = s + self.pacer.most(self.steps.share)
+                end = min(begin.size - 1, most, s + every - self.history.steps % every)
                 yield index, begin[s : end + 1]
                 s = end
 
@@ -296,9 +295,7 @@ class _Run:
         self.stretch.steps += done
         if done < begin.size - 1:
             self._diverged(self.stretch, self.stretch.steps)
-        # At most twice the steps of the piece before: the first call may have compiled.
-        self.rate = min(done / max(elapsed, 1e-9), 2 * max(done, self.rate * CHUNK_SECONDS)
-                        / CHUNK_SECONDS)  # fmt: skip
+        self.pacer.note(done, elapsed)
 
     def _watch(self, loss: np.ndarray, done: np.ndarray, epochs: np.ndarray) -> None:
         """Before a call: what it will count, wherever it is interrupted, is counted here."""
