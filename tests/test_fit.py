@@ -22,7 +22,7 @@ from numpy_mlp import (
 
 import fastnn
 from fastnn.compiler import jit, runtime
-from fastnn.training import fit, pace
+from fastnn.training import batches, pace, way_back
 
 
 def problem(rows=60, output="softmax", dtype="float32", nonzeros=1.0, seed=7, **options):
@@ -270,8 +270,8 @@ def test_without_a_length_one_epoch_is_made():
 @pytest.mark.parametrize("nonzeros", [1.0, 0.2])
 def test_rows_that_no_batch_uses_are_not_looked_at(nonzeros, monkeypatch):
     found = []
-    for share in (0, fit.FEW_ROWS):
-        monkeypatch.setattr(fit, "FEW_ROWS", share)
+    for share in (0, batches.FEW_ROWS):
+        monkeypatch.setattr(batches, "FEW_ROWS", share)
         net, x, t = problem(rows=200, nonzeros=nonzeros)
         if share:
             x[150] = np.nan
@@ -289,7 +289,7 @@ def test_few_steps_are_those_of_many(sampling, monkeypatch):
     """The rows of a short fit are drawn before its steps; this does not show."""
     options = [{"sampling": sampling, "iterations": 1}] * 3
     few = trained(options)
-    monkeypatch.setattr(fit, "FEW_ROWS", 0)
+    monkeypatch.setattr(batches, "FEW_ROWS", 0)
     assert trained(options) == few
 
 
@@ -323,7 +323,7 @@ def test_many_steps_are_the_steps_of_small_blocks(sampling, monkeypatch):
     """Row numbers are drawn block by block; where a block ends does not show."""
     options = {"sampling": sampling, "iterations": 40}
     whole = trained([options])
-    monkeypatch.setattr(fit, "INDEX_BLOCK", 120)
+    monkeypatch.setattr(batches, "INDEX_BLOCK", 120)
     assert trained([options]) == whole
 
 
@@ -539,7 +539,7 @@ def test_after_divergence_the_network_is_the_same_whatever_the_timing(
     net, x, t, table = divergent()
     expected = diverge(net, x, t, table).history
     monkeypatch.setattr(pace, "CALL_SECONDS", seconds)
-    monkeypatch.setattr(fit, "COPY_SHARE", share)
+    monkeypatch.setattr(way_back, "COPY_SHARE", share)
     again, *_ = divergent()
     history = diverge(again, x, t, table, evaluate_every=every).history
     assert bits_of(again) == bits_of(net)

@@ -339,7 +339,7 @@ def outputs_by_evaluation(net, x):
     samples = checked_samples(x, net.layer_sizes[0], net.dtype)
     outputs = np.empty((len(x), net.layer_sizes[-1]), net.dtype)
     nothing = np.empty(0, np.int64), np.empty((0, 1), net.dtype)
-    evaluate(net.params, net._loss, samples, nothing, outputs, np.empty(0))
+    evaluate(net.params, net._model.loss, samples, nothing, outputs, np.empty(0))
     return outputs
 
 
@@ -537,9 +537,7 @@ def test_what_a_network_is_made_of_cannot_be_replaced(name):
     assert bits_of(net) == before
 
 
-@pytest.mark.parametrize(
-    "copied", [copy.copy, copy.deepcopy, lambda net: net._with_dtype(net.dtype)]
-)
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy])
 def test_what_a_copy_is_made_of_cannot_be_replaced_either(copied):
     net = copied(fastnn.MLP([2, 3], seed=0))
     with pytest.raises(AttributeError, match=r"^dtype of a network"):
@@ -649,7 +647,8 @@ def test_gradients_over_many_rows_are_right_in_float32(inputs, nonzeros, rows, n
     x *= np.random.default_rng(0).random(x.shape) < nonzeros
     single = fastnn.MLP([inputs, 1], output="identity", weight_init=0.0)
     single.params["W1"][...] = 0.1
-    t, double = np.zeros(rows), single._with_dtype("float64")
+    t, double = np.zeros(rows), fastnn.MLP([inputs, 1], output="identity", dtype="float64")
+    double.params.update(single.params)
     found, right = single.gradient(x, t), double.gradient(x, t)
     for name, gradient in right.items():
         np.testing.assert_allclose(found[name], gradient, rtol=near)

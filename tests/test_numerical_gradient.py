@@ -36,7 +36,8 @@ def problem(sizes=(7, 5, 4), activation="tanh", rows=6, nonzeros=0.6, seed=0, **
 
 def assert_same_as_brute_force(net, x, t, h=1e-4):
     found = net.numerical_gradient(x, t, h)
-    expected = finite_difference.brute_force(net.params, net._loss, net._examples(x, t), h)
+    model = net._model
+    expected = finite_difference.brute_force(net.params, model.loss, model.examples(x, t), h)
     assert list(found) == list(expected)
     for name, gradient in found.items():
         assert gradient.shape == net.params[name].shape
@@ -60,8 +61,8 @@ def test_every_activation(activation):
 @pytest.mark.parametrize("added", [1e-7, 0.1])
 def test_a_number_can_be_added_to_the_probability_in_the_logarithm(added, sizes):
     net, x, t = problem(sizes)
-    wanted = net._examples(x, t).wanted
-    found = finite_difference.gradient(net.params, net._loss, x, wanted, 1e-4, added)
+    wanted = net._model.examples(x, t).wanted
+    found = finite_difference.gradient(net.params, net._model.loss, x, wanted, 1e-4, added)
     for name, array in net.params.items():
         expected = fastnn.numerical_gradient(
             lambda _: -np.log(net.predict(x)[np.arange(len(t)), t] + added).mean(), array
