@@ -427,15 +427,7 @@ class MLP(Specified):
         >>> bool((again.predict([[1, 2, 3]]) == net.predict([[1, 2, 3]])).all())
         True
         """
-        description = {
-            "kind": type(self).__name__,
-            "layer_sizes": list(self.layer_sizes),
-            "activation": list(self.activations),
-            "output": self.output,
-            "loss": self.loss_name,
-            "dtype": self.dtype.name,
-        }
-        files.write_model(path, description, dict(self.params))
+        files.write_model(path, self._description(), dict(self.params))
 
     def __getstate__(self) -> dict[str, Any]:
         arrays = {name: view.copy() for name, view in self.params.items()}

@@ -58,6 +58,17 @@ class Specified:
             f"loss={self.loss_name!r}, dtype={self.dtype.name!r})"
         )
 
+    def _description(self) -> dict[str, Any]:
+        """The same for a file."""
+        return {
+            "kind": type(self).__name__,
+            "layer_sizes": list(self.layer_sizes),
+            "activation": list(self.activations),
+            "output": self.output,
+            "loss": self.loss_name,
+            "dtype": self.dtype.name,
+        }
+
 
 def _cannot_be_replaced(name: str) -> str:
     instead = "assign to the arrays in it" if name == "params" else "make another network"

@@ -15,7 +15,8 @@ import fastnn
 # Of these files every bytecode is a place at which a signal may be noticed.
 FILES = (
     *("fit.py", "watch.py", "way_back.py", "optimizer_state.py", "batches.py", "pace.py"),
-    *("steps.py", "history.py", "on_engine.py", "engine.py"),
+    *("model.py", "steps.py", "history.py"),
+    *("on_engine.py", "stochastic.py", "lbfgs.py", "with_engine.py", "schedules.py", "engine.py"),
 )
 STEPS = 4
 
