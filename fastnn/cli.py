@@ -203,9 +203,11 @@ def _add_bench(commands: Any) -> None:
         "--rounds", type=int, metavar="N", help="turns of each contestant; else 3, or 5 with --full"
     )
     bench.add_argument(
-        "--threads", type=int, metavar="N", help="of fastnn; rivals may be faster with one; all "
-        "cores if not given",
-    )  # fmt: skip
+        "--threads",
+        type=int,
+        metavar="N",
+        help="of fastnn; rivals may be faster with one; all cores if not given",
+    )
     bench.add_argument("--json", metavar="FILE", help="save everything measured")
     bench.add_argument("--plot", metavar="FILE", help="draw the ratios of the cases 'steps over *'")
     bench.set_defaults(run=_bench)
