@@ -16,7 +16,7 @@ import fastnn
 FILES = (
     *("fit.py", "watch.py", "way_back.py", "optimizer_state.py", "batches.py", "pace.py"),
     *("model.py", "steps.py", "history.py"),
-    *("on_engine.py", "stochastic.py", "lbfgs.py", "with_engine.py", "schedules.py", "engine.py"),
+    *("on_engine.py", "stochastic.py", "lbfgs.py", "with_engine.py", "optimizers.py", "engine.py"),
 )
 STEPS = 4
 

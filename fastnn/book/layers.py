@@ -27,9 +27,8 @@ __all__ = [
 
 __getattr__ = refuse_in(__name__)
 
-BatchNormalization.__module__ = Dropout.__module__ = (
-    __name__  # where the book and pickles have them
-)
+# Where the book has them, and pickles look for them.
+BatchNormalization.__module__ = Dropout.__module__ = __name__
 
 
 def has_all_functions() -> bool:

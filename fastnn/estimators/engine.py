@@ -275,7 +275,15 @@ class Training:
         made = self._make(index, begin, rates, *both, share)
         return made + [float("nan")] * (count - len(made)) if self.diverged else made
 
-    def _make(self, index, begin, rates, decays, penalty, share) -> list[float]:
+    def _make(
+        self,
+        index: np.ndarray,
+        begin: np.ndarray,
+        rates: np.ndarray,
+        decays: np.ndarray,
+        penalty: np.ndarray | None,
+        share: np.ndarray | None,
+    ) -> list[float]:
         """Make steps in pieces, between which Ctrl-C is noticed; mean losses of whole epochs."""
         first_loss = self.losses.size
         first, steps = 0, 0 if self.diverged else rates.size

@@ -13,7 +13,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 from sklearn.neural_network._base import LOSS_FUNCTIONS
 
-from fastnn.estimators import schedules
+from fastnn.estimators import optimizers
 from fastnn.estimators.engine import Dropout, Training
 from fastnn.estimators.with_engine import WithEngine
 from fastnn.progress import progress_bar
@@ -35,7 +35,7 @@ class WithEpochs(WithEngine):
         incremental = rest[-1]  # before it stand arrays of scikit-learn's, which are not needed
         sample_weight = self._all_weights(sample_weight)
         if not incremental or not hasattr(self, "_optimizer"):
-            self._optimizer = schedules.new_optimizer(self)
+            self._optimizer = optimizers.new_optimizer(self)
         self._check_stopping(incremental)
         train: list = [X, y, sample_weight]
         held_out: list = [None, None, None]
@@ -50,7 +50,7 @@ class WithEpochs(WithEngine):
             first = self.best_validation_score_, training.engine.params.block.copy()
             best = [] if self.validation_scores_ else [first]
         scores = 0 if best is None else len(self.validation_scores_)
-        before = len(self.loss_curve_), scores, self.t_, schedules.count_of(self._optimizer)
+        before = len(self.loss_curve_), scores, self.t_, optimizers.count_of(self._optimizer)
         try:
             self._epochs(training, held_out, best, incremental)
         except KeyboardInterrupt:
@@ -101,7 +101,7 @@ class WithEpochs(WithEngine):
                 "sample size. It is going to be clipped",
                 stacklevel=5,
             )
-        rule, numbers = schedules.rule_of(optimizer)
+        rule, numbers = optimizers.rule_of(optimizer)
         engine, shares = self._engine_at_hand(), self._dropout()
         weights = engine.params.layer_sizes, engine.dtype
         if optimizer.memory is not None and optimizer.weights != weights:
@@ -173,7 +173,7 @@ class WithEpochs(WithEngine):
             self.loss_ = made[-1]
             if best is None:
                 self.best_loss_ = min(self.best_loss_, *made)
-        schedules.count_again(self._optimizer, steps, training.count.steps)
+        optimizers.count_again(self._optimizer, steps, training.count.steps)
         self._optimizer.iteration_ends(self.t_)
 
     def _losses(self, training: Training, incremental: bool) -> Iterator[float]:
@@ -187,13 +187,13 @@ class WithEpochs(WithEngine):
                     self.best_loss_, self.tol, self._no_improvement_count, self.n_iter_no_change
                 )
             orders = self._orders(order, ahead)
-            rates = schedules.take_rates(self._optimizer, ahead * steps)
+            rates = optimizers.take_rates(self._optimizer, ahead * steps)
             losses = training.epochs(orders, rates)
             made = len(losses)
             if made < ahead:
                 self._random_state.set_state(drawn)
                 self._orders(order, made)
-                schedules.give_back(self._optimizer, (ahead - made) * steps, rates)
+                optimizers.give_back(self._optimizer, (ahead - made) * steps, rates)
             order = orders[made - 1]
             yield from map(np.float64, losses)  # of its type in scikit-learn, too
 

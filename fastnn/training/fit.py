@@ -150,14 +150,14 @@ class _Run:
     def _make_steps(self, index: np.ndarray, begin: np.ndarray, rates: np.ndarray) -> None:
         started = time.perf_counter()
         self.way_back.note(index, begin, rates)
-        done, _ = self.steps.run(index, begin, rates, watching=self._watch)
+        done, _ = self.steps.run(index, begin, rates, watching=self._keep_count)
         elapsed = time.perf_counter() - started
         self.way_back.note_made(done)
         if done < begin.size - 1:
             self._diverged()
         self.pacer.note(done, elapsed)
 
-    def _watch(self, loss: np.ndarray, done: np.ndarray, epochs: np.ndarray) -> None:
+    def _keep_count(self, loss: np.ndarray, done: np.ndarray, epochs: np.ndarray) -> None:
         """Before a call: what it will count, wherever it is interrupted, is counted here."""
         self.state.count.count_on(done)
         self.history.record_running(loss, done[1:])

@@ -54,10 +54,10 @@ class WayBack:
         for index, begin, rates in calls:
             part = min(count, begin.size - 1)
             if part > 0:
-                self._steps.run(index, begin[: part + 1], rates[:part], watching=self._count_on)
+                self._steps.run(index, begin[: part + 1], rates[:part], watching=self._keep_count)
             count -= part
 
-    def _count_on(self, loss: np.ndarray, done: np.ndarray, epochs: np.ndarray) -> None:
+    def _keep_count(self, loss: np.ndarray, done: np.ndarray, epochs: np.ndarray) -> None:
         self._state.count.count_on(done)
 
 
