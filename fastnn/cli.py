@@ -272,10 +272,10 @@ def _bench(options: argparse.Namespace) -> int:
 
 
 def _cache(options: argparse.Namespace) -> None:
-    from fastnn.compiler import jit
+    from fastnn.compiler import cache
 
     if options.action == "clear":
-        command.say(f"removed {jit.cache_clear()} files")
+        command.say(f"removed {cache.cache_clear()} files")
         return
-    for name, value in jit.cache_info().items():
+    for name, value in cache.cache_info().items():
         command.say(f"{name}: {value}")

@@ -8,8 +8,11 @@ from pathlib import Path
 import hypothesis
 import numpy as np
 import pytest
+from kernels_on_disk import Kept, Kernels
+from model_files import ARRAYS, DESCRIPTION
 
 from fastnn.compiler import runtime
+from fastnn.files import write_model
 
 ROOT = Path(__file__).parents[1]
 
@@ -35,6 +38,49 @@ def code_folder(request, tmp_path_factory):
     """Where processes of tests keep other builds, from one run of the tests to the next."""
     cache = getattr(request.config, "cache", None)
     return cache.mkdir("compiled") if cache else tmp_path_factory.mktemp("compiled")
+
+
+@pytest.fixture
+def cache_folder(tmp_path, monkeypatch):
+    """A compile cache of its own for a test, and the programs that it starts."""
+    folder = tmp_path / "code"
+    monkeypatch.setenv("FASTNN_CACHE_DIR", str(folder))
+    monkeypatch.delenv("FASTNN_CACHE", raising=False)
+    return folder
+
+
+@pytest.fixture
+def kernels(tmp_path):
+    return Kernels(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def compiled(tmp_path_factory):
+    """A build of which Numba has compiled two signatures, and of which nothing is kept yet."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FASTNN_CACHE", "0")
+        build = Kernels(tmp_path_factory.mktemp("kernels")).load().scaled.serial
+        assert (build(1, 2), build(1, 2.5)) == (20, 25.0)
+    return build
+
+
+@pytest.fixture
+def kept(compiled, cache_folder):
+    return Kept(compiled)
+
+
+@pytest.fixture
+def model(tmp_path):
+    """The file of a model."""
+    path = tmp_path / "net.fastnn"
+    write_model(path, DESCRIPTION, ARRAYS)
+    return path
+
+
+@pytest.fixture
+def numpys_seed():
+    """A start for random numbers of NumPy's own, which the book draws."""
+    np.random.seed(31)
 
 
 @pytest.fixture

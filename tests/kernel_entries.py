@@ -11,7 +11,7 @@ import json
 
 import numpy as np
 
-from fastnn.compiler import jit
+from fastnn.compiler import cache, jit
 from fastnn.compiler.lanes import (
     GROUP_BYTES,
     LIST_SLACK,
@@ -58,7 +58,7 @@ from fastnn.kernels import (
 )
 
 # Compiled code of this file is kept like the library's, and made again when this file changes.
-CODE = jit.CodeStore(jit.Sources([*jit.STORE.sources.files, __file__]))
+CODE = cache.CodeStore(cache.Sources([*cache.STORE.sources.files, __file__]))
 
 DTYPES = (np.float32, np.float64)
 

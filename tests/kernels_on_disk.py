@@ -1,12 +1,14 @@
-"""A small package of kernels that tests write, edit and import again; and a look at its cache."""
+"""A small package of kernels that tests write, edit and import again; and its files in a cache."""
 
 import importlib.util
 import itertools
 import sys
 from pathlib import Path
 
+from fastnn.compiler import cache
+
 KERNEL = """
-from fastnn.compiler import jit
+from fastnn.compiler import cache, jit
 from {helper} import helper
 
 def _scaled(chunks, x):
@@ -15,7 +17,7 @@ def _scaled(chunks, x):
 def _shifted(chunks, x):
     return helper(x) + {factor}
 
-STORE = jit.CodeStore(jit.Sources({files!r}))
+STORE = cache.CodeStore(cache.Sources({files!r}))
 scaled = jit.Entry(_scaled, parallel=False, store=STORE)
 shifted = jit.Entry(_shifted, parallel=False, store=STORE)
 """
@@ -57,6 +59,31 @@ class Kernels:
             sys.modules[name] = module
         del sys.modules[self.name], sys.modules[self.helper_name]
         return module
+
+
+class Kept:
+    """One signature of a build, and its file in the cache of this test."""
+
+    def __init__(self, build):
+        self.signature, self.other = build.signatures
+        self.result = build.overloads[self.signature]
+        self.other_result = build.overloads[self.other]
+        ours, store = build._cache, cache.CodeStore(build._cache.store.sources)
+        self.cache = cache.EntryCache(ours.name, store, ours.flags)
+        self.save()
+
+    def save(self):
+        self.cache.save_overload(self.signature, self.result)
+
+    def load(self):
+        """Whether code was loaded; if so it is right."""
+        loaded = self.cache.load_overload(self.signature, self.result.target_context)
+        assert loaded is None or loaded.entry_point(1, 2) == 20
+        return loaded is not None
+
+    def write(self, payload):
+        code_id = self.cache._code_id(self.signature, self.result.codegen)
+        self.cache.store.write(code_id, lambda: payload)
 
 
 def hits(entry):

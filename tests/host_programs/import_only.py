@@ -11,11 +11,11 @@ threads_before = len(os.listdir("/proc/self/task")) if os.path.isdir("/proc/self
 
 import small_kernels  # noqa: E402
 
-from fastnn.compiler import jit, runtime  # noqa: E402
+from fastnn.compiler import cache, runtime  # noqa: E402
 
 info = runtime.threading_info()
 assert info["layer"] == "not started", info
-jit.cache_info()
+cache.cache_info()
 assert not numba_pool._is_initialized
 assert not small_kernels.reversed_twice.serial.signatures
 assert not small_kernels.reversed_twice.parallel.signatures

@@ -33,7 +33,7 @@ before = snapshot()
 
 from small_kernels import ENOUGH, check, reversed_twice  # noqa: E402
 
-from fastnn.compiler import jit, runtime  # noqa: E402
+from fastnn.compiler import cache, runtime  # noqa: E402
 
 check()
 check(lambda *args: reversed_twice.serial(1, *args))
@@ -42,7 +42,7 @@ check()
 runtime.set_num_threads(10**6)
 check()
 runtime.threading_info()
-jit.cache_info()
+cache.cache_info()
 for call in (
     lambda: runtime.run(reversed_twice, ENOUGH, "x", "y", "z"),
     lambda: runtime.run(reversed_twice, 1, None),

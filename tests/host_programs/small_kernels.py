@@ -3,7 +3,7 @@
 import numba
 import numpy as np
 
-from fastnn.compiler import jit, runtime
+from fastnn.compiler import cache, jit, runtime
 
 ENOUGH = 1e9  # multiply-adds that make `run` go parallel wherever it may
 
@@ -24,7 +24,7 @@ def _reversed_twice(chunks, x, y, z):
     return chunks
 
 
-STORE = jit.CodeStore(jit.Sources([jit.__file__, __file__]))
+STORE = cache.CodeStore(cache.Sources([*cache.STORE.sources.files, __file__]))
 reversed_twice = jit.Entry(_reversed_twice, store=STORE)
 
 
