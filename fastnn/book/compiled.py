@@ -32,15 +32,23 @@ PRODUCT_FROM, ELEMENTS_FROM = 250_000, 256
 # Where OpenBLAS is faster, or scratch costs more than the kernel gains.
 WEIGHTS_UP_TO, INPUTS_UP_TO, GRADIENT_ROWS_UP_TO = 1 << 18, 4096, 4096
 # What an element costs beside a multiply-add; runtime compares with multiply-adds.
-MAP_COST, SOFTMAX_COST = 2, 20
-# Code of each rule, and that cost.
+COSTS = {
+    "map": 2,
+    "softmax": 20,
+    "sgd": 2,
+    "momentum": 3,
+    "nesterov": 3,
+    "adagrad": 12,
+    "rmsprop": 12,
+    "adam": 16,
+}
 RULES = {
-    "sgd": (layers.SGD, 2),
-    "momentum": (layers.MOMENTUM, 3),
-    "nesterov": (layers.NESTEROV, 3),
-    "adagrad": (layers.ADAGRAD, 12),
-    "rmsprop": (layers.RMSPROP, 12),
-    "adam": (layers.ADAM, 16),
+    "sgd": layers.SGD,
+    "momentum": layers.MOMENTUM,
+    "nesterov": layers.NESTEROV,
+    "adagrad": layers.ADAGRAD,
+    "rmsprop": layers.RMSPROP,
+    "adam": layers.ADAM,
 }
 
 NO_VECTOR, NO_MATRIX = np.empty(0), np.empty((0, 1))
@@ -206,7 +214,7 @@ def sigmoid(x: Any) -> np.ndarray | None:
     if not (type(x) is np.ndarray and x.size >= ELEMENTS_FROM and _takes(x, x.ndim)):
         return None
     out = np.empty(x.shape)
-    work = x.size * SOFTMAX_COST
+    work = x.size * COSTS["softmax"]
     runtime.run(layers.map_elements, work, layers.SIGMOID, x.reshape(-1), out.reshape(-1), NO_MASK)
     return out
 
@@ -217,7 +225,7 @@ def relu(x: Any) -> tuple[np.ndarray, np.ndarray] | None:
         return None
     out, mask = np.empty(x.shape), np.empty(x.shape, np.bool_)
     flat = x.reshape(-1), out.reshape(-1), mask.reshape(-1)
-    runtime.run(layers.map_elements, x.size * MAP_COST, layers.RELU, *flat)
+    runtime.run(layers.map_elements, x.size * COSTS["map"], layers.RELU, *flat)
     return out, mask
 
 
@@ -234,7 +242,7 @@ def clear(dout: Any, mask: Any) -> bool:
     ):
         return False
     flat = dout.reshape(-1)
-    work = dout.size * MAP_COST
+    work = dout.size * COSTS["map"]
     runtime.run(layers.map_elements, work, layers.CLEAR, flat, flat, mask.reshape(-1))
     return True
 
@@ -244,7 +252,7 @@ def _softmax_scratch(chunks: int, O: int) -> tuple[Any, ...]:
 
 
 def _softmax(x: Any, labels: np.ndarray, hot: np.ndarray, losses: np.ndarray) -> np.ndarray:
-    work = x.size * SOFTMAX_COST
+    work = x.size * COSTS["softmax"]
     y = np.empty(x.shape)
     job, scratch = _scratch.get(_softmax_scratch, runtime.most_chunks(work), x.shape[1])
     job.run(layers.softmax, work, x, labels, hot, y, losses, *scratch)
@@ -297,7 +305,6 @@ def update(
     flat = [array.reshape(-1) for array in (params, grads, *memory)]
     flat += [NO_VECTOR] * (4 - len(flat))
     numbers = [float(rate) for rate in rates] + [0.0] * (3 - len(rates))
-    code, cost = RULES[rule]
-    job, _ = _scratch.get(_no_scratch, code, params.size)
-    job.run(layers.update, params.size * cost, code, *flat, *numbers)
+    job, _ = _scratch.get(_no_scratch, RULES[rule], params.size)
+    job.run(layers.update, params.size * COSTS[rule], RULES[rule], *flat, *numbers)
     return True
