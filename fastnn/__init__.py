@@ -12,7 +12,8 @@ with rounding_to_nearest():  # in which the constants of kernels are computed
     from fastnn.differences_of_functions import numerical_gradient
     from fastnn.files import ModelFileError
     from fastnn.history import History
-    from fastnn.network import MLP, TwoLayerNet, load
+    from fastnn.loading import load
+    from fastnn.network import MLP, TwoLayerNet
     from fastnn.optimizers import SGD, AdaGrad, Adam, Momentum, Nesterov, RMSprop
     from fastnn.warming import warmup
 

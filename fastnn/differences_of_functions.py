@@ -17,13 +17,12 @@ from fastnn import gate, intake
 from fastnn.compiler import compiling, runtime
 from fastnn.compiler.float_state import usual_state
 from fastnn.compiler.rounding import rounding_to_nearest
+from fastnn.training import pace
 
 __all__ = ["numerical_gradient"]
 
 # Evaluations of a compiled function that a thread of its own is worth.
 EVALUATIONS = 200
-# Seconds of compiled evaluations between two looks at whether Ctrl-C has come.
-PIECE_SECONDS = 0.05
 
 
 def numerical_gradient(f: Callable[[np.ndarray], Any], x: np.ndarray, h: float = 1e-4) -> Any:
@@ -149,7 +148,7 @@ def _compiled(f: Any, x: np.ndarray, above: np.ndarray, below: np.ndarray) -> np
             ]
             left: Any = parts
             while left:  # look up at times: the signal may have come to one of the threads
-                done, left = wait(parts, PIECE_SECONDS)
+                done, left = wait(parts, pace.CALL_SECONDS)
                 for part in done:
                     part.result()
         finally:  # leaving the pool waits for its threads, also after Ctrl-C
@@ -160,15 +159,14 @@ def _compiled(f: Any, x: np.ndarray, above: np.ndarray, below: np.ndarray) -> np
 def _in_pieces(
     stop: threading.Event, f: Any, x: Any, places: Any, at: int, end: int, found: Any
 ) -> None:
-    """Fill in ``found[at:end]``, in pieces of about PIECE_SECONDS, until told to stop."""
-    count = 1
+    """Fill in ``found[at:end]``, in pieces after which Ctrl-C is noticed."""
+    pacer = pace.Pacer()
     while at < end and not stop.is_set():
-        upto, began = min(at + count, end), time.perf_counter()
+        upto, began = min(at + pacer.most(), end), time.perf_counter()
         with usual_state():  # f is the user's: it may need subnormal numbers
             _loop(f, x, *places, at, upto, found)
-        pace = (upto - at) / max(time.perf_counter() - began, 1e-9)
-        # At most twice as many as before: the next ones may take longer.
-        at, count = upto, max(1, min(2 * count, int(pace * PIECE_SECONDS)))
+        pacer.note(upto - at, time.perf_counter() - began)
+        at = upto
 
 
 @compiling.compiled

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from fastnn.history import History
+from fastnn.kernels import losses
 from fastnn.training.data import Examples
-from fastnn.training.evaluation import evaluate, mean_loss
+from fastnn.training.evaluation import mean_loss
+from fastnn.training.model import Model
 
 # Root mean square of the inputs from which they are called large: of standardised ones it is 1, of
 # bytes of images 80.
@@ -31,7 +31,7 @@ def large_inputs(examples: Examples) -> float | None:
     return float(np.abs(some).max())
 
 
-def after(net: Any, examples: Examples, history: History) -> str:
+def after(model: Model, examples: Examples, history: History) -> str:
     """A sentence if the network does no better than guessing and inputs are large; else ''."""
     if history.steps < STEPS:
         return ""
@@ -40,10 +40,9 @@ def after(net: Any, examples: Examples, history: History) -> str:
         return ""
     samples, rows = examples.samples.part(ROWS)
     some = Examples(samples, *(part[rows] if len(part) else part for part in examples.wanted))
-    outputs, row_loss = np.empty((len(rows), net.layer_sizes[-1]), net.dtype), np.empty(len(rows))
-    evaluate(net.params, net._loss, samples, some.wanted, outputs, row_loss)
-    loss, guessed = mean_loss(row_loss), loss_of_guessing(net, some)
-    if not loss >= NOTHING_LEARNT * guessed > 0 or _is_right_more_often(net, some, outputs):
+    outputs, row_loss = model.outputs_and_losses(some)
+    loss, guessed = mean_loss(row_loss), loss_of_guessing(model, some)
+    if not loss >= NOTHING_LEARNT * guessed > 0 or _is_right_more_often(model, some, outputs):
         return ""
     return (
         f"the loss at the end, {loss:.4g}, is no better than guessing ({guessed:.4g}), and inputs "
@@ -51,24 +50,24 @@ def after(net: Any, examples: Examples, history: History) -> str:
     )
 
 
-def loss_of_guessing(net: Any, examples: Examples) -> float:
+def loss_of_guessing(model: Model, examples: Examples) -> float:
     """Loss of the best outputs that do not depend on the inputs."""
     labels, targets = examples.wanted
-    if net.output == "softmax":
+    if model.output == "softmax":
         return float(_entropy(np.bincount(labels) / labels.size).sum())
-    if net.output == "sigmoid":
+    if model.output == "sigmoid":
         share = targets.mean(axis=0, dtype=np.float64)
         return float((_entropy(share) + _entropy(1 - share)).sum())
     spread = targets.var(axis=0, dtype=np.float64)
-    return float(spread.mean() if net.loss_name == "mse" else 0.5 * spread.sum())
+    return float(spread.mean() if model.loss == losses.MEAN_SQUARED_ERROR else 0.5 * spread.sum())
 
 
-def _is_right_more_often(net: Any, examples: Examples, outputs: np.ndarray) -> bool:
+def _is_right_more_often(model: Model, examples: Examples, outputs: np.ndarray) -> bool:
     """Whether classes are found more often than the commonest one is: a loss may hide that."""
     labels, targets = examples.wanted
-    if net.output == "softmax":
+    if model.output == "softmax":
         right, guessed = outputs.argmax(axis=1) == labels, np.bincount(labels).max() / labels.size
-    elif net.output == "sigmoid":
+    elif model.output == "sigmoid":
         share = (targets > 0.5).mean(axis=0)
         right, guessed = (outputs > 0.5) == (targets > 0.5), np.maximum(share, 1 - share).mean()
     else:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 import os
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -12,45 +11,24 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fastnn import files, finite_difference, gate
-from fastnn.compiler.rounding import rounding_to_nearest
 from fastnn.history import History
-from fastnn.kernels import losses
-from fastnn.kernels.activations import ACTIVATION_CODES
 from fastnn.optimizers import SGD, Optimizer
-from fastnn.training import fit
-from fastnn.training.data import Examples, Samples, checked_samples, looks_sparse, samples_of
-from fastnn.training.evaluation import FEW_WORK, evaluate, mean_loss, outputs_of_dense
+from fastnn.sparse_rows import SparseRows
+from fastnn.specification import InitialWeights, Specified, generator
+from fastnn.training.batches import Sampling
+from fastnn.training.data import samples_of
+from fastnn.training.evaluation import mean_loss
+from fastnn.training.fit import fit
+from fastnn.training.model import OUTPUT_LOSSES, Model
+from fastnn.training.optimizer_state import OptimizerState, refuse_other_state
 from fastnn.training.parameters import Parameters
 from fastnn.training.steps import gradient_block
+from fastnn.training.watch import Looks
 
-__all__ = ["MLP", "TwoLayerNet", "load"]
-
-# The losses that go with each output; the first is the default.
-OUTPUT_LOSSES = {
-    "softmax": {"cross_entropy": losses.CROSS_ENTROPY},
-    "identity": {
-        "squared_error": losses.SQUARED_ERROR,
-        "mse": losses.MEAN_SQUARED_ERROR,
-    },
-    "sigmoid": {"binary_cross_entropy": losses.BINARY_CROSS_ENTROPY},
-}
-
-# Standard deviation of the initial weights of a layer by its number of inputs.
-WEIGHT_INITS: dict[str, Callable[[int], float]] = {
-    "he": lambda inputs: math.sqrt(2 / inputs),
-    "xavier": lambda inputs: math.sqrt(1 / inputs),
-}
-
-LARGEST_DRAW = 40  # of a normal number: no generator gives one of 40 standard deviations
-LARGEST_LAYER = 2**31 - 1  # so that sizes in bytes are far from what an address can hold
-
-DTYPES: dict[str, np.dtype] = {"float32": np.dtype(np.float32), "float64": np.dtype(np.float64)}
-
-# Attributes that stay as they are made: kernels, which check nothing, find their way by them.
-MADE_ONCE = {"layer_sizes", "activations", "output", "loss_name", "dtype", "params"}
+__all__ = ["MLP", "TwoLayerNet"]
 
 
-class MLP:
+class MLP(Specified):
     """A multilayer perceptron, trained by mini-batch or per-sample gradient descent.
 
     Parameters
@@ -124,66 +102,23 @@ class MLP:
         *,
         bias_init: float = 0.0,
     ):
-        self.layer_sizes = _checked_sizes(layer_sizes)
-        hidden = len(self.layer_sizes) - 2
-        self.activations = _checked_activations(activation, hidden)
-        self.output = gate.choice(output, OUTPUT_LOSSES, "output")
-        allowed = OUTPUT_LOSSES[self.output]
-        name = next(iter(allowed)) if loss is None else loss
-        self.loss_name = gate.choice(name, allowed, f"loss with output={output!r}")
-        self.dtype = DTYPES[_dtype_name(dtype)]
-        with rounding_to_nearest():
-            deviations = _deviations(weight_init, self.layer_sizes)
-        gate.real_number(bias_init, "bias_init", 0)
-        _refuse_too_large(max(deviations), "weight_init", self.dtype)
-        _refuse_too_large(bias_init, "bias_init", self.dtype)
-        self._random = _generator(seed)
+        super().__init__(layer_sizes, activation, output, loss, dtype)
+        initial = InitialWeights(weight_init, bias_init, self.layer_sizes, self.dtype)
+        self._random = generator(seed)
         self.params = Parameters(self.layer_sizes, self.dtype)
-        self.optimizer_state: fit.OptimizerState | None = None
-        self._set_codes()
-        for layer, deviation in enumerate(deviations, start=1):
-            self._draw(f"W{layer}", deviation)
-            if bias_init:
-                self._draw(f"b{layer}", bias_init)
+        self.optimizer_state: OptimizerState | None = None
+        self._model = self._made_model()
+        initial.draw(self.params, self._random)
 
-    def _draw(self, name: str, deviation: float) -> None:
-        with rounding_to_nearest():
-            self.params[name] = deviation * self._random.standard_normal(self.params[name].shape)
-
-    def _set_codes(self) -> None:
-        self._loss = OUTPUT_LOSSES[self.output][self.loss_name]
-        codes = [ACTIVATION_CODES[name] for name in self.activations]
-        self.params.set_activations([*codes, ACTIVATION_CODES["identity"]])
+    def _made_model(self) -> Model:
+        """What training needs of this network, on the same weights."""
+        loss = OUTPUT_LOSSES[self.output][self.loss_name]
+        return Model(self.params, self.activations, self.output, loss)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """Refuse what would break the network later; reading stays a plain look-up."""
-        if name in MADE_ONCE and name in self.__dict__:
-            raise AttributeError(_cannot_be_replaced(name))
-        if name == "optimizer_state" and value is not None and not self._fits(value):
-            raise ValueError(
-                "optimizer_state must be None, to begin anew, or that of a network of the same "
-                f"layer_sizes and dtype, got {type(value).__name__}"
-            )
+        if name == "optimizer_state" and value is not None:
+            refuse_other_state(value, self.params)
         super().__setattr__(name, value)
-
-    def __delattr__(self, name: str) -> None:
-        if name in MADE_ONCE:
-            raise AttributeError(_cannot_be_replaced(name))
-        super().__delattr__(name)
-
-    def _fits(self, state: Any) -> bool:
-        if not isinstance(state, fit.OptimizerState):
-            return False
-        size = state.optimizer.memories * self.params.block.size
-        return state.memory.dtype == self.dtype and state.memory.shape == (size,)
-
-    def __repr__(self) -> str:
-        names = set(self.activations)
-        hidden = names.pop() if len(names) == 1 else list(self.activations)
-        return (
-            f"MLP({list(self.layer_sizes)}, activation={hidden!r}, output={self.output!r}, "
-            f"loss={self.loss_name!r}, dtype={self.dtype.name!r})"
-        )
 
     # Asking ------------------------------------------------------------------
 
@@ -213,20 +148,15 @@ class MLP:
         >>> net.predict([[1, 2, 3], [4, 5, 6]]).sum(axis=1)
         array([1., 1.], dtype=float32)
         """
-        rows: Any = gate.plain_rows(x, self.layer_sizes[0], self.dtype)
+        rows: np.ndarray | SparseRows | None = gate.plain_rows(x, self.layer_sizes[0], self.dtype)
         if rows is None:
             rows = gate.matrix(x, self.layer_sizes[0], self.dtype, "x")
-        few = self.params.multiply_adds * len(rows) <= FEW_WORK
-        if isinstance(rows, np.ndarray) and (few or not looks_sparse(rows)):
-            found = outputs_of_dense(self.params, self._loss, rows)
-            if found is None:
-                gate.refuse_not_finite(x, rows, "x")
-            return found
-        samples = samples_of(rows, x, "x")
-        outputs = np.empty((samples.rows, self.layer_sizes[-1]), self.dtype)
-        nothing = np.empty(0, np.int64), np.empty((0, 1), self.dtype)
-        evaluate(self.params, self._loss, samples, nothing, outputs, np.empty(0))
-        return outputs
+        if isinstance(rows, SparseRows):
+            return self._model.outputs(samples_of(rows, x, "x"))
+        found = self._model.outputs_if_finite(rows)
+        if found is None:
+            gate.refuse_not_finite(x, rows, "x")
+        return found
 
     def loss(self, x: ArrayLike, t: ArrayLike) -> float:
         """Mean loss over the rows.
@@ -256,11 +186,7 @@ class MLP:
         >>> round(net.loss([[1, 2, 3]], [0]), 4)
         0.6931
         """
-        examples = self._examples(x, t)
-        row_loss = np.empty(examples.rows)
-        nothing = np.empty((0, self.layer_sizes[-1]), self.dtype)
-        evaluate(self.params, self._loss, examples.samples, examples.wanted, nothing, row_loss)
-        return mean_loss(row_loss)
+        return mean_loss(self._model.row_losses(self._model.examples(x, t)))
 
     def accuracy(self, x: ArrayLike, t: ArrayLike) -> float:
         """Share of rows whose most probable class is the label.
@@ -292,9 +218,9 @@ class MLP:
         >>> net.accuracy([[1, 2, 3], [4, 5, 6]], [0, 1])
         0.5
         """
-        if self.output == "identity":
+        if not self._model.has_classes:
             raise ValueError("accuracy needs classes, but the output is 'identity'")
-        return fit.measure(self, self._examples(x, t))[1]
+        return self._model.measure(self._model.examples(x, t))[1]
 
     def gradient(self, x: ArrayLike, t: ArrayLike) -> dict[str, np.ndarray]:
         """Gradient of the mean loss by backpropagation.
@@ -323,7 +249,7 @@ class MLP:
         >>> float(net.gradient([[2.0]], [3.0])["W1"][0, 0])  # x * (y - t)
         -6.0
         """
-        block = gradient_block(self.params, self._loss, self._examples(x, t))
+        block = gradient_block(self.params, self._model.loss, self._model.examples(x, t))
         return {name: view.copy() for name, view in self.params.views_of(block).items()}
 
     def numerical_gradient(
@@ -358,10 +284,10 @@ class MLP:
         -6.0
         """
         h = gate.real_number(h, "h", 0, above=True)
-        double = self._with_dtype("float64")
-        wanted = double._examples(x, t).wanted
+        double = self._model.in_precision(np.dtype(np.float64))
+        wanted = double.examples(x, t).wanted
         rows = gate.dense_matrix(x, self.layer_sizes[0], double.dtype, "x")
-        return finite_difference.gradient(double.params, double._loss, rows, wanted, float(h))
+        return finite_difference.gradient(double.params, double.loss, rows, wanted, float(h))
 
     # Training ----------------------------------------------------------------
 
@@ -463,50 +389,19 @@ class MLP:
         >>> history.steps, bool(history.loss[-1] < 0.01)
         (1500, True)
         """
-        return fit.fit(
+        return fit(
             self,
+            self._model,
             x,
             t,
-            epochs=epochs,
-            iterations=iterations,
-            batch_size=batch_size,
             optimizer=SGD() if optimizer is None else optimizer,
-            sampling=sampling,
-            batches=batches,
-            validation_data=validation_data,
-            evaluate_every=evaluate_every,
-            random=self._random if seed is None else _generator(seed),
+            sampling=Sampling(epochs, iterations, batch_size, sampling, batches),
+            looks=Looks(validation_data, evaluate_every, callbacks),
+            random=self._random if seed is None else generator(seed),
             progress=progress,
-            callbacks=callbacks,
         )
-
-    def _examples(self, x: Any, t: Any, x_name: str = "x", t_name: str = "t") -> Examples:
-        """Inputs and targets, checked and in the form that the kernels read."""
-        return self._with_targets(
-            checked_samples(x, self.layer_sizes[0], self.dtype, x_name), t, t_name
-        )
-
-    def _with_targets(self, samples: Samples, t: Any, t_name: str = "t") -> Examples:
-        O = self.layer_sizes[-1]
-        labels, targets = np.empty(0, np.int64), np.empty((0, 1), self.dtype)
-        if self.output == "softmax":
-            labels = gate.labels(t, samples.rows, O, t_name)
-        else:
-            unit = self.output == "sigmoid"
-            targets = gate.targets(t, samples.rows, O, self.dtype, t_name, unit)
-        return Examples(samples, labels, targets)
 
     # Keeping -----------------------------------------------------------------
-
-    def _description(self) -> dict[str, Any]:
-        return {
-            "kind": type(self).__name__,
-            "layer_sizes": list(self.layer_sizes),
-            "activation": list(self.activations),
-            "output": self.output,
-            "loss": self.loss_name,
-            "dtype": self.dtype.name,
-        }
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the network to one file, atomically; `fastnn.load` reads it.
@@ -534,18 +429,18 @@ class MLP:
         """
         files.write_model(path, self._description(), dict(self.params))
 
-    def _with_dtype(self, dtype: str) -> MLP:
-        return _rebuild({**self._description(), "dtype": dtype}, dict(self.params))
-
     def __getstate__(self) -> dict[str, Any]:
         arrays = {name: view.copy() for name, view in self.params.items()}
         own = {name: copy.deepcopy(self.__dict__[name]) for name in ("_random", "optimizer_state")}
-        return {**self.__dict__, "params": arrays, **own}
+        state = {**self.__dict__, "params": arrays, **own}
+        del state["_model"]
+        return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         params = Parameters(state["layer_sizes"], state["dtype"])
         self.__dict__.update({**state, "params": params})
-        self._set_codes()
+        self.__dict__.pop("_loss", None)  # of pickles of version 0.1
+        self._model = self._made_model()
         for name, array in state["params"].items():
             self.params[name] = array
 
@@ -596,112 +491,3 @@ class TwoLayerNet(MLP):
         super().__init__(
             list(sizes.values()), activation, weight_init=weight_init_std, dtype=dtype, seed=seed
         )
-
-
-def load(path: str | os.PathLike[str]) -> MLP:
-    """Read a network that `MLP.save` wrote.
-
-    Parameters
-    ----------
-    path : str or path-like
-        The file.  Nothing in it is executed.
-
-    Returns
-    -------
-    MLP or TwoLayerNet
-
-    Raises
-    ------
-    fastnn.ModelFileError
-        A `ValueError`: the file is damaged, foreign, or of a newer version.
-    OSError
-        If the file cannot be read.
-
-    Examples
-    --------
-    See `MLP.save`.
-    """
-    description, arrays = files.read_model(path)
-    try:
-        return _rebuild(description, arrays)
-    except (KeyError, TypeError, ValueError) as error:
-        raise files.ModelFileError(f"{os.fspath(path)!r} holds no network: {error}") from None
-
-
-def _rebuild(description: dict[str, Any], arrays: dict[str, np.ndarray]) -> MLP:
-    kinds = {"MLP": MLP, "TwoLayerNet": TwoLayerNet}
-    net: MLP = MLP.__new__(kinds.get(description["kind"], MLP))
-    MLP.__init__(
-        net,
-        description["layer_sizes"],
-        description["activation"],
-        description["output"],
-        description["loss"],
-        weight_init=0.0,
-        dtype=description["dtype"],
-    )
-    if set(arrays) != set(net.params):
-        raise ValueError(f"its arrays are {sorted(arrays)}, not {sorted(net.params)}")
-    for name, array in arrays.items():
-        net.params[name] = array
-    return net
-
-
-def _cannot_be_replaced(name: str) -> str:
-    instead = "assign to the arrays in it" if name == "params" else "make another network"
-    return f"{name} of a network cannot be replaced; {instead}"
-
-
-def _checked_sizes(layer_sizes: Any) -> tuple[int, ...]:
-    if isinstance(layer_sizes, str) or not isinstance(layer_sizes, Iterable):
-        raise TypeError(f"layer_sizes must be a sequence of integers, got {layer_sizes!r}")
-    sizes = tuple(layer_sizes)
-    if len(sizes) < 2:
-        raise ValueError(f"layer_sizes must hold an input and an output width, got {sizes}")
-    checked = [gate.positive_integer(size, f"layer_sizes[{i}]") for i, size in enumerate(sizes)]
-    if max(checked) > LARGEST_LAYER:
-        raise ValueError(f"layer_sizes must hold at most {LARGEST_LAYER}, got {max(checked)}")
-    return tuple(checked)
-
-
-def _checked_activations(activation: Any, hidden: int) -> tuple[str, ...]:
-    if isinstance(activation, str) or not isinstance(activation, Iterable):
-        return (gate.choice(activation, ACTIVATION_CODES, "activation"),) * hidden
-    names = tuple(activation)
-    if len(names) != hidden:
-        raise ValueError(f"activation must name one per hidden layer ({hidden}), got {names}")
-    return tuple(
-        gate.choice(name, ACTIVATION_CODES, f"activation[{i}]") for i, name in enumerate(names)
-    )
-
-
-def _dtype_name(dtype: Any) -> str:
-    try:
-        name = None if dtype is None else np.dtype(dtype).name  # np.dtype(None) is float64
-    except TypeError:
-        name = dtype
-    return gate.choice(name, DTYPES, "dtype")
-
-
-def _deviations(weight_init: Any, sizes: tuple[int, ...]) -> list[float]:
-    if isinstance(weight_init, str):
-        rule = WEIGHT_INITS[gate.choice(weight_init, WEIGHT_INITS, "weight_init")]
-        return [rule(inputs) for inputs in sizes[:-1]]
-    return [gate.real_number(weight_init, "weight_init", 0)] * (len(sizes) - 1)
-
-
-def _refuse_too_large(deviation: float, name: str, dtype: np.dtype) -> None:
-    most = float(np.finfo(dtype).max) / LARGEST_DRAW
-    if float(deviation) > most:
-        raise ValueError(f"{name} must be at most {most:.2g} in {dtype}, got {deviation}")
-
-
-def _generator(seed: Any) -> np.random.Generator:
-    text = f"seed must be a non-negative integer or a Generator, got {seed!r}"
-    if seed is None or isinstance(seed, np.random.Generator):
-        return np.random.default_rng(seed)
-    if isinstance(seed, bool) or not isinstance(seed, int | np.integer):
-        raise TypeError(text)
-    if seed < 0:
-        raise ValueError(text)
-    return np.random.default_rng(seed)

@@ -1,5 +1,6 @@
 """Where pickles of version 0.1 look for what a network's optimiser remembers."""
 
-from fastnn.training.fit import OptimizerState, _unpacked
+from fastnn.training.optimizer_state import OptimizerState
+from fastnn.training.optimizer_state import unpacked as _unpacked
 
 __all__ = ["OptimizerState", "_unpacked"]

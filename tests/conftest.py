@@ -9,8 +9,10 @@ import hypothesis
 import numpy as np
 import pytest
 from kernels_on_disk import Kept, Kernels
+from model_files import ARRAYS, DESCRIPTION
 
 from fastnn.compiler import runtime
+from fastnn.files import write_model
 
 ROOT = Path(__file__).parents[1]
 
@@ -65,6 +67,20 @@ def compiled(tmp_path_factory):
 @pytest.fixture
 def kept(compiled, cache_folder):
     return Kept(compiled)
+
+
+@pytest.fixture
+def model(tmp_path):
+    """The file of a model."""
+    path = tmp_path / "net.fastnn"
+    write_model(path, DESCRIPTION, ARRAYS)
+    return path
+
+
+@pytest.fixture
+def numpys_seed():
+    """A start for random numbers of NumPy's own, which the book draws."""
+    np.random.seed(31)
 
 
 @pytest.fixture

@@ -3,6 +3,9 @@
 import hashlib
 
 import numpy as np
+from numpy.testing import assert_allclose
+
+DTYPES = ["float32", "float64"]
 
 
 def sigmoid(z):
@@ -136,3 +139,24 @@ def bits(*arrays):
 
 def bits_of(net):
     return bits(*net.params.values())
+
+
+# Relative to the largest number of each array: a few dozen units of the last place.
+TOLERANCE = {"float32": 3e-6, "float64": 1e-14}
+
+
+def assert_close(actual, expected, dtype):
+    scale = max(np.abs(expected).max(), 1e-3)
+    assert_allclose(actual, expected, rtol=0, atol=TOLERANCE[dtype] * scale)
+
+
+def assert_same_answers(net, x, t):
+    """The network's answers are those of the NumPy network."""
+    reference = NumpyMLP(net)
+    dtype = net.dtype.name
+    x = x.astype(dtype)
+    assert_close(net.predict(x), reference.predict(x), dtype)
+    assert_close(net.loss(x, t), reference.loss(x, t), dtype)
+    expected = reference.gradient(x, t)
+    for name, gradient in net.gradient(x, t).items():
+        assert_close(gradient, expected[name], dtype)

@@ -1,41 +1,18 @@
-"""Training: the steps are those of a plain loop, and every option does what it says."""
+"""Training: the steps are those of a plain loop, on the rows that were asked for."""
 
 import gc
-import io
-import sys
-import time
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.testing import assert_allclose, assert_array_equal
-from numpy_mlp import (
-    ACTIVATIONS,
-    OUTPUTS_AND_LOSSES,
-    NumpyMLP,
-    bits,
-    bits_of,
-    inputs,
-    targets,
-)
+from numpy.testing import assert_allclose
+from numpy_mlp import ACTIVATIONS, OUTPUTS_AND_LOSSES, NumpyMLP, bits, bits_of, inputs, targets
+from small_fits import batch_table, problem, trained
 
 import fastnn
 from fastnn.compiler import jit, runtime
-from fastnn.training import fit
-
-
-def problem(rows=60, output="softmax", dtype="float32", nonzeros=1.0, seed=7, **options):
-    """A small network, inputs and targets for it."""
-    net = fastnn.MLP([40, 16, 3], output=output, weight_init="he", dtype=dtype, seed=seed,
-                     **options)  # fmt: skip
-    rng = np.random.default_rng(seed)
-    return net, inputs(rng, rows, 40, nonzeros), targets(rng, net, rows)
-
-
-def batch_table(steps, size, rows=60, seed=3):
-    return np.random.default_rng(seed).integers(0, rows, (steps, size))
-
+from fastnn.training import batches
 
 # ---- the steps are those of plain NumPy
 
@@ -236,13 +213,6 @@ def test_a_batch_of_all_rows_has_the_loss_of_all_rows(dtype):
     assert_allclose(history.loss, [before], rtol=1e-6)
 
 
-def trained(calls, **options):
-    """Bits of a network, and its losses, after several calls of fit."""
-    net, x, t = problem(rows=50)
-    losses = [net.fit(x, t, batch_size=20, **options, **call).loss for call in calls]
-    return bits_of(net), bits(np.concatenate(losses))
-
-
 @pytest.mark.usefixtures("both_builds")
 def test_five_and_five_epochs_are_ten():
     assert trained([{"epochs": 5}] * 2) == trained([{"epochs": 10}])
@@ -270,8 +240,8 @@ def test_without_a_length_one_epoch_is_made():
 @pytest.mark.parametrize("nonzeros", [1.0, 0.2])
 def test_rows_that_no_batch_uses_are_not_looked_at(nonzeros, monkeypatch):
     found = []
-    for share in (0, fit.FEW_ROWS):
-        monkeypatch.setattr(fit, "FEW_ROWS", share)
+    for share in (0, batches.FEW_ROWS):
+        monkeypatch.setattr(batches, "FEW_ROWS", share)
         net, x, t = problem(rows=200, nonzeros=nonzeros)
         if share:
             x[150] = np.nan
@@ -289,7 +259,7 @@ def test_few_steps_are_those_of_many(sampling, monkeypatch):
     """The rows of a short fit are drawn before its steps; this does not show."""
     options = [{"sampling": sampling, "iterations": 1}] * 3
     few = trained(options)
-    monkeypatch.setattr(fit, "FEW_ROWS", 0)
+    monkeypatch.setattr(batches, "FEW_ROWS", 0)
     assert trained(options) == few
 
 
@@ -323,299 +293,5 @@ def test_many_steps_are_the_steps_of_small_blocks(sampling, monkeypatch):
     """Row numbers are drawn block by block; where a block ends does not show."""
     options = {"sampling": sampling, "iterations": 40}
     whole = trained([options])
-    monkeypatch.setattr(fit, "INDEX_BLOCK", 120)
+    monkeypatch.setattr(batches, "INDEX_BLOCK", 120)
     assert trained([options]) == whole
-
-
-# ---- the history
-
-
-def test_the_loss_of_a_step_is_that_of_its_batch_before_the_update():
-    net, x, t = problem(dtype="float64")
-    table = batch_table(5, 9)
-    expected = []
-    for batch in table:
-        expected.append(net.loss(x[batch], t[batch]))
-        net.fit(x, t, batches=[batch])
-    again, _, _ = problem(dtype="float64")
-    assert_allclose(again.fit(x, t, batches=table).loss, expected, rtol=1e-13)
-
-
-def test_training_learns():
-    net, x, _ = problem(rows=200)
-    t = (x[:, 0] > 0).astype(int)
-    history = net.fit(x, t, epochs=60, batch_size=20, validation_data=(x, t))
-    assert history.loss[-10:].mean() < 0.2 * history.loss[:10].mean()
-    assert history.train_accuracy[-1] > 0.97
-
-
-@pytest.mark.parametrize("output", ["softmax", "sigmoid"])
-def test_each_epoch_is_evaluated_where_there_is_validation_data(output):
-    net, x, t = problem(output=output)
-    history = net.fit(x[:50], t[:50], epochs=3, batch_size=20, validation_data=(x[50:], t[50:]))
-    assert_array_equal(history.iterations, [3, 6, 9])
-    assert_array_equal(history.epochs, [1, 2, 3])
-    assert history.train_accuracy.shape == history.test_accuracy.shape == (3,)
-    assert history.train_accuracy[-1] == net.accuracy(x[:50], t[:50])
-    assert history.test_accuracy[-1] == net.accuracy(x[50:], t[50:])
-    assert history.train_loss[-1] == net.loss(x[:50], t[:50])
-    assert history.test_loss[-1] == net.loss(x[50:], t[50:])
-
-
-def test_real_outputs_are_evaluated_without_accuracy():
-    net, x, t = problem(output="identity")
-    history = net.fit(x[:50], t[:50], batch_size=20, validation_data=[x[50:], t[50:]])
-    assert history.train_accuracy.size == history.test_accuracy.size == 0
-    assert history.test_loss.tolist() == [net.loss(x[50:], t[50:])]
-
-
-@pytest.mark.parametrize(("every", "at"), [(1, range(1, 8)), (3, [3, 6, 7]), (7, [7]), (100, [7])])
-def test_evaluations_are_as_far_apart_as_asked_and_at_the_end(every, at):
-    net, x, t = problem()
-    history = net.fit(x, t, batches=batch_table(7, 5), validation_data=(x, t), evaluate_every=every)
-    assert_array_equal(history.iterations, at)
-
-
-def test_without_validation_data_nothing_is_evaluated():
-    net, x, t = problem()
-    history = net.fit(x, t, epochs=2, batch_size=20)
-    assert history.iterations.size == history.train_accuracy.size == history.test_loss.size == 0
-
-
-def test_evaluations_and_callbacks_do_not_change_the_steps():
-    _, x, t = problem(rows=50)
-    watched = {"validation_data": (x, t), "evaluate_every": 2, "callbacks": [lambda *_: None]}
-    assert trained([{"epochs": 3}], **watched) == trained([{"epochs": 3}])
-
-
-def test_the_history_says_how_long_training_took():
-    net, x, t = problem()
-    began = time.perf_counter()
-    history = net.fit(x, t, epochs=2, batch_size=20)
-    assert 0 < history.seconds <= time.perf_counter() - began
-    assert isinstance(history, fastnn.History)
-    assert (history.steps, history.stop_reason) == (6, "finished")
-    assert history.loss.shape == (6,)
-    assert history.loss.dtype == np.float64
-
-
-# ---- callbacks
-
-
-def test_callbacks_see_the_network_and_the_history_after_every_epoch():
-    seen = []
-    net, x, t = problem()
-
-    def callback(trained_net, history):
-        assert trained_net is net
-        seen.append((history.steps, bits_of(net)))
-
-    net.fit(x, t, epochs=3, batch_size=20, callbacks=[callback])
-    assert [steps for steps, _ in seen] == [3, 6, 9]
-    assert seen[-1][1] == bits_of(net)
-    assert len({str(found) for _, found in seen}) == 3
-
-
-def test_callbacks_come_after_every_evaluation():
-    steps, evaluations = [], []
-    net, x, t = problem()
-
-    def callback(_, history):
-        steps.append(history.steps)
-        evaluations.append(history.test_loss.size)
-
-    net.fit(x, t, iterations=5, batch_size=20, validation_data=(x, t), evaluate_every=2,
-            callbacks=(callback for callback in [callback]))  # fmt: skip
-    assert steps == [2, 4, 5]
-    assert evaluations == [1, 2, 3]
-
-
-def test_a_callback_may_end_training_after_all_have_been_called():
-    calls = []
-    net, x, t = problem()
-    callbacks = [lambda *_: calls.append("a") or len(calls) > 2, lambda *_: calls.append("b")]
-    history = net.fit(x, t, epochs=100, batch_size=20, callbacks=callbacks)
-    assert calls == ["a", "b", "a", "b"]
-    assert (history.steps, history.stop_reason) == (6, "callback")
-    net.fit(x, t, batch_size=20)
-
-
-def test_a_callback_may_change_the_weights():
-    net, x, t = problem()
-    x, t = x.astype(np.float32), t
-    net.fit(
-        x, t, epochs=1, batch_size=60, callbacks=[lambda net, _: net.params.update(b2=[9, 0, 0])]
-    )
-    assert net.params["b2"].tolist() == [9, 0, 0]
-    history = net.fit(x, t, epochs=1, batch_size=60)
-    assert history.loss[0] > 3
-
-
-@pytest.mark.parametrize("size", [1, 20])
-def test_labels_and_batches_are_those_of_the_call(size):
-    """They were checked then; what a callback makes of them later could lead anywhere in memory."""
-    found = []
-    for replaced in ([0, 0], None):
-        net, x, t = problem()
-        table = batch_table(6, size)
-
-        def spoil(*_, t=t, table=table, replaced=replaced):
-            if replaced:
-                t[:], table[:] = replaced
-
-        history = net.fit(x, t, batches=table, callbacks=[spoil], evaluate_every=2)
-        found.append([bits_of(net), bits(history.loss)])
-    assert found[0] == found[1]
-
-
-def test_the_error_of_a_callback_comes_through_and_the_network_stays_usable():
-    net, x, t = problem()
-
-    def callback(*_):
-        raise RuntimeError("stop here")
-
-    with pytest.raises(RuntimeError, match="stop here"):
-        net.fit(x, t, epochs=2, batch_size=20, callbacks=[callback])
-    assert np.isfinite(net.fit(x, t, epochs=1, batch_size=20).loss).all()
-
-
-def test_a_callback_may_use_the_network():
-    net, x, t = problem()
-    results = []
-    history = net.fit(x, t, epochs=2, batch_size=20,
-                      callbacks=[lambda net, _: results.append(net.loss(x, t))])  # fmt: skip
-    assert results[-1] == net.loss(x, t)
-    assert history.steps == 6
-
-
-# ---- divergence
-
-TOO_FAST = fastnn.SGD(5.0)
-
-
-def divergent(**options):
-    """A fit whose loss grows until it is infinite."""
-    net, x, t = problem(output="identity", **options)
-    return net, x, t, batch_table(400, 8)
-
-
-def diverge(net, x, t, table, **options):
-    with pytest.raises(FloatingPointError) as caught:
-        net.fit(x, t, batches=table, optimizer=TOO_FAST, **options)
-    return caught.value
-
-
-@pytest.mark.usefixtures("both_builds")
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_a_loss_that_is_not_finite_is_an_error_with_the_history(dtype):
-    error = diverge(*divergent(dtype=dtype))
-    history = error.history
-    assert 1 < history.steps < 400
-    assert np.isfinite(history.loss[:-1]).all()
-    assert not np.isfinite(history.loss[-1])
-    assert history.stop_reason == "diverged"
-    assert f"at step {history.steps};" in str(error)
-
-
-@pytest.mark.usefixtures("both_builds")
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_after_divergence_the_network_has_the_last_weights_whose_loss_was_finite(dtype):
-    net, x, t, table = divergent(dtype=dtype)
-    history = diverge(net, x, t, table).history
-    finite = history.steps - 1
-    stopped, *_ = divergent(dtype=dtype)
-    stopped.fit(x, t, batches=table[: finite - 1], optimizer=TOO_FAST)
-    assert bits_of(net) == bits_of(stopped)
-    last = table[finite - 1]
-    assert net.loss(x[last], t[last]) == history.loss[-2]
-
-
-@pytest.mark.parametrize("share", [1e-9, 1e9])
-@pytest.mark.parametrize("seconds", [1e-9, 0.002, 0.05, 1e3])
-@pytest.mark.parametrize("every", [1, 2, 7, None])
-def test_after_divergence_the_network_is_the_same_whatever_the_timing(
-    seconds, every, share, monkeypatch
-):
-    net, x, t, table = divergent()
-    expected = diverge(net, x, t, table).history
-    monkeypatch.setattr(fit, "CHUNK_SECONDS", seconds)
-    monkeypatch.setattr(fit, "COPY_SHARE", share)
-    again, *_ = divergent()
-    history = diverge(again, x, t, table, evaluate_every=every).history
-    assert bits_of(again) == bits_of(net)
-    assert bits(history.loss) == bits(expected.loss)
-
-
-def test_training_goes_on_after_divergence():
-    net, x, t, table = divergent()
-    diverge(net, x, t, table)
-    with pytest.raises(FloatingPointError):
-        net.fit(x, t, batches=table, optimizer=TOO_FAST)
-    net.params.update({name: 0.01 * np.ones(view.shape) for name, view in net.params.items()})
-    assert np.isfinite(net.fit(x, t, batches=table, optimizer=fastnn.SGD(1e-3)).loss).all()
-
-
-@pytest.mark.parametrize("weight", [1e30, np.inf, np.nan])
-def test_weights_that_are_too_large_from_the_start_stay_as_they_are(weight):
-    net, x, t, table = divergent()
-    net.params["W2"][...] = weight
-    before = bits_of(net)
-    error = diverge(net, x, t, table)
-    assert bits_of(net) == before
-    assert error.history.steps == 1
-
-
-def test_the_last_update_of_a_fit_is_watched_too():
-    """No later loss would tell that this update has made the weights infinite."""
-    net, x, t = problem(output="identity")
-    before = bits_of(net)
-    with pytest.raises(FloatingPointError):
-        net.fit(x, 1e10 * t, iterations=1, batch_size=60, optimizer=fastnn.SGD(1e36))
-    assert bits_of(net) == before
-
-
-# ---- the progress bar
-
-
-class Terminal(io.StringIO):
-    def isatty(self):
-        return True
-
-
-def slow_fit(seconds, **options):
-    net, x, t = problem()
-    net.fit(
-        x, t, epochs=4, batch_size=20, callbacks=[lambda *_: time.sleep(seconds / 4)], **options
-    )
-
-
-def test_a_long_fit_shows_a_progress_bar_on_a_terminal(monkeypatch):
-    monkeypatch.setattr(sys, "stderr", Terminal())
-    slow_fit(1.6)
-    assert "12/12" in sys.stderr.getvalue()
-    assert "step/s" in sys.stderr.getvalue()
-
-
-@pytest.mark.parametrize(
-    ("terminal", "seconds", "options"),
-    [(Terminal, 0.1, {}), (Terminal, 1.3, {"progress": False}), (io.StringIO, 1.3, {})],
-)
-def test_no_other_fit_shows_a_progress_bar(terminal, seconds, options, monkeypatch):
-    monkeypatch.setattr(sys, "stderr", terminal())
-    slow_fit(seconds, **options)
-    assert sys.stderr.getvalue() == ""
-
-
-def test_a_progress_bar_may_be_asked_for(capsys):
-    slow_fit(0, progress=True)
-    captured = capsys.readouterr()
-    assert "12/12" in captured.err
-    assert captured.out == ""
-
-
-@pytest.mark.parametrize("stream", [None, "closed"])
-def test_a_program_without_standard_error_can_train(stream, monkeypatch):
-    closed = io.StringIO()
-    closed.close()
-    monkeypatch.setattr(sys, "stderr", stream and closed)
-    slow_fit(0)

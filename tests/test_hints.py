@@ -56,8 +56,8 @@ def test_the_loss_of_guessing_is_that_of_the_best_constant():
     ]:
         sizes = [3, 2 if output == "softmax" else 1]
         net = fastnn.MLP(sizes, output=output)
-        examples = net._examples(np.ones((len(t), 3)), t)
-        assert abs(hints.loss_of_guessing(net, examples) - best) < 1e-12
+        examples = net._model.examples(np.ones((len(t), 3)), t)
+        assert abs(hints.loss_of_guessing(net._model, examples) - best) < 1e-12
 
 
 SILENT = {

@@ -2,12 +2,10 @@
 
 import collections
 import datetime
-import functools
 import subprocess
 import sys
 import warnings
 from decimal import Decimal
-from fractions import Fraction
 
 import ml_dtypes
 import numpy as np
@@ -15,202 +13,31 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
+from foreign_arrays import (
+    GOOD,
+    MASK,
+    NA,
+    PLAIN,
+    ROWS,
+    SIZES,
+    WHOLE,
+    XY,
+    Lookalike,
+    MaskedObject,
+    OnAnotherDevice,
+    OnlyDlpack,
+    OnlyToNumpy,
+    Refuses,
+    Tensor,
+    WithArray,
+    ma,
+    masked,
+    pandas,
+)
 from numpy.testing import assert_array_equal
-from test_bad_input import assert_harmless, assert_refused
+from refusals import assert_refused
 
-import fastnn
 from fastnn import frames, intake
-
-ma = np.ma
-XY = np.array([[1.0, 2.0], [0.0, 4.0], [1.0, 6.0]])
-WHOLE = XY.astype(int)
-ROWS = [[1, 2], [0, 4], [1, 6]]
-
-
-# Objects of other libraries, as these behave. ----------------------------------------------------
-
-
-class WithArray:
-    """As most do: xarray, h5py, JAX."""
-
-    def __init__(self, array):
-        self.array = array
-
-    def __array__(self, dtype=None, copy=None):
-        return self.array
-
-
-class Refuses:
-    """As do those that would have to copy, and say so; and broken ones."""
-
-    def __init__(self, error):
-        self.error = error
-
-    def __array__(self, dtype=None, copy=None):
-        raise self.error
-
-    def __iter__(self):
-        return iter(())
-
-
-class OnAnotherDevice(Refuses):
-    """As CuPy's."""
-
-    def __init__(self):
-        super().__init__(TypeError("Implicit conversion is not allowed.\nPlease use `.get()`"))
-
-    def get(self):
-        return XY
-
-
-class OnlyDlpack:
-    def __init__(self, array):
-        self.array = array
-
-    def __dlpack__(self, **options):
-        return self.array.__dlpack__(**options)
-
-    def __dlpack_device__(self):
-        return self.array.__dlpack_device__()
-
-
-class OnlyToNumpy:
-    def __init__(self, array):
-        self.array = array
-
-    def to_numpy(self):
-        return self.array
-
-
-class OnlyInterface:
-    def __init__(self, array):
-        self.array, self.__array_interface__ = array, array.__array_interface__
-
-
-class MaskedObject(WithArray):
-    """As columns of tables of Astropy may be."""
-
-    def __init__(self, array, mask):
-        super().__init__(array)
-        self.shape, self.mask = array.shape, mask
-
-
-class Masked(np.ndarray):
-    """As Astropy's: a mask of its own that NumPy knows nothing of."""
-
-    mask: np.ndarray
-
-
-def masked(array, mask):
-    found = np.array(array).view(Masked)
-    found.mask = np.array(mask)
-    return found
-
-
-class Device:
-    def __init__(self, kind):
-        self.type = kind
-
-
-class Tensor(Refuses):
-    """As PyTorch's, which refuses whatever it would have to copy."""
-
-    layout, dtype, is_quantized = "torch.strided", "torch.float32", False
-    conj = neg = False
-
-    def __init__(self, device="cpu", grad=False, **attributes):
-        super().__init__(RuntimeError("Can't call numpy() on Tensor.\nMore of it."))
-        self.device, self.requires_grad = Device(device), grad
-        self.__dict__.update(attributes)
-
-    def detach(self):
-        raise AssertionError("not by us")
-
-    numpy = cpu = to_dense = detach
-
-    def is_conj(self):
-        return self.conj
-
-    def is_neg(self):
-        return self.neg
-
-
-class Lookalike:
-    """A data frame with the words of pandas, as Modin's."""
-
-    def __init__(self, frame):
-        self.columns, self.dtypes, self.iloc, self.index, self._frame = (
-            frame.columns, frame.dtypes, frame.iloc, frame.index, frame,
-        )  # fmt: skip
-
-    def __array__(self, dtype=None, copy=None):
-        return np.asarray(self._frame)
-
-
-def pandas(**columns):
-    return pd.DataFrame(columns)
-
-
-FLAGS, SIZES = [True, False, True], [2.0, 4.0, 6.0]
-PLAIN = pandas(a=[1.0, 0.0, 1.0], b=SIZES)
-GOOD = {
-    "an array": (XY, XY),
-    "a matrix": (XY.view(np.matrix), XY),
-    "a masked array, complete": (ma.array(XY, mask=XY > 9), XY),
-    "a masked array without a mask": (ma.array(WHOLE), WHOLE),
-    "rows that are masked arrays": ([ma.array(row) for row in WHOLE], WHOLE),
-    "another masked array, complete": (masked(XY, XY > 9), XY),
-    "an object that gives a masked array": (WithArray(ma.array(XY)), XY),
-    "objects": (XY.astype(object), XY),
-    "objects that are integers": (WHOLE.astype(object), WHOLE),
-    "objects of many kinds": (
-        [[True, Decimal(2)], [Fraction(0), np.float32(4)], [np.int8(1), 6.0]], XY),
-    "booleans beside integers": (
-        np.array([[True, 2], [False, np.uint8(4)], [1, 6]], object), WHOLE),
-    "a large integer beside floats": ([[1.0, 10**30]], [[1.0, 1e30]]),
-    "a deque": (collections.deque(ROWS), WHOLE),
-    "a range": (range(3), [0, 1, 2]),
-    "named tuples": (list(PLAIN.itertuples(index=False)), XY),
-    "__array__": (WithArray(XY), XY),
-    "__dlpack__": (OnlyDlpack(XY), XY),
-    "to_numpy": (OnlyToNumpy(WHOLE), WHOLE),
-    "__array_interface__": (OnlyInterface(XY), XY),
-    "rows with __dlpack__": ([OnlyDlpack(row) for row in XY], XY),
-    "rows with to_numpy": (tuple(OnlyToNumpy(row) for row in WHOLE), WHOLE),
-    "elements with __array__": ([[WithArray(np.array(e)) for e in row] for row in XY], XY),
-    "pandas": (PLAIN, XY),
-    "pandas: a row of each": ([row for _, row in pandas(a=FLAGS, b=SIZES).iterrows()], XY),
-    "pandas: bools and floats": (pandas(a=FLAGS, b=SIZES), XY),
-    "pandas: bools and integers": (pandas(a=FLAGS, b=[2, 4, 6]), WHOLE),
-    "pandas: bools": (pandas(a=FLAGS), np.array(FLAGS)[:, np.newaxis]),
-    "pandas: nullable": (pandas(a=[1, 0, 1], b=[2, 4, 6]).astype("Int64"), WHOLE),
-    "pandas: nullable of several kinds": (
-        PLAIN.astype({"a": "boolean", "b": "Float64"}), XY),
-    "pandas: Arrow": (PLAIN.astype({"a": "bool[pyarrow]", "b": "double[pyarrow]"}), XY),
-    "pandas: Arrow's decimals": (
-        pandas(a=[1, 0, 1], b=pd.array([2, 4, 6], pd.ArrowDtype(pa.decimal128(9)))), XY),
-    "pandas: numbers as categories": (PLAIN.astype({"a": "category"}), XY),
-    "pandas: sparse": (PLAIN.astype({"a": pd.SparseDtype(float)}), XY),
-    "pandas: objects": (PLAIN.astype(object), XY),
-    "pandas: two columns of one name": (pandas(a=FLAGS, b=SIZES).set_axis(["a", "a"], axis=1), XY),
-    "pandas: two levels of names": (
-        pandas(a=FLAGS, b=SIZES).set_axis([("a", "b"), ("a", "c")], axis=1), XY),
-    "pandas: no rows": (pandas(a=pd.array([], "Int64")), np.empty((0, 1), int)),
-    "pandas: an index": (pd.Index([1, 0, 1]), [1, 0, 1]),
-    "pandas: an array": (pd.array([1, 0, 1]), [1, 0, 1]),
-    "pandas: a lookalike": (Lookalike(pandas(a=FLAGS, b=SIZES)), XY),
-    "Polars": (pl.DataFrame({"a": FLAGS, "b": SIZES}), XY),
-    "Polars: integers": (pl.DataFrame({"a": [1, 0, 1], "b": [2, 4, 6]}), WHOLE),
-    "Polars: decimals": (pl.DataFrame({"a": [Decimal(2), Decimal(3)]}), [[2.0], [3.0]]),
-    "Polars: decimals beside flags": (
-        pl.DataFrame({"a": FLAGS, "b": [Decimal(2), Decimal(4), Decimal(6)]}), XY),
-    "Polars: columns": ([pl.Series([1, 2]), pl.Series([3, 4])], [[1, 2], [3, 4]]),
-    "Arrow": (pa.table({"a": FLAGS, "b": SIZES}), XY),
-    "Arrow: a batch": (pa.RecordBatch.from_pydict({"a": FLAGS, "b": SIZES}), XY),
-    "Arrow: chunks": (pa.chunked_array([[1, 2], [3]]), [1, 2, 3]),
-    "Arrow: flags": (pa.array(FLAGS), FLAGS),
-    "Arrow: a dictionary": (pa.array([5, 6, 5]).dictionary_encode(), [5, 6, 5]),
-}  # fmt: skip
 
 
 @pytest.mark.parametrize("case", GOOD)
@@ -237,7 +64,6 @@ def test_precisions_that_numpy_does_not_know_are_taken(dtype, expected):
     assert_array_equal(found, WHOLE)
 
 
-MASK = np.array([[0, 0], [0, 0], [0, 1]], bool)
 MASKED = {
     "an array": (ma.array(XY, mask=MASK), "x[2, 1]"),
     "of integers": (ma.array(WHOLE, mask=MASK), "x[2, 1]"),
@@ -281,7 +107,6 @@ def test_a_mask_of_another_kind_is_none():
     intake.refuse_masked(PLAIN, "x")  # whose `mask` is a method
 
 
-NA = [1, None, 3]
 MISSING = {
     "pandas: nullable": (pandas(b=SIZES, age=pd.array(NA, "Int64")), "row 1 of column 'age'"),
     "pandas: all nullable": (pandas(age=NA).astype("Float64"), "row 1 of column 'age'"),
@@ -455,137 +280,6 @@ def test_a_frame_that_cannot_name_its_rows_is_refused_all_the_same():
         columns = property(lambda self: 1 / 0)
 
     assert frames.place(Nameless(), "x", (3, 1)) == "x[3, 1]"
-
-
-# Every face --------------------------------------------------------------------------------------
-
-
-def network(output="softmax", sizes=(2, 4, 3)):
-    net = fastnn.MLP(sizes, output=output, weight_init="he", seed=0)
-    t = np.array([0, 2, 1]) if output == "softmax" else np.linspace(0, 1, 3)
-    return net, XY, t
-
-
-WIDE = [case for case, (_, expected) in GOOD.items() if np.shape(expected) == (3, 2)]
-CALLS = {
-    "predict": lambda net, x, t: net.predict(x),
-    "loss": lambda net, x, t: net.loss(x, t),
-    "accuracy": lambda net, x, t: net.accuracy(x, t),
-    "gradient": lambda net, x, t: net.gradient(x, t)["W1"],
-    "numerical_gradient": lambda net, x, t: net.numerical_gradient(x, t)["W1"],
-    "fit": lambda net, x, t: net.fit(x, t, batch_size=2).loss,
-    "validation": lambda net, x, t: net.fit(
-        XY, [0, 1, 2], batch_size=2, validation_data=(x, t)).test_loss,
-}  # fmt: skip
-COLUMNS = {
-    "masked, complete": ma.array,
-    "objects": lambda t: np.array(t, object),
-    "nullable": lambda t: pd.array(t, "Int64"),
-    "a column of pandas": lambda t: pd.Series(t, dtype="int64[pyarrow]"),
-    "a column of Polars": pl.Series,
-    "Arrow": pa.array,
-    "__dlpack__": OnlyDlpack,
-}
-
-
-@pytest.mark.parametrize("call", CALLS)
-@pytest.mark.parametrize("case", WIDE)
-def test_every_method_takes_what_holds_numbers(call, case):
-    t = network()[2]
-    found, expected = (CALLS[call](network()[0], x, t) for x in (GOOD[case][0], XY))
-    assert_array_equal(found, expected)
-
-
-@pytest.mark.parametrize("call", [call for call in CALLS if call != "predict"])
-@pytest.mark.parametrize("case", COLUMNS)
-def test_every_method_takes_labels_of_any_kind(call, case):
-    labels = np.array([0, 2, 1])
-    found, expected = (CALLS[call](network()[0], XY, t) for t in (COLUMNS[case](labels), labels))
-    assert_array_equal(found, expected)
-
-
-@pytest.mark.parametrize("case", ["masked, complete", "objects", "__dlpack__"])
-def test_batches_and_parameters_may_be_of_any_kind(case):
-    net, x, t = network()
-    net.fit(x, t, batches=COLUMNS[case](np.array([[0, 1], [2, 0]])))
-    net.params["b1"] = COLUMNS[case](np.arange(4))
-    assert_array_equal(net.params["b1"], np.arange(4))
-
-
-REFUSED = {
-    "masked": (ma.array(XY, mask=MASK), ValueError, "must have no masked values, got one at"),
-    "missing": (MISSING["pandas: nullable"][0], ValueError, "at row 1 of column 'age'"),
-    "a text": (BAD["pandas: texts"][0], TypeError, "'u' at row 0 of column 'city'"),
-    "NaN": (pandas(a=[1.0, 2.0, 3.0], age=[4.0, np.nan, 6.0]), ValueError,
-            "must be finite, got nan at row 1 of column 'age'"),
-    "infinity": (pl.DataFrame({"a": [1.0, 2.0], "age": [4.0, np.inf]}), ValueError,
-                 "must be finite, got inf at row 1 of column 'age'"),
-    "NaN beside flags": (pandas(a=FLAGS, b=[1.0, 2.0, np.nan]).set_axis(list("pqr")), ValueError,
-                         "must be finite, got nan at row 2 (index 'r') of column 'b'"),
-    "too large": (pandas(a=FLAGS, b=[1.0, 2.0, 1e39]), ValueError,
-                  "at row 2 of column 'b' is 1e+39, too large for float32"),
-    "a tensor": (Tensor(grad=True), TypeError, ".detach()"),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("case", REFUSED)
-@pytest.mark.parametrize("call", CALLS)
-def test_every_method_refuses_before_anything_changes(call, case):
-    if (call, case) == ("numerical_gradient", "too large"):
-        return  # it is evaluated in float64
-    net, x, t = network()
-    bad, error, text = REFUSED[case]
-    name = "validation_data[0]" if call == "validation" else "x"
-    assert_harmless(net, x, t, lambda: CALLS[call](net, bad, t), error, name, text)
-
-
-@pytest.mark.parametrize("call", [call for call in CALLS if call != "predict"])
-@pytest.mark.parametrize(
-    ("bad", "error", "text"),
-    [
-        (ma.array([0, 1, 2], mask=[0, 0, 1]), ValueError, "no masked values, got one at"),
-        (pd.Series([0, 1, None], dtype="Int64", name="kind"), ValueError, "row 2 of column 'kind'"),
-        (pl.Series("kind", [0, 1, None]), ValueError, "row 2 of column 'kind'"),
-        (["0", "1", "2"], TypeError, "got dtype <U1"),
-        ((i for i in range(3)), TypeError, "; call list("),
-    ],
-)
-def test_every_method_refuses_labels_before_anything_changes(call, bad, error, text):
-    net, x, t = network()
-    name = "validation_data[1]" if call == "validation" else "t"
-    assert_harmless(net, x, t, lambda: CALLS[call](net, x, bad), error, name, text)
-
-
-def test_targets_are_named_by_column():
-    for bad, text in (
-        (pd.Series([1.0, np.nan, 2.0], name="price"), "got nan at row 1 of column 'price'"),
-        (pandas(price=[1.0, np.nan, 2.0]), "got nan at row 1 of column 'price'"),
-        (pd.Series([1.0, 1e39, 2.0], name="price"), "t at row 1 of column 'price' is 1e+39, too"),
-        ([1.0, np.nan, 2.0], "got nan at t[1]"),
-        ([[1.0], [np.nan], [2.0]], "got nan at t[1, 0]"),
-    ):
-        net, x, t = network("identity", (2, 4, 1))
-        call = functools.partial(net.loss, x, bad)
-        assert_harmless(net, x, t, call, ValueError, "t", text)
-
-
-def test_masked_batches_and_parameters_are_refused():
-    net, x, t = network()
-    batches = ma.array([[0, 1], [2, 0]], mask=[[0, 0], [0, 1]])
-    assert_harmless(net, x, t, lambda: net.fit(x, t, batches=batches), ValueError, "batches[1, 1]")
-    bad, (net, x, t) = ma.array(np.zeros(4), mask=[0, 0, 1, 0]), network()
-    assert_harmless(net, x, t, lambda: net.params.update(b1=bad), ValueError, "params['b1'][2]")
-
-
-def test_a_long_row_of_a_one_hot_table_is_quoted_on_one_line():
-    net = fastnn.MLP([2, 60])
-    assert_refused(lambda: net.loss(XY[:1], np.zeros((1, 60))), ValueError, "one-hot", "0. 0.]")
-
-
-@pytest.mark.parametrize("t", [[[np.inf, -np.inf, 0]], np.full((1, 3), 6e4, np.float16)])
-def test_no_warning_leaks_from_labels_of_no_meaning(t):
-    net = fastnn.MLP([2, 3])
-    assert_refused(lambda: net.loss(XY[:1], t), ValueError, "must be one-hot")
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import pytest
 from numpy_mlp import bits_of
 
 import fastnn
-from fastnn.training import fit
+from fastnn.training import optimizer_state
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(60, 3))
@@ -47,7 +47,7 @@ WRONG = {
 @pytest.mark.parametrize("block", [16, 64, 70, 71])
 def test_a_schedule_that_fails_late_leaves_the_steps_before(case, block, monkeypatch):
     """Rates are asked for in blocks; all steps before the wrong one are made, and it is named."""
-    monkeypatch.setattr(fit, "INDEX_BLOCK", block)
+    monkeypatch.setattr(optimizer_state, "ASKED_AHEAD", block)
     wrong, kind, text = WRONG[case]
     net = fresh()
     with pytest.raises(kind) as caught:
@@ -68,7 +68,7 @@ def test_a_schedule_that_fails_late_leaves_the_steps_before(case, block, monkeyp
 
 
 def test_a_schedule_that_fails_at_the_last_step(monkeypatch):
-    monkeypatch.setattr(fit, "INDEX_BLOCK", 16)
+    monkeypatch.setattr(optimizer_state, "ASKED_AHEAD", 16)
     net, rate = fresh(), until(99, lambda step: float("inf"))
     with pytest.raises(ValueError, match=r"lr\(99\) .* kept: 99$"):
         net.fit(X, T, batch_size=20, seed=1, iterations=100, optimizer=fastnn.SGD(rate))

@@ -18,10 +18,10 @@ from numpy.testing import assert_allclose
 from numpy_mlp import ACTIVATIONS, OUTPUTS_AND_LOSSES, bits, inputs, targets
 
 import fastnn
-from fastnn import differences_of_functions, finite_difference
+from fastnn import finite_difference
 from fastnn.compiler import runtime
 from fastnn.kernels.differences import CHANGES
-from fastnn.training import evaluation
+from fastnn.training import evaluation, pace
 
 # Both round losses of about 1 and divide the difference by 2e-4.
 NOISE = 2e-10
@@ -36,7 +36,8 @@ def problem(sizes=(7, 5, 4), activation="tanh", rows=6, nonzeros=0.6, seed=0, **
 
 def assert_same_as_brute_force(net, x, t, h=1e-4):
     found = net.numerical_gradient(x, t, h)
-    expected = finite_difference.brute_force(net.params, net._loss, net._examples(x, t), h)
+    model = net._model
+    expected = finite_difference.brute_force(net.params, model.loss, model.examples(x, t), h)
     assert list(found) == list(expected)
     for name, gradient in found.items():
         assert gradient.shape == net.params[name].shape
@@ -60,8 +61,8 @@ def test_every_activation(activation):
 @pytest.mark.parametrize("added", [1e-7, 0.1])
 def test_a_number_can_be_added_to_the_probability_in_the_logarithm(added, sizes):
     net, x, t = problem(sizes)
-    wanted = net._examples(x, t).wanted
-    found = finite_difference.gradient(net.params, net._loss, x, wanted, 1e-4, added)
+    wanted = net._model.examples(x, t).wanted
+    found = finite_difference.gradient(net.params, net._model.loss, x, wanted, 1e-4, added)
     for name, array in net.params.items():
         expected = fastnn.numerical_gradient(
             lambda _: -np.log(net.predict(x)[np.arange(len(t)), t] + added).mean(), array
@@ -208,7 +209,7 @@ def test_bad_arguments_are_refused_by_name(f, x, h, error, text):
 def test_a_function_of_uneven_cost_is_cut_into_pieces(threads, monkeypatch):
     """Each element once, whatever the pieces."""
     monkeypatch.setattr(runtime, "most_chunks", lambda work: threads)
-    monkeypatch.setattr(differences_of_functions, "PIECE_SECONDS", 1e-5)
+    monkeypatch.setattr(pace, "CALL_SECONDS", 1e-5)
     x = np.random.default_rng(0).normal(size=5000)
     assert_allclose(fastnn.numerical_gradient(numba.njit(square), x), 2 * x, rtol=0, atol=1e-5)
 

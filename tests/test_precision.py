@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 from numpy.testing import assert_array_equal
+from refusals import assert_refused
 from sklearn import config_context
-from test_bad_input import assert_refused
 
 import fastnn
 from fastnn import files

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 from numpy.testing import assert_array_equal
-from test_bad_input import assert_harmless, assert_refused
+from refusals import assert_harmless, assert_refused
 
 import fastnn
 from fastnn.sparse_rows import SparseRows

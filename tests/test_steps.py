@@ -16,12 +16,12 @@ SMALL = math.ceil(runtime.STEP_SHARE * runtime.PARALLEL_WORK / 28**2)  # rows: t
 def work_told(monkeypatch, batch_size, steps):
     """The work that `Steps.run` tells `runtime.run`, with 28 x 28 multiply-adds a row."""
     net, told = MLP([28, 28], output="identity", seed=0), []
-    examples = net._examples(np.ones((4, 28)), np.zeros((4, 28)))
+    examples = net._model.examples(np.ones((4, 28)), np.zeros((4, 28)))
     rule, memory = SGD().rule(net.dtype), np.empty(0, net.dtype)
     monkeypatch.setattr(runtime, "most_chunks", lambda work: 2)
     monkeypatch.setattr(runtime, "run", lambda entry, work, *args: told.append(work))
     begin = np.arange(steps + 1) * batch_size
-    job = Steps(net.params, net._loss, examples, batch_size, rule, memory)
+    job = Steps(net.params, net._model.loss, examples, batch_size, rule, memory)
     job.run(np.zeros(begin[-1], np.int64), begin, np.ones(steps, net.dtype))
     return told[0]
 
@@ -45,10 +45,11 @@ def test_the_squares_of_the_weights_are_those_before_each_step(sizes, dtype):
     for parallel in (False, True):
         net = MLP(sizes, "tanh", "identity", weight_init="xavier", dtype=dtype, seed=0)
         rng = np.random.default_rng(1)
-        examples = net._examples(rng.normal(size=(30, sizes[0])), rng.normal(size=(30, sizes[-1])))
+        x, t = rng.normal(size=(30, sizes[0])), rng.normal(size=(30, sizes[-1]))
+        examples = net._model.examples(x, t)
         losses, expected, epoch_loss = [], [], np.empty(1)
         with runtime.forced(parallel=parallel):
-            steps = Steps(net.params, net._loss, examples, 10, SGD().rule(net.dtype),
+            steps = Steps(net.params, net._model.loss, examples, 10, SGD().rule(net.dtype),
                                  np.empty(0, net.dtype))  # fmt: skip
             steps.watch(steps=1, rows=10, scale=0.0)  # so that the penalty is all
             for s in range(3):
@@ -68,9 +69,9 @@ def descent(size):
     """A network, and steps of gradient descent that fit it to 30 rows of noise."""
     net = MLP([3, 4, 2], "tanh", "identity", weight_init="xavier", dtype="float64", seed=0)
     rng = np.random.default_rng(1)
-    examples = net._examples(rng.normal(size=(30, 3)), rng.normal(size=(30, 2)))
+    examples = net._model.examples(rng.normal(size=(30, 3)), rng.normal(size=(30, 2)))
     rule = SGD().rule(net.dtype)
-    return net, Steps(net.params, net._loss, examples, size, rule, np.empty(0))
+    return net, Steps(net.params, net._model.loss, examples, size, rule, np.empty(0))
 
 
 @pytest.mark.parametrize("size", [1, 7, 30])
@@ -127,9 +128,9 @@ def test_shares_are_weights_of_the_rows(size):
                          (range(size + 1), [1, 2, *[1] * (size - 1)])):  # fmt: skip
         net = MLP([4, 5, 3], weight_init="he", dtype="float64", seed=0)
         rng = np.random.default_rng(1)
-        examples = net._examples(rng.normal(size=(30, 4)), rng.integers(0, 3, 30))
+        examples = net._model.examples(rng.normal(size=(30, 4)), rng.integers(0, 3, 30))
         index = np.array(index)
-        steps = Steps(net.params, net._loss, examples, len(index), SGD().rule(net.dtype),
+        steps = Steps(net.params, net._model.loss, examples, len(index), SGD().rule(net.dtype),
                              np.empty(0))  # fmt: skip
         share = None if share is None else np.array(share) / sum(share)
         _, losses = steps.run(index, np.array([0, len(index)]), np.array([0.1]), share=share)

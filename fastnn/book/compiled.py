@@ -32,17 +32,35 @@ PRODUCT_FROM, ELEMENTS_FROM = 250_000, 256
 # Where OpenBLAS is faster, or scratch costs more than the kernel gains.
 WEIGHTS_UP_TO, INPUTS_UP_TO, GRADIENT_ROWS_UP_TO = 1 << 18, 4096, 4096
 # What an element costs beside a multiply-add; runtime compares with multiply-adds.
-COSTS = {"map": 2, "softmax": 20, "sgd": 2, "momentum": 3, "nesterov": 3, "adagrad": 12,
-         "rmsprop": 12, "adam": 16}  # fmt: skip
-RULES = {"sgd": layers.SGD, "momentum": layers.MOMENTUM, "nesterov": layers.NESTEROV,
-         "adagrad": layers.ADAGRAD, "rmsprop": layers.RMSPROP, "adam": layers.ADAM}  # fmt: skip
+COSTS = {
+    "map": 2,
+    "softmax": 20,
+    "sgd": 2,
+    "momentum": 3,
+    "nesterov": 3,
+    "adagrad": 12,
+    "rmsprop": 12,
+    "adam": 16,
+}
+RULES = {
+    "sgd": layers.SGD,
+    "momentum": layers.MOMENTUM,
+    "nesterov": layers.NESTEROV,
+    "adagrad": layers.ADAGRAD,
+    "rmsprop": layers.RMSPROP,
+    "adam": layers.ADAM,
+}
 
 NO_VECTOR, NO_MATRIX = np.empty(0), np.empty((0, 1))
 NO_LABELS, NO_MASK = np.empty(0, np.int64), np.empty(0, np.bool_)
 
 
 class _Job:
-    """Calls of one kernel on one shape: in parallel, or serial while others need the cores."""
+    """Calls of one kernel on one shape: in parallel, or serial while others need the cores.
+
+    The caller says how long a call is, so there is nothing for a `training.pace.Pacer` to choose:
+    short calls are put together until they are long enough to be judged.
+    """
 
     WINDOW = 0.05  # seconds of calls that `runtime.Pace` judges together
 

@@ -18,11 +18,10 @@ from typing import Any
 
 from fastnn.book.convolution import NAMES
 
-MODULES = {
-    "common": ("functions", "gradient", "layers", "multi_layer_net", "multi_layer_net_extend",
-               "optimizer", "trainer", "util"),
-    "dataset": ("mnist",),
-}  # fmt: skip
+COMMON = "functions gradient layers multi_layer_net multi_layer_net_extend optimizer trainer util"
+MODULES = {"common": tuple(COMMON.split()), "dataset": ("mnist",)}
+# Of these a part stands in a module that the book does not have.
+PARTS_ELSEWHERE = {"layers": "regularization"}
 
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 DEFINITIONS = (*FUNCTIONS, ast.ClassDef)
@@ -44,6 +43,8 @@ def difference(part: str, reader: ModuleSpec) -> str | None:
         return "cannot be read"
     module = _module(part)
     ours = _parsed(inspect.getsource(module))
+    if part in PARTS_ELSEWHERE:
+        ours.body += _parsed(inspect.getsource(_module(PARTS_ELSEWHERE[part]))).body
     named = {*_defined(theirs), *_imported(theirs)}
     for node in ours.body:
         if isinstance(node, DEFINITIONS) and node.name in set(module.__all__) - named:

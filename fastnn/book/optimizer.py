@@ -317,6 +317,7 @@ class Adam:
         if self.m is None:
             self.m, self.v = _zeros(params), _zeros(params)
         self.iter += 1
+        # As in the book, in numbers of Python: `rules.adam_corrections` may differ in the last bit.
         unbias = np.sqrt(1.0 - self.beta2**self.iter) / (1.0 - self.beta1**self.iter)
         rates = (self.lr * unbias, self.beta1, self.beta2)
         for key in params:

@@ -79,8 +79,14 @@ class Trainer:
         self.evaluate_sample_num_per_epoch = evaluate_sample_num_per_epoch
         arguments = {"lr": 0.01} if optimizer_param is None else optimizer_param
         # Looked up now: a reader may have replaced a class here.
-        classes = {"sgd": SGD, "momentum": Momentum, "nesterov": Nesterov,
-                   "adagrad": AdaGrad, "rmsprop": RMSprop, "adam": Adam}  # fmt: skip
+        classes = {
+            "sgd": SGD,
+            "momentum": Momentum,
+            "nesterov": Nesterov,
+            "adagrad": AdaGrad,
+            "rmsprop": RMSprop,
+            "adam": Adam,
+        }
         self.optimizer = classes[optimizer.lower()](**arguments)
         self.train_size = x_train.shape[0]
         self.iter_per_epoch = max(self.train_size / mini_batch_size, 1)

@@ -7,25 +7,23 @@ there is one copy of them, whoever writes it.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from fastnn import gate
 from fastnn.compiler.rounding import rounding_to_nearest
 from fastnn.history import Losses
-from fastnn.kernels import losses, updates
-from fastnn.kernels.activations import ACTIVATION_CODES
-from fastnn.optimizers import hyper_numbers
+from fastnn.kernels import losses
+from fastnn.rules import Rule
 from fastnn.sparse_rows import SparseRows
-from fastnn.training.data import Examples, Samples, looks_sparse
-from fastnn.training.evaluation import FEW_WORK, evaluate, outputs_of_dense
+from fastnn.training.data import Examples, Samples
+from fastnn.training.model import Model
+from fastnn.training.pace import Pacer
 from fastnn.training.parameters import Parameters, aligned_zeros
 from fastnn.training.steps import StepCount, Steps
 
-# Seconds of compiled steps between two looks at Ctrl-C.
-PIECE_SECONDS = 0.05
 # Multiply-adds a second, and seconds that a step takes longer, of a slow machine.
 SLOW_MULTIPLY_ADDS, SLOW_STEP = 1e9, 1e-5
 
@@ -37,8 +35,6 @@ LOSSES = {
 }
 # scikit-learn's names, where they are not ours.
 ACTIVATIONS = {"logistic": "sigmoid"}
-
-NOTHING = np.empty(0, np.int64), np.empty((0, 1))
 
 
 class Engine:
@@ -70,9 +66,9 @@ class Engine:
             raise ValueError(f"coefs_ must be matrices, got shapes {[W.shape for W in coefs]}")
         sizes = (coefs[0].shape[0], *(W.shape[1] for W in coefs))
         self.activations = list(activations)
-        self.params, self.loss, self.output = Parameters(sizes, self.dtype), LOSSES[output], output
-        codes = [ACTIVATION_CODES[ACTIVATIONS.get(name, name)] for name in activations]
-        self.params.set_activations([*codes, ACTIVATION_CODES["identity"]])
+        self.params = Parameters(sizes, self.dtype)
+        ours = [ACTIVATIONS.get(name, name) for name in activations]
+        self.model = Model(self.params, ours, output, LOSSES[output])
         layers = range(1, len(sizes))
         self.coefs = [self.params[f"W{layer}"] for layer in layers]
         self.intercepts = [self.params[f"b{layer}"] for layer in layers]
@@ -116,54 +112,53 @@ class Engine:
             return Samples.of_csr(SparseRows(X, self.dtype, "X"))
         return Samples(gate.kernel_array(X, self.dtype))
 
-    def outputs_if_finite(self, rows: np.ndarray) -> np.ndarray | None:
-        """Outputs (N, O) for rows that kernels can take; None if an input is not finite."""
-        few = self.params.multiply_adds * len(rows) <= FEW_WORK
-        if few or not looks_sparse(rows):
-            return outputs_of_dense(self.params, self.loss, rows)
-        samples = Samples(rows)
-        return self.outputs_of(samples) if samples.finite else None
-
     def outputs(self, X: Any) -> np.ndarray:
         """Outputs (N, O) for inputs that scikit-learn has checked."""
         if hasattr(X, "tocsr"):
-            return self.outputs_of(self.samples(X))
+            return self.model.outputs(self.samples(X))
         rows = gate.kernel_array(X, self.dtype)
         if rows.shape[1] != self.params.layer_sizes[0]:
             self.samples(X)  # raises
-        found = self.outputs_if_finite(rows)
+        found = self.model.outputs_if_finite(rows)
         if found is None:
             gate.refuse_too_large(X, self.dtype, "X")
             # scikit-learn was told not to look.
             found = np.full((len(rows), self.params.layer_sizes[-1]), np.nan, self.dtype)
             finite = np.isfinite(rows).all(axis=1)
             if finite.any():
-                found[finite] = self.outputs_if_finite(np.ascontiguousarray(rows[finite]))
-        return found
-
-    def outputs_of(self, samples: Samples) -> np.ndarray:
-        """Outputs (N, O) for rows in the form that the kernels read."""
-        found = np.empty((samples.rows, self.params.layer_sizes[-1]), self.dtype)
-        nothing = NOTHING[0], NOTHING[1].astype(self.dtype)
-        evaluate(self.params, self.loss, samples, nothing, found, np.empty(0))
+                found[finite] = self.model.outputs_if_finite(np.ascontiguousarray(rows[finite]))
         return found
 
     def examples(self, samples: Samples, Y: np.ndarray) -> Examples:
         """Inputs with their targets (N, O), which for softmax are rows of zeros and a one."""
-        labels, targets = NOTHING[0], NOTHING[1].astype(self.dtype)
+        labels, targets = self.model.no_targets()
         if Y.shape[1] != self.params.layer_sizes[-1]:
             raise ValueError(
                 f"y has {Y.shape[1]} outputs, but the network has {self.params.layer_sizes[-1]}"
             )
         if Y.dtype.kind not in "biufO":
             raise ValueError(f"y must hold numbers, got dtype {Y.dtype}")
-        if self.output == "exp" and Y.min() < 0:
+        output = self.model.output
+        if output == "exp" and Y.min() < 0:
             raise ValueError(f"y must be at least 0 with loss='poisson', got {Y.min()}")
-        if self.output == "softmax":
+        if output == "softmax":
             labels = Y.argmax(axis=1)
         else:
             targets = gate.kernel_array(Y, self.dtype)
         return Examples(samples, labels, targets)
+
+
+class Dropout(NamedTuple):
+    """Share of each hidden layer's outputs that is dropped in a step, if any is.
+
+    Which are depends on `salt`, and on the steps made since.
+    """
+
+    shares: Sequence[float] = ()
+    salt: int = 0
+
+
+NO_DROPOUT = Dropout()
 
 
 class Training:
@@ -172,25 +167,20 @@ class Training:
     Parameters
     ----------
     engine : Engine
-    samples : Samples
-        Inputs.
-    Y : ndarray
-        Targets.
+    examples : Examples
+        Of `Engine.examples`.
     weights : ndarray or None
         Of the samples.
     alpha : float
         ``alpha / 2`` times the squares of all weights is added to the sum of the rows' losses.
     batch_size : int
-    rule : int
-        Code of the optimiser's rule.
-    numbers : mapping of int to float
-        What it reads, by place.
-    memory : ndarray or None
-        What it remembers; None begins anew.
-    dropout : sequence of float
-        Share of each hidden layer's outputs that is dropped in a step.
-    salt : int
-        What is dropped depends on it, and on the steps made since.
+    rule : Rule
+        Of the optimiser.
+    numbers : mapping of str to float
+        What it reads.
+    memory : ndarray, optional
+        What it remembers; without it the optimiser begins anew.
+    dropout : Dropout, default none
 
     Attributes
     ----------
@@ -204,41 +194,40 @@ class Training:
 
     def __init__(
         self,
-        engine,
-        samples,
-        Y,
-        weights,
-        alpha,
-        batch_size,
-        rule,
-        numbers,
-        memory,
-        dropout=(),
-        salt=0,
+        engine: Engine,
+        examples: Examples,
+        weights: Any,
+        alpha: float,
+        batch_size: int,
+        rule: Rule,
+        numbers: Mapping[str, float],
+        memory: np.ndarray | None = None,
+        dropout: Dropout = NO_DROPOUT,
     ):
-        dtype = engine.dtype
-        self.engine, self.alpha, self.batch_size = engine, alpha, batch_size
-        self.examples = engine.examples(samples, Y)
-        self.rows = self.examples.rows
+        self.engine, self.alpha, self.rows = engine, alpha, examples.rows
         self.weights = None if weights is None else np.asarray(weights, np.float64)
         self.begin = np.append(np.arange(0, self.rows, batch_size), self.rows)
         self.counts = np.diff(self.begin)
+        model, dtype = engine.model, engine.dtype
         # scikit-learn's squared error is a mean over the outputs, its gradient is not.
-        self.scale = 1 / engine.params.layer_sizes[-1] if engine.output == "identity" else 1.0
-        hyper = hyper_numbers(numbers, dtype)
-        memories = {updates.ADAM: 2, updates.SGD: 0, updates.STORE: 1}.get(rule, 1)
-        size = memories * engine.params.block.size
+        self.scale = 1 / model.layer_sizes[-1] if model.output == "identity" else 1.0
+        hyper = rule.hyper(dtype, **numbers)
+        size = rule.memories * model.params.block.size
         self.memory = aligned_zeros(size, dtype) if memory is None else memory
         self.steps = Steps(
-            engine.params, engine.loss, self.examples, batch_size, (rule, hyper, float(alpha)),
-            self.memory, dropout,
-        )  # fmt: skip
+            model.params,
+            model.loss,
+            examples,
+            batch_size,
+            (rule.code, hyper, float(alpha)),
+            self.memory,
+            dropout.shares,
+        )
         self.steps.watch(self.counts.size, self.rows, self.scale)
-        self.salt, self.diverged = salt, False
+        self.salt, self.diverged = dropout.salt, False
         self.count, self.losses = StepCount(), Losses()
-        # Steps a second, as measured; at first those of a slow machine.
-        work = engine.params.multiply_adds * batch_size
-        self.rate = 1 / (work / SLOW_MULTIPLY_ADDS + SLOW_STEP)
+        work = model.params.multiply_adds * batch_size
+        self.pacer = Pacer(1 / (work / SLOW_MULTIPLY_ADDS + SLOW_STEP))
 
     def packed(self, block: np.ndarray) -> np.ndarray:
         """What lies in a block like that of the weights, in a row: coefs, then intercepts."""
@@ -286,12 +275,20 @@ class Training:
         made = self._make(index, begin, rates, *both, share)
         return made + [float("nan")] * (count - len(made)) if self.diverged else made
 
-    def _make(self, index, begin, rates, decays, penalty, share) -> list[float]:
+    def _make(
+        self,
+        index: np.ndarray,
+        begin: np.ndarray,
+        rates: np.ndarray,
+        decays: np.ndarray,
+        penalty: np.ndarray | None,
+        share: np.ndarray | None,
+    ) -> list[float]:
         """Make steps in pieces, between which Ctrl-C is noticed; mean losses of whole epochs."""
         first_loss = self.losses.size
         first, steps = 0, 0 if self.diverged else rates.size
         while first < steps:
-            end = min(steps, first + max(1, int(self.rate * PIECE_SECONDS)))
+            end = min(steps, first + self.pacer.most())
             began = time.perf_counter()
             piece, epoch_loss = slice(first, end), np.empty(1 + (end - first) // self.counts.size)
 
@@ -300,19 +297,23 @@ class Training:
                 self.losses.add(epoch_loss, ended)
 
             done, seen = self.steps.run(
-                index, begin[first : end + 1], rates[piece], decays=decays[piece],
-                share=share, penalty=None if penalty is None else penalty[piece],
-                epoch_loss=epoch_loss, salt=self.salt, watching=watch,
-            )  # fmt: skip
+                index,
+                begin[first : end + 1],
+                rates[piece],
+                decays=decays[piece],
+                share=share,
+                penalty=None if penalty is None else penalty[piece],
+                epoch_loss=epoch_loss,
+                salt=self.salt,
+                watching=watch,
+            )
             if len(seen) > done:
                 # As scikit-learn leaves it, which goes on; so that nobody uses what is left.
                 self.engine.params.block[:] = np.nan
                 self.diverged = True
                 break
             self.salt += done
-            elapsed = max(time.perf_counter() - began, 1e-9)
-            # At most twice as many as before: the first call may have compiled.
-            self.rate = min(done / elapsed, 2 * max(done / PIECE_SECONDS, self.rate))
+            self.pacer.note(done, time.perf_counter() - began)
             if done < end - first:
                 break
             first = end

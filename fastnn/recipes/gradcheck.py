@@ -131,8 +131,10 @@ def _compared(
     found, bound = apart(h), BOUNDS[net.dtype.name]
     above = sum(int(np.count_nonzero(~(array <= bound))) for array in found.values())
     if above and any(name.endswith("relu") for name in net.activations):
-        report(f"{above} numbers differ by more than {bound:g}, as they may where a ReLU bends: "
-               f"again with h {h / SMALLER:g}")  # fmt: skip
+        report(
+            f"{above} numbers differ by more than {bound:g}, as they may where a ReLU bends: "
+            f"again with h {h / SMALLER:g}"
+        )
         again = apart(h / SMALLER)
         found = {name: np.fmin(found[name], again[name]) for name in found}
         wrong = {name: np.argwhere(~(array <= bound)) for name, array in found.items()}

@@ -129,8 +129,15 @@ def run(
     if len(widths):
         report(f"one hidden layer, {STUDY_STEPS * iterations} points, lr {study.lr:.3g}:")
     for net in nets[1:]:
-        net.fit(x, truth(x), iterations=STUDY_STEPS * iterations, batch_size=1, optimizer=study,
-                sampling="replacement", progress=progress)  # fmt: skip
+        net.fit(
+            x,
+            truth(x),
+            iterations=STUDY_STEPS * iterations,
+            batch_size=1,
+            optimizer=study,
+            sampling="replacement",
+            progress=progress,
+        )
         _report_errors(report, net, x, line)
     error = folders.write(folder, nets[0], history, _pictures(nets, x, line), report)
     folders.finish(history, error, report)
@@ -148,8 +155,15 @@ def _rules(lr: float | None, low: float, high: float, layers: list[list[int]]) -
 
 def _network(hidden: list[int], activation: str, dtype: str, seed: int) -> MLP:
     """Weights and biases from N(0, 1)."""
-    return MLP([2, *hidden, 1], activation, output="identity", weight_init=1.0, bias_init=1.0,
-               dtype=dtype, seed=seed)  # fmt: skip
+    return MLP(
+        [2, *hidden, 1],
+        activation,
+        output="identity",
+        weight_init=1.0,
+        bias_init=1.0,
+        dtype=dtype,
+        seed=seed,
+    )
 
 
 def _checked_range(value: Sequence[float]) -> tuple[float, float]:
@@ -214,9 +228,14 @@ def _pictures(nets: list[MLP], x: np.ndarray, line: _Line) -> dict[str, folders.
 
     def widths(path: Path) -> None:
         panels = [panel(net, legend=False) for net in nets[1:]]
-        columns = min(2, len(panels))
-        plots.save(path / "widths.png", panels, columns=columns, size=(4.4, 3.2), legend=True,
-                   same_scales=True)  # fmt: skip
+        plots.save(
+            path / "widths.png",
+            panels,
+            columns=min(2, len(panels)),
+            size=(4.4, 3.2),
+            legend=True,
+            same_scales=True,
+        )
 
     return {"fit.png": fit, "widths.png": widths} if len(nets) > 1 else {"fit.png": fit}
 

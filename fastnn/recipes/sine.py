@@ -87,8 +87,10 @@ def run(
     gate.positive_integer(epochs, "epochs")
     gate.positive_integer(every, "every")
     if out is not None and len(range(0, epochs, every)) > MOST_PICTURES:
-        raise ValueError(f"every must be so that there are at most {MOST_PICTURES} pictures, "
-                         f"got {every} of {epochs} epochs")  # fmt: skip
+        raise ValueError(
+            f"every must be so that there are at most {MOST_PICTURES} pictures, "
+            f"got {every} of {epochs} epochs"
+        )
     rule = SGD(lr=lr)
     net = MLP(
         [1, *widths, 1], activation, output="identity", bias_init=0.01, dtype=dtype, seed=seed
@@ -135,8 +137,8 @@ def _pictures(
             ax.set_ylim(lowest, highest)
             ax.set_xlabel("x = (angle − π) / π")
             trained = "before training" if epoch == 0 else f"after {epoch} epochs"
-            ax.set_title(f"{trained}, error {errors[epoch]:.4f}", fontsize="medium",
-                         pad=24 if legend else 6)  # fmt: skip
+            title, pad = f"{trained}, error {errors[epoch]:.4f}", 24 if legend else 6
+            ax.set_title(title, fontsize="medium", pad=pad)
 
         return draw
 
@@ -146,8 +148,13 @@ def _pictures(
 
     def sheet(path: Path) -> None:
         panels = [panel(epoch, legend=False) for epoch in outputs]
-        columns = min(4, len(panels))
-        plots.save(path / "sheet.png", panels, columns=columns, size=(3.2, 2.6), legend=True,
-                   same_scales=True)  # fmt: skip
+        plots.save(
+            path / "sheet.png",
+            panels,
+            columns=min(4, len(panels)),
+            size=(3.2, 2.6),
+            legend=True,
+            same_scales=True,
+        )
 
     return {f"{len(outputs)} pictures epoch-*.png": each, "sheet.png": sheet}

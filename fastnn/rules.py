@@ -1,0 +1,101 @@
+"""Update rules as kernels know them: their codes, what they remember, and the numbers they read.
+
+Both `MLP` and the estimators take them from here.  `fastnn.book` has kernels of its own, which
+differ in bits.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from fastnn.compiler.rounding import rounding_to_nearest
+from fastnn.kernels import updates
+
+# Where kernels read the numbers of a rule.
+PLACES = {
+    "velocity_kept": updates.MOMENTUM_KEPT,
+    "mean_kept": updates.MEAN_NEW,
+    "squares_kept": updates.SQUARES_NEW,
+    "epsilon": updates.EPSILON,
+}
+# Of running means kernels read the share that is new, not the one that is kept.
+OF_MEANS = ("mean_kept", "squares_kept")
+
+
+class Rule(NamedTuple):
+    """An update rule."""
+
+    code: int
+    memories: int  # arrays of the size of the parameters that it remembers
+    reads: tuple[str, ...] = ()  # names of numbers, as in PLACES
+
+    def hyper(self, dtype: np.dtype, **numbers: float) -> np.ndarray:
+        """The numbers that it `reads`, in the array in which kernels look for them.
+
+        Parameters
+        ----------
+        dtype : numpy.dtype
+            Precision of the network.
+        **numbers : float
+            Of each name one.
+
+        Returns
+        -------
+        ndarray
+
+        Raises
+        ------
+        ValueError
+            If what keeps a rule from dividing by zero is too large for `dtype`, or counts as zero.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> RULES["rmsprop"].hyper(np.dtype("float32"), squares_kept=0.75, epsilon=0.5)
+        array([0.  , 0.  , 0.25, 0.5 ], dtype=float32)
+        """
+        if set(numbers) != set(self.reads):
+            raise TypeError(f"the rule reads {self.reads}, got {tuple(numbers)}")
+        hyper = np.zeros(updates.HYPER_SIZE, dtype)
+        fitting(numbers.get("epsilon", 0.0), dtype, "epsilon")
+        with rounding_to_nearest():
+            for name, number in numbers.items():
+                hyper[PLACES[name]] = 1 - number if name in OF_MEANS else number
+        smallest = float(np.finfo(dtype).tiny)  # below it numbers are zero in kernels
+        if numbers.get("epsilon", smallest) < smallest:
+            raise ValueError(
+                f"epsilon must be at least {smallest:.3g} in {dtype}, got {numbers['epsilon']}"
+            )
+        return hyper
+
+
+RULES = {
+    "store": Rule(updates.STORE, 1),  # the gradient, and nothing is updated
+    "sgd": Rule(updates.SGD, 0),
+    "momentum": Rule(updates.MOMENTUM, 1, ("velocity_kept",)),
+    "nesterov": Rule(updates.NESTEROV, 1, ("velocity_kept",)),
+    "adagrad": Rule(updates.ADAGRAD, 1, ("epsilon",)),
+    "rmsprop": Rule(updates.RMSPROP, 1, ("squares_kept", "epsilon")),
+    "adam": Rule(updates.ADAM, 2, ("mean_kept", "squares_kept", "epsilon")),
+}
+
+
+def fitting(number: float, dtype: np.dtype, name: str) -> float:
+    """The number, if it is not too large for this precision."""
+    if float(number) > float(np.finfo(dtype).max):  # one of NumPy's narrow types would overflow
+        raise ValueError(f"{name} must fit {dtype}, got {number}")
+    return float(number)
+
+
+def adam_corrections(
+    mean_kept: float, squares_kept: float, first: int, count: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """What learning rates are multiplied with and divided by, for Adam's means began at zero.
+
+    Of `count` steps, `first` having been made before.  Both, as it matters to the last bit whether
+    a rate is multiplied first, as in scikit-learn, or with the quotient, as in the book.
+    """
+    t = np.arange(first + 1, first + count + 1, dtype=np.float64)
+    return np.sqrt(1 - squares_kept**t), 1 - mean_kept**t

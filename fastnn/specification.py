@@ -1,0 +1,167 @@
+"""What a network is to be made of, checked: arguments of `MLP`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+
+from fastnn import gate
+from fastnn.compiler.rounding import rounding_to_nearest
+from fastnn.kernels.activations import ACTIVATION_CODES
+from fastnn.training.model import OUTPUT_LOSSES
+from fastnn.training.parameters import Parameters
+
+# Standard deviation of the initial weights of a layer by its number of inputs.
+WEIGHT_INITS: dict[str, Callable[[int], float]] = {
+    "he": lambda inputs: math.sqrt(2 / inputs),
+    "xavier": lambda inputs: math.sqrt(1 / inputs),
+}
+
+LARGEST_DRAW = 40  # of a normal number: no generator gives one of 40 standard deviations
+LARGEST_LAYER = 2**31 - 1  # so that sizes in bytes are far from what an address can hold
+
+DTYPES: dict[str, np.dtype] = {"float32": np.dtype(np.float32), "float64": np.dtype(np.float64)}
+
+
+# Attributes of a network that stay as they are made.
+MADE_ONCE = {"layer_sizes", "activations", "output", "loss_name", "dtype", "params"}
+
+
+class Specified:
+    """What a network is made of.  It stays: kernels, which check nothing, find their way by it."""
+
+    def __init__(self, layer_sizes: Any, activation: Any, output: Any, loss: Any, dtype: Any):
+        self.layer_sizes = _sizes(layer_sizes)
+        self.activations = _activations(activation, len(self.layer_sizes) - 2)
+        self.output, self.loss_name = _output_and_loss(output, loss)
+        self.dtype = _precision(dtype)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Refuse what would break the network later; reading stays a plain look-up."""
+        if name in MADE_ONCE and name in self.__dict__:
+            raise AttributeError(_cannot_be_replaced(name))
+        super().__setattr__(name, value)
+
+    def __delattr__(self, name: str) -> None:
+        if name in MADE_ONCE:
+            raise AttributeError(_cannot_be_replaced(name))
+        super().__delattr__(name)
+
+    def __repr__(self) -> str:
+        names = set(self.activations)
+        hidden = names.pop() if len(names) == 1 else list(self.activations)
+        return (
+            f"MLP({list(self.layer_sizes)}, activation={hidden!r}, output={self.output!r}, "
+            f"loss={self.loss_name!r}, dtype={self.dtype.name!r})"
+        )
+
+    def _description(self) -> dict[str, Any]:
+        """The same for a file."""
+        return {
+            "kind": type(self).__name__,
+            "layer_sizes": list(self.layer_sizes),
+            "activation": list(self.activations),
+            "output": self.output,
+            "loss": self.loss_name,
+            "dtype": self.dtype.name,
+        }
+
+
+def _cannot_be_replaced(name: str) -> str:
+    instead = "assign to the arrays in it" if name == "params" else "make another network"
+    return f"{name} of a network cannot be replaced; {instead}"
+
+
+def _sizes(layer_sizes: Any) -> tuple[int, ...]:
+    """Widths of the input, of each hidden layer, and of the output."""
+    if isinstance(layer_sizes, str) or not isinstance(layer_sizes, Iterable):
+        raise TypeError(f"layer_sizes must be a sequence of integers, got {layer_sizes!r}")
+    given = tuple(layer_sizes)
+    if len(given) < 2:
+        raise ValueError(f"layer_sizes must hold an input and an output width, got {given}")
+    checked = [gate.positive_integer(size, f"layer_sizes[{i}]") for i, size in enumerate(given)]
+    if max(checked) > LARGEST_LAYER:
+        raise ValueError(f"layer_sizes must hold at most {LARGEST_LAYER}, got {max(checked)}")
+    return tuple(checked)
+
+
+def _activations(activation: Any, hidden: int) -> tuple[str, ...]:
+    """Name of the activation of each of so many hidden layers."""
+    if isinstance(activation, str) or not isinstance(activation, Iterable):
+        return (gate.choice(activation, ACTIVATION_CODES, "activation"),) * hidden
+    names = tuple(activation)
+    if len(names) != hidden:
+        raise ValueError(f"activation must name one per hidden layer ({hidden}), got {names}")
+    return tuple(
+        gate.choice(name, ACTIVATION_CODES, f"activation[{i}]") for i, name in enumerate(names)
+    )
+
+
+def _output_and_loss(output: Any, loss: Any) -> tuple[str, str]:
+    """Names of the activation of the output and of the loss, by default the usual one."""
+    allowed = OUTPUT_LOSSES[gate.choice(output, OUTPUT_LOSSES, "output")]
+    name = next(iter(allowed)) if loss is None else loss
+    return output, gate.choice(name, allowed, f"loss with output={output!r}")
+
+
+def _precision(dtype: Any) -> np.dtype:
+    """One of the two that there are kernels for."""
+    try:
+        name = None if dtype is None else np.dtype(dtype).name  # np.dtype(None) is float64
+    except TypeError:
+        name = dtype
+    return DTYPES[gate.choice(name, DTYPES, "dtype")]
+
+
+def generator(seed: Any) -> np.random.Generator:
+    """A source of random numbers; one that is given is used as it is."""
+    text = f"seed must be a non-negative integer or a Generator, got {seed!r}"
+    if seed is None or isinstance(seed, np.random.Generator):
+        return np.random.default_rng(seed)
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer):
+        raise TypeError(text)
+    if seed < 0:
+        raise ValueError(text)
+    return np.random.default_rng(seed)
+
+
+class InitialWeights:
+    """Standard deviations of the weights of each layer, and of all biases."""
+
+    def __init__(
+        self, weight_init: Any, bias_init: Any, layer_sizes: tuple[int, ...], dtype: np.dtype
+    ):
+        with rounding_to_nearest():
+            self.deviations = _deviations(weight_init, layer_sizes)
+        gate.real_number(bias_init, "bias_init", 0)
+        _refuse_too_large(max(self.deviations), "weight_init", dtype)
+        _refuse_too_large(bias_init, "bias_init", dtype)
+        self.bias_deviation = bias_init
+
+    def draw(self, params: Parameters, random: np.random.Generator) -> None:
+        """Set the weights, layer by layer; biases stay zero if they are to."""
+        for layer, deviation in enumerate(self.deviations, start=1):
+            _draw(params, f"W{layer}", deviation, random)
+            if self.bias_deviation:
+                _draw(params, f"b{layer}", self.bias_deviation, random)
+
+
+def _draw(params: Parameters, name: str, deviation: float, random: np.random.Generator) -> None:
+    with rounding_to_nearest():
+        params[name] = deviation * random.standard_normal(params[name].shape)
+
+
+def _deviations(weight_init: Any, layer_sizes: tuple[int, ...]) -> list[float]:
+    if isinstance(weight_init, str):
+        rule = WEIGHT_INITS[gate.choice(weight_init, WEIGHT_INITS, "weight_init")]
+        return [rule(inputs) for inputs in layer_sizes[:-1]]
+    return [gate.real_number(weight_init, "weight_init", 0)] * (len(layer_sizes) - 1)
+
+
+def _refuse_too_large(deviation: float, name: str, dtype: np.dtype) -> None:
+    most = float(np.finfo(dtype).max) / LARGEST_DRAW
+    if float(deviation) > most:
+        raise ValueError(f"{name} must be at most {most:.2g} in {dtype}, got {deviation}")

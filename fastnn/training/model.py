@@ -1,0 +1,130 @@
+"""A network as training sees it: its weights, its loss, and how data become examples for it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from fastnn import gate
+from fastnn.kernels import losses
+from fastnn.kernels.activations import ACTIVATION_CODES
+from fastnn.training.data import Examples, Samples, checked_samples, looks_sparse
+from fastnn.training.evaluation import FEW_WORK, evaluate, mean_loss, outputs_of_dense
+from fastnn.training.parameters import Parameters
+
+# The losses that go with each output; the first is the default.
+OUTPUT_LOSSES = {
+    "softmax": {"cross_entropy": losses.CROSS_ENTROPY},
+    "identity": {
+        "squared_error": losses.SQUARED_ERROR,
+        "mse": losses.MEAN_SQUARED_ERROR,
+    },
+    "sigmoid": {"binary_cross_entropy": losses.BINARY_CROSS_ENTROPY},
+}
+
+
+class Model:
+    """A network without what its owner adds.
+
+    Parameters
+    ----------
+    params : Parameters
+        Weights.
+    activations : sequence of str
+        Activation of each hidden layer.
+    output : str
+        Activation of the output, for `MLP` a key of OUTPUT_LOSSES.
+    loss : int
+        Code of the loss, of `fastnn.kernels.losses`.
+
+    Attributes
+    ----------
+    layer_sizes : tuple of int
+    dtype : numpy.dtype
+        Of the weights, and of all that the kernels read beside them.
+    """
+
+    def __init__(self, params: Parameters, activations: Sequence[str], output: str, loss: int):
+        params.set_activations([ACTIVATION_CODES[name] for name in (*activations, "identity")])
+        self.params, self.activations, self.output, self.loss = params, activations, output, loss
+        self.layer_sizes, self.dtype = params.layer_sizes, params.block.dtype
+
+    @property
+    def has_classes(self) -> bool:
+        """Whether an output is right or wrong, so that there is an accuracy."""
+        return self.output != "identity"
+
+    def in_precision(self, dtype: np.dtype) -> Model:
+        """The same network with copies of its weights in another precision."""
+        params = Parameters(self.layer_sizes, dtype)
+        params.update(self.params)
+        return Model(params, self.activations, self.output, self.loss)
+
+    # Data --------------------------------------------------------------------
+
+    def examples(self, x: Any, t: Any, x_name: str = "x", t_name: str = "t") -> Examples:
+        """Inputs and targets, checked and in the form that the kernels read."""
+        samples = checked_samples(x, self.layer_sizes[0], self.dtype, x_name)
+        return self.with_targets(samples, t, t_name)
+
+    def with_targets(self, samples: Samples, t: Any, t_name: str = "t") -> Examples:
+        """Inputs that were checked, and targets that are checked here."""
+        O = self.layer_sizes[-1]
+        labels, targets = self.no_targets()
+        if self.output == "softmax":
+            labels = gate.labels(t, samples.rows, O, t_name)
+        else:
+            unit = self.output == "sigmoid"
+            targets = gate.targets(t, samples.rows, O, self.dtype, t_name, unit)
+        return Examples(samples, labels, targets)
+
+    def no_targets(self) -> tuple[np.ndarray, np.ndarray]:
+        """Labels and targets of no rows."""
+        return np.empty(0, np.int64), np.empty((0, 1), self.dtype)
+
+    # Passes ------------------------------------------------------------------
+
+    def outputs(self, samples: Samples) -> np.ndarray:
+        """Outputs (N, O)."""
+        outputs = np.empty((samples.rows, self.layer_sizes[-1]), self.dtype)
+        evaluate(self.params, self.loss, samples, self.no_targets(), outputs, np.empty(0))
+        return outputs
+
+    def outputs_if_finite(self, x: np.ndarray) -> np.ndarray | None:
+        """Outputs (N, O) for rows that kernels can take; None if an input is not finite."""
+        few = self.params.multiply_adds * len(x) <= FEW_WORK
+        if few or not looks_sparse(x):
+            return outputs_of_dense(self.params, self.loss, x)
+        samples = Samples(x)
+        return self.outputs(samples) if samples.finite else None
+
+    def row_losses(self, examples: Examples) -> np.ndarray:
+        """Losses (N,), whose outputs are not wanted."""
+        row_loss, nothing = np.empty(examples.rows), np.empty((0, self.layer_sizes[-1]), self.dtype)
+        evaluate(self.params, self.loss, examples.samples, examples.wanted, nothing, row_loss)
+        return row_loss
+
+    def outputs_and_losses(self, examples: Examples) -> tuple[np.ndarray, np.ndarray]:
+        """Outputs (N, O) and losses (N,)."""
+        outputs = np.empty((examples.rows, self.layer_sizes[-1]), self.dtype)
+        row_loss = np.empty(examples.rows)
+        evaluate(self.params, self.loss, examples.samples, examples.wanted, outputs, row_loss)
+        return outputs, row_loss
+
+    def measure(self, examples: Examples) -> tuple[float, float]:
+        """Mean loss, and accuracy (NaN for real outputs)."""
+        outputs, row_loss = self.outputs_and_losses(examples)
+        accuracy = float("nan")
+        if self.has_classes:
+            right = self._all_right(outputs, examples)
+            accuracy = float(np.mean(right & ~np.isnan(row_loss)))  # NaN is no answer
+        return mean_loss(row_loss), accuracy
+
+    def _all_right(self, outputs: np.ndarray, examples: Examples) -> np.ndarray:
+        """Which rows are classified as is wanted."""
+        labels, targets = examples.wanted
+        if self.output == "softmax":
+            return outputs.argmax(axis=1) == labels
+        return ((outputs > 0.5) == (targets > 0.5)).all(axis=1)

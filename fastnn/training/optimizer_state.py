@@ -1,0 +1,93 @@
+"""What an optimiser remembers from step to step, and the learning rates of the steps to come."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from fastnn.optimizers import Optimizer
+from fastnn.training.parameters import Parameters, aligned_zeros
+from fastnn.training.steps import StepCount
+
+# Learning rates asked for at once.
+ASKED_AHEAD = 1 << 18
+
+
+class OptimizerState:
+    """What a network's optimiser remembers from step to step, and from fit to fit."""
+
+    def __init__(self, optimizer: Optimizer, memory: np.ndarray, steps: int = 0):
+        self.optimizer, self.memory, self.count = optimizer, memory, StepCount(steps)
+
+    @property
+    def steps(self) -> int:
+        """Steps that are in the weights and in the memory."""
+        return self.count.steps
+
+    def following(self, optimizer: Optimizer) -> OptimizerState:
+        """The same memory and count, for an optimiser that goes on with them."""
+        return OptimizerState(optimizer, self.memory, self.steps)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> OptimizerState:
+        return OptimizerState(self.optimizer, self.memory.copy(), self.steps)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """For pickles, which cannot hold most functions; then memory and count are kept without."""
+        return unpacked, (self.optimizer.packed(), self.memory, self.steps)
+
+
+def unpacked(packed: tuple[Any, ...], memory: np.ndarray, steps: int) -> OptimizerState:
+    """The state that a pickle holds."""
+    return OptimizerState(Optimizer.unpacked(*packed), memory, steps)
+
+
+def refuse_other_state(state: Any, params: Parameters) -> None:
+    """Refuse what is not a state of a network with weights like these."""
+    if isinstance(state, OptimizerState):
+        size = state.optimizer.memories * params.block.size
+        if state.memory.dtype == params.block.dtype and state.memory.shape == (size,):
+            return
+    raise ValueError(
+        "optimizer_state must be None, to begin anew, or that of a network of the same "
+        f"layer_sizes and dtype, got {type(state).__name__}"
+    )
+
+
+def continued(
+    state: OptimizerState | None, optimizer: Optimizer, block: np.ndarray
+) -> OptimizerState:
+    """The state to train with: the one at hand if `optimizer` can go on with it, else a new one."""
+    if state is not None:
+        following = optimizer.following(state.optimizer, state.steps)
+        if following is not None:
+            return state.following(following)
+    return OptimizerState(optimizer, aligned_zeros(optimizer.memories * block.size, block.dtype))
+
+
+class ComingRates:
+    """Learning rates of a fit: each asked for once, the first before anything changes.
+
+    What is wrong with a later one is said when its step is due, and the steps before it are made.
+    """
+
+    def __init__(self, state: OptimizerState, steps: int, dtype: np.dtype):
+        self._optimizer, self._next, self._end = state.optimizer, state.steps, state.steps + steps
+        self._ahead = np.empty(0, dtype)
+        self.error: Exception | None = None
+        self._fill()
+        if self.error is not None:
+            raise self.error
+
+    def _fill(self) -> None:
+        count = min(ASKED_AHEAD, self._end - self._next)
+        more, self.error = self._optimizer.good_rates(self._next, count, self._ahead.dtype)
+        self._ahead = np.concatenate([self._ahead, more])
+        self._next += count
+
+    def take(self, count: int) -> np.ndarray:
+        """Those of the next so many steps; of fewer if there is an `error` behind them."""
+        while self._ahead.size < count and self.error is None:
+            self._fill()
+        taken, self._ahead = self._ahead[:count], self._ahead[count:]
+        return taken
