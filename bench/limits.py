@@ -1,15 +1,17 @@
 """Compiled loops that reach what a core, and the memory, can do."""
 
+from fastnn.compiler.arithmetic import fma
 from fastnn.compiler.jit import entry, inner
-from fastnn.compiler.lanes import TILE_ROWS, TILE_VECTORS, fma, load, store
+from fastnn.compiler.tiles import TILE_ROWS, TILE_VECTORS, load_rows, store_rows
 
 
 @inner
 def _on_registers(repeats, A):
-    total, x = load(A, 0, 64, TILE_ROWS, TILE_VECTORS), load(A, 4096, 0, TILE_ROWS, TILE_VECTORS)
+    total = load_rows(A, 0, 64, TILE_ROWS, TILE_VECTORS)
+    x = load_rows(A, 4096, 0, TILE_ROWS, TILE_VECTORS)
     for _ in range(repeats):
         total = fma(x, x, total)
-    store(A, 0, 64, total)
+    store_rows(A, 0, 64, total)
 
 
 @entry(parallel=False)

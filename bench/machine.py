@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from bench import limits
-from fastnn.compiler.lanes import TILE_ROWS, TILE_VECTORS, VECTOR_BYTES
+from fastnn.compiler.tiles import TILE_ROWS, TILE_VECTORS, VECTOR_BYTES
 from fastnn.training.parameters import aligned_zeros
 
 PACKAGES = ("fastnn", "numba", "numpy", "scipy", "jax", "jaxlib", "torch", "scikit-learn")

@@ -5,23 +5,27 @@ change of the clock meets both.
 """
 
 import statistics
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from bench.machine import calibrated, peak_call, rate
-from fastnn.compiler.jit import entry, inner
-from fastnn.compiler.lanes import (
+from fastnn.compiler.arithmetic import fma
+from fastnn.compiler.jit import inner
+from fastnn.compiler.launch import chunked
+from fastnn.compiler.tile_products import Matrix, add_product
+from fastnn.compiler.tiles import (
     GROUP_BYTES,
     TILE_ROWS,
     TILE_VECTORS,
     VECTOR_BYTES,
-    fma,
-    load,
+    lanes_of,
     load_like,
-    rank_one,
+    load_row,
     store,
 )
-from fastnn.kernels.affine import ONE, ZERO, multiply, multiply_transposed
+from fastnn.kernels.groups import Place
+from fastnn.kernels.products import multiply, multiply_transposed
 from fastnn.training.parameters import aligned_zeros, padded
 
 ROUNDS = 15
@@ -31,42 +35,56 @@ FORWARD, WEIGHTS, DELTAS, LOADS, SUMS = range(5)
 WHOLE_STEP = 128
 
 
+class Work(NamedTuple):
+    """What is done to matrices, and their sizes."""
+
+    kind: Any
+    rows: Any
+    columns: Any
+    depth: Any
+
+
 @inner
-def _loads(M, N, A, C, c_row):
+def _loads(rows, columns, left, out):
     """What skipping zeros does forwards: sums in registers, a load of weights for each step."""
-    step = 8 * VECTOR_BYTES // C.itemsize
-    for n in range(0, N, step):
-        total = load(A, n, 0, 1, 8)
-        for m in range(M):
-            total = rank_one(total, A, m, 0, C, m * c_row + n)
-        store(A, n, 0, total)
+    for n in range(0, columns, 8 * lanes_of(out.array)):
+        total = load_row(left.array, n, 8)
+        for m in range(rows):
+            total = add_product(total, left.array, m, out.array, m * out.row + n)
+        store(left.array, n, total)
 
 
 @inner
-def _sums(M, N, B, C, c_row):
+def _sums(rows, columns, right, out):
     """What skipping zeros does backwards: dz in registers, a sum loaded and stored each step."""
-    step = 8 * VECTOR_BYTES // C.itemsize
-    for n in range(0, N, step):
-        dz = load(B, n, 0, 1, 8)
-        for m in range(M):
-            at = m * c_row + n
-            store(C, at, 0, fma(dz, dz, load_like(C, at, dz)))
+    for n in range(0, columns, 8 * lanes_of(out.array)):
+        dz = load_row(right.array, n, 8)
+        for m in range(rows):
+            at = m * out.row + n
+            store(out.array, at, fma(dz, dz, load_like(out.array, at, dz)))
 
 
-@entry(parallel=False)
-def _product(chunks, repeats, kind, M, N, K, A, a_row, B, b_row, S, C, c_row, panel):
+@chunked
+def _product(
+    chunk,
+    chunks,
+    repeats,
+    work: Work,
+    left: Matrix,
+    right: Matrix,
+    start: Matrix,
+    out: Matrix,
+    panel: Place,
+):
     for _ in range(repeats):
-        if kind == FORWARD:
-            multiply(M, N, K, A, ZERO, a_row, ONE, B, ZERO, b_row, S, ZERO, ZERO, C, ZERO, c_row)
-        elif kind == WEIGHTS:
-            multiply(M, N, K, A, ZERO, ONE, a_row, B, ZERO, b_row, S, ZERO, ZERO, C, ZERO, c_row)
-        elif kind == LOADS:
-            _loads(M, N, A, C, c_row)
-        elif kind == SUMS:
-            _sums(M, N, B, C, c_row)
+        if work.kind == LOADS:
+            _loads(work.rows, work.columns, left, out)
+        elif work.kind == SUMS:
+            _sums(work.rows, work.columns, right, out)
+        elif work.kind == DELTAS:
+            multiply_transposed(work.rows, work.columns, work.depth, left, right, start, out, panel)
         else:
-            multiply_transposed(M, N, K, A, ZERO, a_row, B, ZERO, b_row, S, ZERO, ZERO,
-                                C, ZERO, c_row, panel)  # fmt: skip
+            multiply(work.rows, work.columns, work.depth, left, right, start, out)
 
 
 # (what, kind, M, N, K) of the product M x K times K x N
@@ -88,18 +106,21 @@ def _random(rows, columns, dtype):
     row = padded(columns, dtype, GROUP_BYTES)
     block = aligned_zeros(rows * row, dtype)
     block[:] = np.random.default_rng(0).normal(0, 0.1, block.size)
-    return block, row
+    return Matrix(block, 0, row, 1)
 
 
 def _call(kind, M, N, K, dtype):
     """A function of the number of repeats, and the floating-point operations of a repeat."""
     lanes = VECTOR_BYTES // dtype.itemsize
     N -= N % lanes
-    A, a_row = _random(*((K, M) if kind == WEIGHTS else (M, K)), dtype)
-    B, b_row = _random(*((N, K) if kind == DELTAS else (K, N)), dtype)
-    C, c_row = _random(M, N, dtype)
-    zeros, panel = aligned_zeros(N, dtype), aligned_zeros(K * TILE_VECTORS * lanes, dtype)
-    arguments = (kind, M, N, K, A, a_row, B, b_row, zeros, C, c_row, panel)
+    left = _random(*((K, M) if kind == WEIGHTS else (M, K)), dtype)
+    if kind == WEIGHTS:
+        left = Matrix(left.array, 0, 1, left.row)
+    right = _random(*((N, K) if kind == DELTAS else (K, N)), dtype)
+    zeros = Matrix(aligned_zeros(N, dtype), 0, 0, 1)
+    panel = Place(aligned_zeros(K * TILE_VECTORS * lanes, dtype), 0)
+    matrices = (*left, *right, *zeros, *_random(M, N, dtype))
+    arguments = (*Work(kind, M, N, K), *matrices, *panel)
     return (lambda repeats: _product.serial(1, repeats, *arguments)), 2 * M * N * K
 
 

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from fastnn import __version__, command, progress
+from fastnn.optimizers import OPTIMIZERS
 
 # Options that several commands share; a command gives the default. All go to its recipe as they
 # are, which checks them.
@@ -27,7 +28,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     },
     "--activation": {"help": "of the hidden layers: relu, sigmoid, tanh, ..."},
     "--optimizer": {
-        "help": "update rule: sgd, momentum, nesterov, adagrad, rmsprop, adam",
+        "help": f"update rule: {', '.join(OPTIMIZERS)}",
     },
     "--range": {
         "type": float,

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastnn import differences_of_functions
 from fastnn.compiler import runtime
 from fastnn.compiler.rounding import rounding_to_nearest
-from fastnn.kernels import differences
-from fastnn.training.data import Examples
-from fastnn.training.evaluation import evaluate, mean_loss, rows_of_a_call, spans
+from fastnn.kernels.differences import CHANGES, Asked, Tried, differences
+from fastnn.kernels.groups import Network
+from fastnn.training.evaluation import rows_of_a_call, spans
 from fastnn.training.parameters import Parameters, aligned_zeros
 
 # Rows whose layers are kept at a time.
@@ -32,26 +31,25 @@ def gradient(
     """
     rows = min(ROWS, len(x))
     dtype, sizes = params.block.dtype, params.layer_sizes
-    plan, block_plan = params.plan(rows), params.plan(differences.CHANGES)
+    plan, block_plan = params.plan(rows), params.plan(CHANGES)
     cost, units = _work_of_an_input(sizes, rows), sum(sizes[:-1]) + len(sizes) - 1
     chunks = runtime.most_chunks(cost * units)
-    scratch = (
-        *(aligned_rows(chunks, plan.values_size, dtype) for _ in ("values", "before")),
-        aligned_rows(chunks, block_plan.values_size, dtype),
-        aligned_rows(chunks, max(sizes), dtype),
-        np.empty((chunks, differences.CHANGES), np.int64),
-        np.empty((chunks, rows), dtype),
-        np.empty((chunks, rows), np.int64),
+    network, behind = (Network(p.table, loss, params.block) for p in (plan, block_plan))
+    tried = Tried(
+        values=aligned_rows(chunks, plan.values_size, dtype),
+        before=aligned_rows(chunks, plan.values_size, dtype),
+        block=aligned_rows(chunks, block_plan.values_size, dtype),
+        change=aligned_rows(chunks, max(sizes), dtype),
+        units=np.empty((chunks, CHANGES), np.int64),
+        usual=np.empty((chunks, rows), dtype),
     )
     block = aligned_zeros(params.block.size, dtype)
     for first, end in spans(0, len(x), rows):
         most = max(chunks, rows_of_a_call(cost, 4 * chunks))
         for begin, stop in spans(0, units, most):
-            runtime.run(
-                differences.differences, cost * (stop - begin), plan.table, block_plan.table, loss,
-                added, params.block, h, x, *wanted, first, end - first, begin, stop, *scratch,
-                block,
-            )  # fmt: skip
+            asked = Asked(h, added, first, end - first, begin, stop)
+            work = cost * (stop - begin)
+            runtime.run(differences, work, *network, *behind, *asked, x, *wanted, *tried, block)
     with rounding_to_nearest():
         block /= 2 * h * len(x)
     return {name: view.copy() for name, view in params.views_of(block).items()}
@@ -71,19 +69,3 @@ def _work_of_an_input(sizes: tuple[int, ...], rows: int) -> float:
         reached = sizes[min(layer + 2, len(sizes) - 1)]
         costs.append(sizes[layer + 1] * (behind + reached + LOSS_WORK * sizes[-1]))
     return 2.0 * rows * max(costs)
-
-
-def brute_force(
-    params: Parameters, loss: int, examples: Examples, h: float
-) -> dict[str, np.ndarray]:
-    """The same as `gradient` by evaluating the network anew for every change."""
-    nothing = np.empty((0, params.layer_sizes[-1]), params.block.dtype)
-    row_loss = np.empty(examples.rows)
-
-    def loss_now(_: np.ndarray) -> float:
-        evaluate(params, loss, examples.samples, examples.wanted, nothing, row_loss)
-        return mean_loss(row_loss)
-
-    return {
-        name: differences_of_functions.plain(loss_now, view, h) for name, view in params.items()
-    }

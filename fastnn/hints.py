@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from fastnn.history import History
-from fastnn.kernels import losses
+from fastnn.kernels.losses import LABELS, PROBABILITIES
 from fastnn.training.data import Examples
 from fastnn.training.evaluation import mean_loss
 from fastnn.training.model import Model
@@ -23,7 +25,7 @@ LOOKED_AT, ROWS = 32, 1000
 def large_inputs(examples: Examples) -> float | None:
     """The largest input of some rows, if inputs are large."""
     samples, _ = examples.samples.part(LOOKED_AT)
-    sparse, x, bounds, _, value = samples.arguments
+    sparse, (x, bounds, _, value) = samples.sparse, samples.data
     some = np.concatenate([value[first:end] for first, end in bounds]) if sparse else x.ravel()
     mean_square = np.dot(some, some) / (samples.rows * x.shape[1])
     if not mean_square > LARGE**2:
@@ -33,7 +35,7 @@ def large_inputs(examples: Examples) -> float | None:
 
 def after(model: Model, examples: Examples, history: History) -> str:
     """A sentence if the network does no better than guessing and inputs are large; else ''."""
-    if history.steps < STEPS:
+    if history.steps < STEPS or model.loss_name not in GUESSES:
         return ""
     largest = large_inputs(examples)
     if largest is None:
@@ -53,21 +55,33 @@ def after(model: Model, examples: Examples, history: History) -> str:
 def loss_of_guessing(model: Model, examples: Examples) -> float:
     """Loss of the best outputs that do not depend on the inputs."""
     labels, targets = examples.wanted
-    if model.output == "softmax":
-        return float(_entropy(np.bincount(labels) / labels.size).sum())
-    if model.output == "sigmoid":
-        share = targets.mean(axis=0, dtype=np.float64)
-        return float((_entropy(share) + _entropy(1 - share)).sum())
-    spread = targets.var(axis=0, dtype=np.float64)
-    return float(spread.mean() if model.loss == losses.MEAN_SQUARED_ERROR else 0.5 * spread.sum())
+    return float(GUESSES[model.loss_name](targets if len(targets) else labels))
+
+
+def _cross_entropy(labels: np.ndarray) -> float:
+    return _entropy(np.bincount(labels) / labels.size).sum()
+
+
+def _binary_cross_entropy(targets: np.ndarray) -> float:
+    share = targets.mean(axis=0, dtype=np.float64)
+    return (_entropy(share) + _entropy(1 - share)).sum()
+
+
+# Of a loss that is not here nothing is said.
+GUESSES: dict[str, Callable[[np.ndarray], float]] = {
+    "cross_entropy": _cross_entropy,
+    "binary_cross_entropy": _binary_cross_entropy,
+    "squared_error": lambda targets: 0.5 * targets.var(axis=0, dtype=np.float64).sum(),
+    "mse": lambda targets: targets.var(axis=0, dtype=np.float64).mean(),
+}
 
 
 def _is_right_more_often(model: Model, examples: Examples, outputs: np.ndarray) -> bool:
     """Whether classes are found more often than the commonest one is: a loss may hide that."""
     labels, targets = examples.wanted
-    if model.output == "softmax":
+    if model.targets == LABELS:
         right, guessed = outputs.argmax(axis=1) == labels, np.bincount(labels).max() / labels.size
-    elif model.output == "sigmoid":
+    elif model.targets == PROBABILITIES:
         share = (targets > 0.5).mean(axis=0)
         right, guessed = (outputs > 0.5) == (targets > 0.5), np.maximum(share, 1 - share).mean()
     else:

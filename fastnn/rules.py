@@ -1,4 +1,4 @@
-"""Update rules as kernels know them: their codes, what they remember, and the numbers they read.
+"""Update rules as kernels know them: `fastnn.kernels.rules` has the table and the formulas.
 
 Both `MLP` and the estimators take them from here.  `fastnn.book` has kernels of its own, which
 differ in bits.
@@ -11,17 +11,11 @@ from typing import NamedTuple
 import numpy as np
 
 from fastnn.compiler.rounding import rounding_to_nearest
-from fastnn.kernels import updates
+from fastnn.kernels import rules
+from fastnn.kernels.rules import Numbers
 
-# Where kernels read the numbers of a rule.
-PLACES = {
-    "velocity_kept": updates.MOMENTUM_KEPT,
-    "mean_kept": updates.MEAN_NEW,
-    "squares_kept": updates.SQUARES_NEW,
-    "epsilon": updates.EPSILON,
-}
 # Of running means kernels read the share that is new, not the one that is kept.
-OF_MEANS = ("mean_kept", "squares_kept")
+OF_MEANS = {"mean_kept": "mean_new", "squares_kept": "squares_new"}
 
 
 class Rule(NamedTuple):
@@ -29,7 +23,7 @@ class Rule(NamedTuple):
 
     code: int
     memories: int  # arrays of the size of the parameters that it remembers
-    reads: tuple[str, ...] = ()  # names of numbers, as in PLACES
+    reads: tuple[str, ...]  # names of numbers
 
     def hyper(self, dtype: np.dtype, **numbers: float) -> np.ndarray:
         """The numbers that it `reads`, in the array in which kernels look for them.
@@ -58,11 +52,12 @@ class Rule(NamedTuple):
         """
         if set(numbers) != set(self.reads):
             raise TypeError(f"the rule reads {self.reads}, got {tuple(numbers)}")
-        hyper = np.zeros(updates.HYPER_SIZE, dtype)
+        hyper = np.zeros(len(Numbers._fields), dtype)
         fitting(numbers.get("epsilon", 0.0), dtype, "epsilon")
         with rounding_to_nearest():
             for name, number in numbers.items():
-                hyper[PLACES[name]] = 1 - number if name in OF_MEANS else number
+                place = Numbers._fields.index(OF_MEANS.get(name, name))
+                hyper[place] = 1 - number if name in OF_MEANS else number
         smallest = float(np.finfo(dtype).tiny)  # below it numbers are zero in kernels
         if numbers.get("epsilon", smallest) < smallest:
             raise ValueError(
@@ -72,13 +67,7 @@ class Rule(NamedTuple):
 
 
 RULES = {
-    "store": Rule(updates.STORE, 1),  # the gradient, and nothing is updated
-    "sgd": Rule(updates.SGD, 0),
-    "momentum": Rule(updates.MOMENTUM, 1, ("velocity_kept",)),
-    "nesterov": Rule(updates.NESTEROV, 1, ("velocity_kept",)),
-    "adagrad": Rule(updates.ADAGRAD, 1, ("epsilon",)),
-    "rmsprop": Rule(updates.RMSPROP, 1, ("squares_kept", "epsilon")),
-    "adam": Rule(updates.ADAM, 2, ("mean_kept", "squares_kept", "epsilon")),
+    name: Rule(rules.RULE_CODES[name], row.memories, row.told) for name, row in rules.RULES.items()
 }
 
 

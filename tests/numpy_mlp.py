@@ -3,53 +3,15 @@
 import hashlib
 
 import numpy as np
+import reference as twins
 from numpy.testing import assert_allclose
+
+from fastnn.kernels.losses import COUNTS, LABELS, LOSSES, PROBABILITIES
 
 DTYPES = ["float32", "float64"]
 
-
-def sigmoid(z):
-    return np.exp(-np.logaddexp(0, -z))
-
-
-# Name: the function, and its derivative, both of z.
-ACTIVATIONS = {
-    "identity": (lambda z: z, lambda z: np.ones_like(z)),
-    "relu": (lambda z: np.where(z > 0, z, 0), lambda z: np.where(z > 0, 1.0, 0.0)),
-    "leaky_relu": (lambda z: np.where(z > 0, z, 0.01 * z), lambda z: np.where(z > 0, 1.0, 0.01)),
-    "sigmoid": (sigmoid, lambda z: sigmoid(z) * (1 - sigmoid(z))),
-    "tanh": (np.tanh, lambda z: 1 - np.tanh(z) ** 2),
-    "softplus": (lambda z: np.logaddexp(0, z), sigmoid),
-}
-
-
-def log_softmax(z):
-    z = z - z.max(axis=1, keepdims=True)
-    return z - np.log(np.exp(z).sum(axis=1, keepdims=True))
-
-
-OUTPUTS = {
-    "softmax": lambda z: np.exp(log_softmax(z)),
-    "identity": lambda z: z,
-    "sigmoid": sigmoid,
-}
-
-# Loss of each row, from the z of the last layer and targets t.
-ROW_LOSSES = {
-    "cross_entropy": lambda z, t: -(t * log_softmax(z)).sum(axis=1),
-    "squared_error": lambda z, t: 0.5 * ((z - t) ** 2).sum(axis=1),
-    "mse": lambda z, t: ((z - t) ** 2).mean(axis=1),
-    "binary_cross_entropy": lambda z, t: (
-        t * np.logaddexp(0, -z) + (1 - t) * np.logaddexp(0, z)
-    ).sum(axis=1),
-}
-
-OUTPUTS_AND_LOSSES = [
-    ("softmax", "cross_entropy"),
-    ("identity", "squared_error"),
-    ("identity", "mse"),
-    ("sigmoid", "binary_cross_entropy"),
-]
+OUTPUTS_AND_LOSSES = [(row.output, name) for name, row in LOSSES.items() if row.offered]
+OUTPUTS = list(dict.fromkeys(output for output, _ in OUTPUTS_AND_LOSSES))
 
 
 class NumpyMLP:
@@ -66,34 +28,43 @@ class NumpyMLP:
         for layer in range(1, self.depth + 1):
             zs.append(inputs[-1] @ self.params[f"W{layer}"] + self.params[f"b{layer}"])
             if layer < self.depth:
-                function, _ = ACTIVATIONS[self.activations[layer - 1]]
-                inputs.append(function(zs[-1]))
+                inputs.append(self._active(layer, zs[-1]))
         return inputs, zs
 
-    def _targets(self, t, shape):
-        if self.output == "softmax" and np.ndim(t) == 1:
-            return np.eye(shape[1])[np.asarray(t, int)]
-        return np.asarray(t, np.float64).reshape(shape)
+    def _active(self, layer, z):
+        """Outputs of a hidden layer, counted from 1."""
+        return twins.activate(self.activations[layer - 1], z).astype(np.float64)
+
+    def _wanted(self, t, shape):
+        """A label and targets for each row; one of them means nothing."""
+        targets = np.asarray(t, np.float64)
+        if LOSSES[self.loss_name].targets != LABELS:
+            return zip([0] * shape[0], targets.reshape(shape), strict=True)
+        labels = targets if targets.ndim == 1 else targets.argmax(axis=1)
+        return zip(labels.astype(int), [None] * shape[0], strict=True)
 
     def predict(self, x):
-        return OUTPUTS[self.output](self._forward(x)[1][-1])
+        z = self._forward(x)[1][-1]
+        return twins.outputs_forward(self.loss_name, z).astype(np.float64)
 
     def loss(self, x, t):
         z = self._forward(x)[1][-1]
-        return ROW_LOSSES[self.loss_name](z, self._targets(t, z.shape)).mean()
+        rows = zip(self._wanted(t, z.shape), z, strict=True)
+        losses = [twins.loss_forward(self.loss_name, *wanted, row)[1] for wanted, row in rows]
+        return float(np.mean(losses))
 
     def gradient(self, x, t):
         inputs, zs = self._forward(x)
-        dz = (OUTPUTS[self.output](zs[-1]) - self._targets(t, zs[-1].shape)) / len(zs[-1])
-        if self.loss_name == "mse":
-            dz *= 2 / zs[-1].shape[1]
-        gradients = {}
+        y, scale = twins.outputs_forward(self.loss_name, zs[-1]), 1 / len(zs[-1])
+        rows = zip(self._wanted(t, y.shape), y, strict=True)
+        dz = [twins.loss_backward(self.loss_name, *wanted, scale, row) for wanted, row in rows]
+        dz, gradients = np.array(dz, np.float64), {}
         for layer in range(self.depth, 0, -1):
             gradients[f"W{layer}"] = inputs[layer - 1].T @ dz
             gradients[f"b{layer}"] = dz.sum(axis=0)
             if layer > 1:
-                _, derivative = ACTIVATIONS[self.activations[layer - 2]]
-                dz = dz @ self.params[f"W{layer}"].T * derivative(zs[layer - 2])
+                slopes = twins.slope(self.activations[layer - 2], inputs[layer - 1])
+                dz = dz @ self.params[f"W{layer}"].T * slopes.astype(np.float64)
         return gradients
 
     def train(self, x, t, batches, lr):
@@ -113,12 +84,14 @@ def inputs(rng, rows, width, nonzeros=1.0):
 
 def targets(rng, net, rows):
     """What a network may be trained to: labels, numbers, or zeros and ones."""
-    O = net.layer_sizes[-1]
-    if net.output == "softmax":
-        return rng.integers(0, O, rows)
-    if net.output == "sigmoid":
-        return rng.integers(0, 2, (rows, O)).astype(float)
-    return rng.normal(size=(rows, O))
+    shape, kind = (rows, net.layer_sizes[-1]), LOSSES[net.loss_name].targets
+    if kind == LABELS:
+        return rng.integers(0, shape[1], rows)
+    if kind == PROBABILITIES:
+        return rng.integers(0, 2, shape).astype(float)
+    if kind == COUNTS:
+        return rng.poisson(2, shape).astype(float)
+    return rng.normal(size=shape)
 
 
 def unaligned(array):

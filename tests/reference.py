@@ -5,41 +5,23 @@ kernel writes. Products and updates round as the kernels promise and are equal t
 is the textbook's formula in the widest float there is, to be compared in units of the last place.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.testing import assert_array_equal
 
-from fastnn.kernels.activations import (
-    IDENTITY,
-    LEAK,
-    LEAKY_RELU,
-    RELU,
-    SIGMOID,
-    SOFTPLUS,
-    TANH,
-)
-from fastnn.kernels.losses import (
-    BINARY_CROSS_ENTROPY,
-    CLIPPED_BINARY_CROSS_ENTROPY,
-    CLIPPED_CROSS_ENTROPY,
-    CROSS_ENTROPY,
-    MEAN_SQUARED_ERROR,
-    POISSON,
-    SQUARED_ERROR,
-)
-from fastnn.kernels.updates import (
-    ADAGRAD,
-    EPSILON,
-    MEAN_NEW,
-    MOMENTUM,
-    MOMENTUM_KEPT,
-    NESTEROV,
-    RMSPROP,
-    SGD,
-    SQUARES_NEW,
-    STORE,
-)
+from fastnn.kernels.activations import LEAK
 
 WIDEST = np.longdouble
+
+
+class Twins(dict):
+    """Twins of the rows of one of the package's tables, by name."""
+
+    def __missing__(self, name):
+        raise AssertionError(
+            f"{name!r} has no twin in tests/reference.py: write one, and a row of its table there"
+        )
 
 
 def ulps(found, true):
@@ -165,38 +147,37 @@ def identity(z):
     return z.astype(WIDEST)
 
 
-ACTIVATIONS = {
-    IDENTITY: identity,
-    RELU: relu,
-    LEAKY_RELU: leaky_relu,
-    SIGMOID: sigmoid,
-    TANH: tanh,
-    SOFTPLUS: softplus,
-}
+class Activation(NamedTuple):
+    output: object  # y of z
+    slope: object  # dy / dz, of y
 
 
-def activate(code, z):
-    return ACTIVATIONS[code](z)
+ACTIVATIONS = Twins(
+    {
+        "identity": Activation(identity, np.ones_like),
+        "relu": Activation(relu, lambda y: np.where(y > 0, WIDEST(1), WIDEST(0))),
+        "leaky_relu": Activation(leaky_relu, lambda y: np.where(y > 0, WIDEST(1), WIDEST(LEAK))),
+        "sigmoid": Activation(sigmoid, lambda y: y * (1 - y)),
+        "tanh": Activation(tanh, lambda y: (1 - y) * (1 + y)),
+        "softplus": Activation(softplus, lambda y: 1 - np.exp(-y)),
+    }
+)
 
 
-def slope(code, y):
-    y = y.astype(WIDEST)
-    return {
-        IDENTITY: np.ones_like(y),
-        RELU: np.where(y > 0, WIDEST(1), WIDEST(0)),
-        LEAKY_RELU: np.where(y > 0, WIDEST(1), WIDEST(LEAK)),
-        SIGMOID: y * (1 - y),
-        TANH: (1 - y) * (1 + y),
-        SOFTPLUS: 1 - np.exp(-y),
-    }[code]
+def activate(name, z):
+    return ACTIVATIONS[name].output(z)
 
 
-def activation_forward(code, Y):
-    return activate(code, Y)
+def slope(name, y):
+    return ACTIVATIONS[name].slope(y.astype(WIDEST))
 
 
-def activation_backward(code, Y, D):
-    return D * slope(code, Y)
+def activation_forward(name, Y):
+    return activate(name, Y)
+
+
+def activation_backward(name, Y, D):
+    return D * slope(name, Y)
 
 
 # Products -----------------------------------------------------------------------------
@@ -243,66 +224,87 @@ def softmax_forward(z):
     return e / e.sum(), z.max() + np.log(e.sum())
 
 
-def cross_entropy_backward(label, scale, y):
-    t = np.zeros_like(y)
-    t[label] = 1
-    return (y.astype(WIDEST) - t) * scale
+def cross_entropy_forward(label, t, z):
+    y, log_sum = softmax_forward(z)
+    return y, log_sum - z[label]
 
 
-def squared_error_forward(t, y):
-    return np.sum((y.astype(WIDEST) - t) ** 2) / 2
+def clipped_cross_entropy_forward(label, t, z):
+    y, loss = cross_entropy_forward(label, t, z)
+    return y, min(loss, -np.log(np.finfo(z.dtype).eps))
 
 
-def binary_cross_entropy_forward(t, z):
-    """The outputs and the loss: ``log(1 + exp(-z))`` is ``-log(sigmoid(z))``."""
+def cross_entropy_backward(label, t, scale, y):
+    one_hot = np.zeros_like(y)
+    one_hot[label] = 1
+    return (y.astype(WIDEST) - one_hot) * scale
+
+
+def squared_error_forward(label, t, z):
+    return z, np.sum((z.astype(WIDEST) - t) ** 2) / 2
+
+
+def mean_squared_error_forward(label, t, z):
+    return z, np.mean((z.astype(WIDEST) - t) ** 2)
+
+
+def mean_squared_error_backward(label, t, scale, y):
+    return error_backward(label, t, scale, y) * 2 / y.size
+
+
+def binary_cross_entropy_forward(label, t, z):
+    """``log(1 + exp(-z))`` is ``-log(sigmoid(z))``."""
     z = z.astype(WIDEST)
     return sigmoid(z), np.sum(t * np.logaddexp(0, -z) + (1 - t) * np.logaddexp(0, z))
 
 
-def error_backward(t, scale, y):
+def clipped_binary_cross_entropy_forward(label, t, z):
+    y, eps = sigmoid(z), np.finfo(z.dtype).eps
+    p = np.clip(y, eps, 1 - eps)
+    return y, -np.sum(t * np.log(p) + (1 - t) * np.log1p(-p))
+
+
+def error_backward(label, t, scale, y):
     return (y.astype(WIDEST) - t) * scale
 
 
-def poisson_forward(t, z):
-    """The outputs and half the deviance, where ``0 * log(0)`` is 0."""
+def poisson_forward(label, t, z):
+    """The loss is half the deviance, where ``0 * log(0)`` is 0."""
     y, t = np.exp(z.astype(WIDEST)), t.astype(WIDEST)
     logarithms = np.log(np.where(t > 0, t, 1) / np.where(t > 0, y, 1))
     return y, np.sum(t * logarithms - t + y)
 
 
-def loss_forward(loss, label, t, z):
+class Loss(NamedTuple):
+    forward: object  # (label, t, z): the outputs and the loss
+    backward: object  # (label, t, scale, y): dz
+
+
+LOSSES = Twins(
+    {
+        "cross_entropy": Loss(cross_entropy_forward, cross_entropy_backward),
+        "squared_error": Loss(squared_error_forward, error_backward),
+        "mse": Loss(mean_squared_error_forward, mean_squared_error_backward),
+        "binary_cross_entropy": Loss(binary_cross_entropy_forward, error_backward),
+        "poisson": Loss(poisson_forward, error_backward),
+        "clipped_cross_entropy": Loss(clipped_cross_entropy_forward, cross_entropy_backward),
+        "clipped_binary_cross_entropy": Loss(clipped_binary_cross_entropy_forward, error_backward),
+    }
+)
+
+
+def loss_forward(name, label, t, z):
     """The outputs and the loss."""
-    if loss in (CROSS_ENTROPY, CLIPPED_CROSS_ENTROPY):
-        y, log_sum = softmax_forward(z)
-        most = np.inf if loss == CROSS_ENTROPY else -np.log(np.finfo(z.dtype).eps)
-        return y, min(log_sum - z[label], most)
-    if loss == BINARY_CROSS_ENTROPY:
-        return binary_cross_entropy_forward(t, z)
-    if loss == CLIPPED_BINARY_CROSS_ENTROPY:
-        y, eps = sigmoid(z.astype(WIDEST)), np.finfo(z.dtype).eps
-        p = np.clip(y, eps, 1 - eps)
-        return y, -np.sum(t * np.log(p) + (1 - t) * np.log1p(-p))
-    if loss == POISSON:
-        return poisson_forward(t, z)
-    if loss == MEAN_SQUARED_ERROR:
-        return z, np.mean((z.astype(WIDEST) - t) ** 2)
-    return z, squared_error_forward(t, z)
+    return LOSSES[name].forward(label, t, z)
 
 
-def loss_backward(loss, label, t, scale, y):
-    if loss in (CROSS_ENTROPY, CLIPPED_CROSS_ENTROPY):
-        return cross_entropy_backward(label, scale, y)
-    if loss == MEAN_SQUARED_ERROR:
-        return error_backward(t, scale, y) * 2 / y.size
-    return error_backward(t, scale, y)
+def loss_backward(name, label, t, scale, y):
+    return LOSSES[name].backward(label, t, scale, y)
 
 
-def outputs_forward(loss, Z):
-    if loss in (CROSS_ENTROPY, CLIPPED_CROSS_ENTROPY):
-        return np.array([softmax_forward(z)[0] for z in Z])
-    if loss == POISSON:
-        return np.exp(Z.astype(WIDEST))
-    return Z if loss in (SQUARED_ERROR, MEAN_SQUARED_ERROR) else sigmoid(Z)
+def outputs_forward(name, Z):
+    rows = [loss_forward(name, 0, np.zeros_like(z), z)[0] for z in Z]
+    return np.array(rows).reshape(Z.shape)
 
 
 # Dropout ------------------------------------------------------------------------------
@@ -321,32 +323,63 @@ def dropped(drop, salt, layer, row, units):
     return np.array([_mixed(mine + n * 0x9E3779B9) >> 16 < drop for n in range(units)])
 
 
-# Updates ------------------------------------------------------------------------------
+# Rules --------------------------------------------------------------------------------
 
 
-def update_block(rule, rate, G, params, memory, decay=0, numbers=None):
+def store(rate, G, params, memory, decay, numbers):
+    return params, fma(G.dtype.type(decay), params, G) if decay else G
+
+
+def sgd(rate, G, params, memory, decay, numbers):
+    return fma(-rate, fma(G.dtype.type(decay), params, G), params), memory
+
+
+def momentum(rate, G, params, memory, decay, numbers):
+    v = numbers["velocity_kept"] * memory - rate * (G + decay * params)
+    return params + v, v
+
+
+def nesterov(rate, G, params, memory, decay, numbers):
+    kept, g = numbers["velocity_kept"], G + decay * params
+    moved = kept * kept * memory - (1 + kept) * rate * g
+    return params + moved, kept * memory - rate * g
+
+
+def adagrad(rate, G, params, memory, decay, numbers):
+    g = G + decay * params
+    h = memory + g * g
+    return params - rate * g / (np.sqrt(h) + numbers["epsilon"]), h
+
+
+def rmsprop(rate, G, params, memory, decay, numbers):
+    new, g = numbers["squares_new"], G + decay * params
+    h = (1 - new) * memory + new * g * g
+    return params - rate * g / (np.sqrt(h) + numbers["epsilon"]), h
+
+
+def adam(rate, G, params, memory, decay, numbers):
+    g = G + decay * params
+    m = memory[0] + numbers["mean_new"] * (g - memory[0])
+    v = memory[1] + numbers["squares_new"] * (g**2 - memory[1])
+    return params - rate * m / (np.sqrt(v) + numbers["epsilon"]), np.array([m, v])
+
+
+RULES = Twins(
+    {
+        "store": store,
+        "sgd": sgd,
+        "momentum": momentum,
+        "nesterov": nesterov,
+        "adagrad": adagrad,
+        "rmsprop": rmsprop,
+        "adam": adam,
+    }
+)
+
+
+def update_block(name, rate, G, params, memory, decay=0, numbers=None):
     """The parameters and the memory after the update, as the book writes the rules."""
-    if rule == STORE:
-        return params, fma(G.dtype.type(decay), params, G) if decay else G
-    if rule == SGD:
-        return fma(-rate, fma(G.dtype.type(decay), params, G), params), memory
-    numbers, g = numbers or {}, G + decay * params
-    kept, new = numbers.get(MOMENTUM_KEPT), numbers.get(SQUARES_NEW)
-    if rule == MOMENTUM:
-        v = kept * memory - rate * g
-        return params + v, v
-    if rule == NESTEROV:
-        moved = kept * kept * memory - (1 + kept) * rate * g
-        return params + moved, kept * memory - rate * g
-    if rule == ADAGRAD:
-        h = memory + g * g
-        return params - rate * g / (np.sqrt(h) + numbers[EPSILON]), h
-    if rule == RMSPROP:
-        h = (1 - new) * memory + new * g * g
-        return params - rate * g / (np.sqrt(h) + numbers[EPSILON]), h
-    m = memory[0] + numbers[MEAN_NEW] * (g - memory[0])
-    v = memory[1] + new * (g**2 - memory[1])
-    return params - rate * m / (np.sqrt(v) + numbers[EPSILON]), np.array([m, v])
+    return RULES[name](rate, G, params, memory, decay, numbers)
 
 
 # The first layer on sparse inputs -------------------------------------------------------

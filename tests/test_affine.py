@@ -1,176 +1,148 @@
-"""Products: one chain of fused multiply-adds per output, whatever the tiles and strides."""
+"""Affine layers on dense inputs: forwards, back, and the update of their weights."""
 
-import kernel_entries as kernels
 import numpy as np
 import pytest
 import reference
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from kernel_entries import DTYPES, group_of, lanes_of, padded
-from numpy.testing import assert_allclose
+from kernel_entries import DTYPES, lanes_of, normal, padded, sparse
+from layer_entries import OneLayer
+from product_entries import multiply
 from reference import assert_same_bits
 
-from fastnn.compiler.lanes import TILE_ROWS, TILE_VECTORS
-from fastnn.kernels.affine import K_BLOCK
+from fastnn.kernels.groups import GRADIENT_ROWS
+from fastnn.kernels.layers.affine import SUM_ROWS, UPDATE_BATCH, UPDATE_VECTORS, WEIGHT_VECTORS
 
 each_dtype = pytest.mark.parametrize("dtype", DTYPES)
 LAYOUTS = [{}, {"margin": 3, "gap": 5}]
+each_layout = pytest.mark.parametrize("layout", LAYOUTS)
 
 
-def matrices(rng, M, N, K, dtype):
-    """A, B and S of a product."""
-    return (rng.normal(size=shape).astype(dtype) for shape in ((M, K), (K, N), (M, N)))
+def parts_of(rng, dtype, rows, inputs, vectors):
+    """x, W, b and deltas D of outputs."""
+    N = vectors * lanes_of(dtype)
+    return (
+        normal(rng, dtype, rows, inputs),
+        normal(rng, dtype, inputs, N),
+        normal(rng, dtype, N),
+        normal(rng, dtype, rows, N),
+    )
 
 
-# multiply -----------------------------------------------------------------------------
+def long_sum(x, D):
+    """``x.T @ D``, sums of many rows added up from shorter ones."""
+    total, zeros = None, np.zeros(D.shape[1], D.dtype)
+    for r in range(0, len(x), SUM_ROWS):
+        part = multiply(x[r : r + SUM_ROWS].T, D[r : r + SUM_ROWS], zeros, by_columns=True)
+        total = part if total is None else total + part
+    return total
 
 
-@each_dtype
-@pytest.mark.parametrize("M", range(2 * TILE_ROWS + 2))
-def test_a_product_is_one_chain_for_every_number_of_rows_and_vectors(M, dtype, rng):
-    for vectors in (0, 1, 2, 3, 4, 5, 7, 8, 9, 17):
-        A, B, S = matrices(rng, M, vectors * lanes_of(dtype), 3, dtype)
-        assert_same_bits(kernels.multiply(A, B, S), reference.multiply(A, B, S))
-
-
-@each_dtype
-@pytest.mark.parametrize("K", [0, 1, 2, K_BLOCK - 1, K_BLOCK, K_BLOCK + 1, 2 * K_BLOCK + 1])
-def test_a_product_is_one_chain_across_blocks_of_the_summed_index(K, dtype, rng):
-    A, B, S = matrices(rng, TILE_ROWS + 1, 2 * lanes_of(dtype), K, dtype)
-    expected = reference.multiply(A, B, S)
-    assert_same_bits(kernels.multiply(A, B, S), expected)
-    assert_same_bits(kernels.multiply(A, B, S, in_place=True), expected)
-
-
-@each_dtype
-@settings(max_examples=50)
-@given(data=st.data())
-def test_a_product_is_one_chain_for_any_shape_and_strides(dtype, data):
-    M, K = data.draw(st.integers(0, 3 * TILE_ROWS)), data.draw(st.integers(0, 20))
-    N = data.draw(st.integers(0, 18)) * lanes_of(dtype)
-    rng = np.random.default_rng(data.draw(st.integers(0, 99)))
-    A, B, S = matrices(rng, M, N, K, dtype)
-    S = S[0] if M and data.draw(st.booleans(), "one bias for all rows") else S
-    layout = {
-        "margin": data.draw(st.integers(0, 17), "margin"),
-        "gap": data.draw(st.integers(0, 17), "gap"),
-        "by_columns": data.draw(st.booleans(), "by_columns"),
-        "in_place": S.ndim == 2 and data.draw(st.booleans(), "in_place"),
-    }
-    assert_same_bits(kernels.multiply(A, B, S, **layout), reference.multiply(A, B, S))
+# Forwards ---------------------------------------------------------------------------------
 
 
 @each_dtype
-def test_rows_alone_and_columns_alone_have_the_bits_they_have_in_a_block(dtype, rng):
-    lanes = lanes_of(dtype)
-    A, B, S = matrices(rng, 2 * TILE_ROWS + 1, 19 * lanes, 300, dtype)
-    C = kernels.multiply(A, B, S)
-    for m in range(len(A)):
-        assert_same_bits(kernels.multiply(A[m : m + 1], B, S[m : m + 1])[0], C[m])
-    for n in range(0, B.shape[1], lanes):
-        assert_same_bits(kernels.multiply(A, B[:, n : n + lanes], S[:, n : n + lanes]),
-                         C[:, n : n + lanes])  # fmt: skip
+@each_layout
+def test_rows_of_data_are_gathered_or_read_where_they_lie(layout, dtype, rng):
+    for inputs in (1, lanes_of(dtype), 2 * lanes_of(dtype) + 3):
+        x, W, b, _ = parts_of(rng, dtype, 30, inputs, 3)
+        batch = rng.integers(0, 30, 17)
+        gathers = OneLayer("affine", x, W, b, batch, slot=2, **layout)
+        assert_same_bits(gathers.forward(), multiply(x[batch], W, b))
+        assert_same_bits(gathers.inputs, padded(x[batch], multiple=lanes_of(dtype)))
+        reads = OneLayer("affine", x, W, b, range(4, 20), slot=2, **layout)
+        assert_same_bits(reads.forward(first=4), multiply(x[4:20], W, b))
+        assert np.isnan(reads.inputs).all()
+        hidden = OneLayer("affine", x, W, b, batch, slot=2, first=False, **layout)
+        assert_same_bits(hidden.forward(), multiply(x[batch], W, b))
 
 
 @each_dtype
-def test_products_of_padding_are_zero(dtype, rng):
-    lanes = lanes_of(dtype)
-    A, B, _ = matrices(rng, TILE_ROWS + 3, lanes + 1, 5, dtype)
-    bias = padded(rng.normal(size=(1, lanes + 1)).astype(dtype))[0]
-    padding = kernels.multiply(A, padded(B), bias)[:, lanes + 1 :]
-    assert_same_bits(padding, np.zeros_like(padding))
+def test_columns_of_outputs_are_made_apart(dtype, rng):
+    lanes, vectors = lanes_of(dtype), 9
+    x, W, b, _ = parts_of(rng, dtype, 4, 7, vectors)
+    expected = multiply(x, W, b)
+    for low, high in ((0, 1), (2, 5), (3, vectors), (3, 3)):
+        mine = np.s_[low * lanes : high * lanes]
+        found = OneLayer("affine", x, W, b).forward(low, high)
+        assert_same_bits(found[:, mine], expected[:, mine])
+        assert np.isnan(np.delete(found, mine, axis=1)).all()
 
 
-# multiply_transposed ---------------------------------------------------------------------
-
-
-@each_dtype
-@pytest.mark.parametrize("layout", LAYOUTS)
-def test_a_transposed_product_is_one_chain_for_any_number_of_columns(layout, dtype, rng):
-    lanes = lanes_of(dtype)
-    panel = TILE_VECTORS * lanes
-    for N in (0, 1, 2, lanes - 1, lanes, lanes + 1, panel - 1, panel, panel + 1, 2 * panel + 3):
-        for M, K in ((0, 3), (1, 0), (1, 1), (TILE_ROWS + 3, lanes - 1), (2, lanes),
-                     (3, 2 * lanes + 1)):  # fmt: skip
-            A, W, S = rng.normal(size=(M, K)), rng.normal(size=(N, K)), rng.normal(size=(M, N))
-            A, W, S = (matrix.astype(dtype) for matrix in (A, W, S))
-            S = padded(S, 7, multiple=lanes)
-            found = kernels.multiply_transposed(A, W, S, **layout)
-            assert_same_bits(found[:, :N], reference.multiply_transposed(A, W, S[:, :N]))
-            assert (found[:, N:] == 7).all()
+# Back -------------------------------------------------------------------------------------
 
 
 @each_dtype
-def test_a_transposed_product_may_start_all_rows_from_zeros(dtype, rng):
-    lanes, K = lanes_of(dtype), K_BLOCK + 3
-    A, W = rng.normal(size=(5, K)).astype(dtype), rng.normal(size=(2 * lanes + 3, K)).astype(dtype)
-    zeros = padded(np.zeros((len(A), len(W)), dtype), multiple=lanes)
-    found = kernels.multiply_transposed(A, W, zeros[0])
-    expected = reference.multiply_transposed(A, W, zeros[:, : len(W)])
-    assert_same_bits(found[:, : len(W)], expected)
-    assert (found[:, len(W) :] == 0).all()
-    assert_same_bits(kernels.multiply_transposed(A, W, zeros, in_place=True), found)
-
-
-# Products of few rows --------------------------------------------------------------------
-
-
-@each_dtype
-@pytest.mark.parametrize("layout", LAYOUTS)
-def test_a_transposed_product_of_few_rows_adds_in_groups(layout, dtype, rng):
-    lanes, group = lanes_of(dtype), group_of(dtype)
-    for N in (0, 1, 2, 3, lanes, 2 * lanes + 1):
-        for M, K in ((0, 3), (1, 0), (1, 1), (4, group - 1), (1, group), (2, group + 1),
-                     (3, 3 * group + lanes)):  # fmt: skip
-            A, W = rng.normal(size=(M, K)).astype(dtype), rng.normal(size=(N, K)).astype(dtype)
-            found = kernels.multiply_transposed_few(A, W, **layout)
-            assert_same_bits(found[:, :N], reference.multiply_transposed_few(A, W))
-            assert (found[:, N:] == 0).all()
-
-
-@each_dtype
-@pytest.mark.parametrize("layout", LAYOUTS)
-def test_a_gradient_of_few_samples_is_one_chain(layout, dtype, rng):
-    for vectors in range(11):
-        for K in range(6):
-            A, B, S = matrices(rng, 3, vectors * lanes_of(dtype), K, dtype)
-            expected = reference.multiply(A, B, np.zeros_like(S))
-            for m in range(len(A)):
-                found = kernels.multiply_few(np.ascontiguousarray(A.T), B, m, **layout)
-                assert_same_bits(found, expected[m])
-
-
-# column_sums -----------------------------------------------------------------------------
-
-
-@each_dtype
-@pytest.mark.parametrize("layout", LAYOUTS)
-def test_columns_are_summed_from_the_first_row_down(layout, dtype, rng):
-    for M in (0, 1, 2, 3, 100):
-        for vectors in (0, 1, 2, 3):
-            A = rng.normal(size=(M, vectors * lanes_of(dtype))).astype(dtype)
-            assert_same_bits(kernels.column_sums(A, **layout), reference.column_sums(A))
-
-
-# The three products of a layer --------------------------------------------------------------
-
-
-def test_a_layers_products_are_the_gradients_of_its_outputs(rng):
-    M, inputs, N = 5, 7, lanes_of(np.float64)
-    x, W, dy = (rng.normal(size=shape) for shape in ((M, inputs), (inputs, N), (M, N)))
-    b = rng.normal(size=N)
-
-    def weighted_outputs(x, W, b):
-        return np.sum(dy * kernels.multiply(x, W, b))
-
-    def assert_gradient(found, name, value):
-        arguments = {"x": x, "W": W, "b": b}
-        expected = reference.numerical_gradient(
-            lambda changed: weighted_outputs(**arguments | {name: changed}), value, h=1.0
+@each_layout
+@pytest.mark.parametrize("few", [False, True])
+def test_deltas_of_inputs_are_those_of_a_transposed_product(few, layout, dtype, rng):
+    lanes, outputs = lanes_of(dtype), 2 * lanes_of(dtype) + 1
+    for inputs in (1, lanes, 3 * lanes + 1):
+        x, W, b, D = parts_of(rng, dtype, 4, inputs, 3)
+        layer = OneLayer("affine", x, W, b, slot=2, outputs=outputs, **layout)
+        D, W = D[:, :outputs], W[:, :outputs]
+        zeros = np.zeros((4, inputs), dtype)
+        expected = (
+            reference.multiply_transposed_few(D, W)
+            if few
+            else reference.multiply_transposed(D, W, zeros)
         )
-        assert_allclose(found, expected, 0, 1e-13)
+        D = np.pad(D, ((0, 0), (0, 3 * lanes - outputs)), constant_values=np.nan)
+        found = layer.backward(D, few)
+        assert_same_bits(found[:, :inputs], expected)
+        assert (found[:, inputs:] == 0).all()
+        vectors = -(-inputs // lanes)
+        for low, high in ((0, 1), (vectors - 1, vectors)):
+            mine = np.s_[low * lanes : high * lanes]
+            part = layer.backward(D, few, low, high)
+            assert_same_bits(part[:, mine], found[:, mine])
+            assert np.isnan(np.delete(part, mine, axis=1)).all()
 
-    dx = kernels.multiply_transposed(dy, W, padded(np.zeros((M, inputs))))
-    assert_gradient(dx[:, :inputs], "x", x)
-    assert_gradient(kernels.multiply(x.T, dy, np.zeros(N), by_columns=True), "W", W)
-    assert_gradient(kernels.column_sums(dy), "b", b)
+
+# Updates ----------------------------------------------------------------------------------
+
+
+@each_dtype
+@each_layout
+@pytest.mark.parametrize("rows", [0, 1, UPDATE_BATCH, UPDATE_BATCH + 1])
+def test_gradients_are_one_chain_for_any_blocks(rows, layout, dtype, rng):
+    for inputs, vectors in (
+        (GRADIENT_ROWS + 3, 2),
+        (2, WEIGHT_VECTORS - 1),
+        (2, UPDATE_VECTORS + WEIGHT_VECTORS + 1),
+    ):
+        x, W, b, D = parts_of(rng, dtype, rows, inputs, vectors)
+        layer = OneLayer("affine", x, W, b, **layout)
+        layer.forward()
+        params, memory = layer.update(D)
+        zeros = np.zeros(len(b), dtype)
+        assert_same_bits(memory[:-1], multiply(x.T, D, zeros, by_columns=True))
+        assert_same_bits(memory[-1], reference.column_sums(D))
+        assert_same_bits(params, np.vstack([W, b]))
+
+
+@each_dtype
+@pytest.mark.parametrize("rows", [SUM_ROWS, SUM_ROWS + 1, 2 * SUM_ROWS + 7])
+def test_sums_of_many_rows_are_added_up(rows, dtype, rng):
+    x, W, b, D = parts_of(rng, dtype, rows, 5, 2)
+    layer = OneLayer("affine", x, W, b, first=False)
+    _, memory = layer.update(D)
+    assert_same_bits(memory[:-1], long_sum(x, D))
+    assert_same_bits(memory[-1:], long_sum(np.ones_like(x[:, :1]), D))
+
+
+@each_dtype
+@each_layout
+@pytest.mark.parametrize("few", [False, True])
+@pytest.mark.parametrize("rule", ["store", "sgd"])
+def test_a_share_of_rows_is_updated_and_no_other(few, rule, layout, dtype, rng):
+    x, W, b, D = parts_of(rng, dtype, 3, 2 * GRADIENT_ROWS + 5, 3)
+    x, rate = sparse(rng, *x.shape, dtype, density=0.3), dtype(0.1)
+    gradient = reference.multiply(x.T, D, np.zeros(len(b), dtype))
+    wanted = reference.update_block(rule, rate, gradient, W, np.full_like(W, np.nan))
+    for low, high in ((0, len(W)), (0, 0), (3, 4), (GRADIENT_ROWS - 1, len(W)), (len(W), len(W))):
+        layer = OneLayer("affine", x, W, b, **layout)
+        layer.forward()
+        params, memory = layer.update(D, rule, few, (low, high, 0, 1), rate=rate)
+        expected, remembered = np.vstack([W, b]), np.full_like(memory, np.nan)
+        expected[low:high], remembered[low:high] = (part[low:high] for part in wanted)
+        assert_same_bits(params, expected)
+        assert_same_bits(memory[:-1], remembered[:-1])

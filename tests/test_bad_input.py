@@ -6,6 +6,7 @@ from numpy_mlp import bits, inputs
 from refusals import assert_harmless, assert_refused
 
 import fastnn
+from fastnn.kernels.activations import ACTIVATIONS
 
 # Every table has rows of: arguments, error, and what the text must hold.
 
@@ -267,7 +268,7 @@ def test_bad_layer_sizes_are_refused(sizes, error, text):
     assert_refused(lambda: fastnn.MLP(sizes), error, "layer_sizes", text)
 
 
-NAMES = "one of 'identity', 'relu', 'leaky_relu', 'sigmoid', 'tanh', 'softplus'"
+NAMES = "one of " + ", ".join(map(repr, ACTIVATIONS))
 BAD_MLP = [
     ({"activation": "swish"}, ValueError, f"must be {NAMES}", "got 'swish'"),
     ({"activation": "ReLU"}, ValueError, f"must be {NAMES}", "got 'ReLU'"),

@@ -16,12 +16,12 @@ import fastnn
 from fastnn.book import compiled
 from fastnn.book.layers import Affine
 from fastnn.compiler import runtime
-from fastnn.kernels.layers import BLOCK, GRADIENT_ROWS, ROW_BLOCK, WEIGHT_BLOCK
+from fastnn.kernels.book_affine import BLOCK, ROW_BLOCK, ROWS_OF_A_GRADIENT, WEIGHT_BLOCK
 
 # Rows, inputs and outputs: for kernels, for NumPy, and at the edges of blocks, widths and vectors.
 SHAPES = [(1, 1, 1), (2, 3, 4), (100, 784, 50), (100, 50, 10), (3, 784, 50), (1, 784, 33),
           (ROW_BLOCK + 1, int(BLOCK) + 1, 27), (2 * ROW_BLOCK + 3, 111, 13),
-          (400, 33, 120), (2 * GRADIENT_ROWS + 1, int(WEIGHT_BLOCK) + 9, 53)]  # fmt: skip
+          (400, 33, 120), (2 * ROWS_OF_A_GRADIENT + 1, int(WEIGHT_BLOCK) + 9, 53)]  # fmt: skip
 each_shape = pytest.mark.parametrize("shape", SHAPES, ids=str)
 each_x = pytest.mark.parametrize("x_dtype", [np.float32, np.float64])
 each_density = pytest.mark.parametrize("density", [0.0, 0.2, 1.0])

@@ -1,6 +1,6 @@
 """Dropout: what is dropped is a pure function, and the way back takes the way of the outputs."""
 
-import kernel_entries as kernels
+import activation_entries as kernels
 import numpy as np
 import pytest
 import reference
@@ -8,7 +8,7 @@ from kernel_entries import DTYPES
 from numpy.testing import assert_allclose, assert_array_equal
 from reference import assert_same_bits
 
-from fastnn.kernels.activations import ACTIVATION_CODES
+from fastnn.kernels.activations import ACTIVATIONS
 from fastnn.kernels.dropout import PARTS
 
 each_dtype = pytest.mark.parametrize("dtype", DTYPES)
@@ -37,15 +37,15 @@ def test_a_piece_is_dropped_as_it_is_in_the_whole(dtype, rng):
 
 @each_dtype
 @pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("code", ACTIVATION_CODES.values())
-def test_the_way_back_drops_the_same_units(code, layout, dtype, rng):
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_the_way_back_drops_the_same_units(name, layout, dtype, rng):
     drop = PARTS // 4
-    before = reference.activate(code, rng.normal(size=(7, 45))).astype(dtype)
+    before = reference.activate(name, rng.normal(size=(7, 45))).astype(dtype)
     Y = kernels.dropout_forward(drop, 9, 2, before)
     D = rng.normal(size=Y.shape).astype(dtype)
     out = np.array([reference.dropped(drop, 9, 2, r, 45) for r in range(7)])
-    expected = np.where(out, 0, D * reference.slope(code, before) / (1 - drop / PARTS))
-    found = kernels.dropout_backward(drop, 9, 2, code, Y, D, **layout)
+    expected = np.where(out, 0, D * reference.slope(name, before) / (1 - drop / PARTS))
+    found = kernels.dropout_backward(drop, 9, 2, name, Y, D, **layout)
     assert_array_equal(found[out], 0)
     assert_allclose(found, expected.astype(dtype), 0, 30 * np.finfo(dtype).eps)
 

@@ -1,7 +1,7 @@
 """Losses of one row: outputs, values and deltas, and that nothing overflows."""
 
-import kernel_entries as kernels
 import numpy as np
+import output_entries as kernels
 import pytest
 import reference
 from hypothesis import given, settings
@@ -11,23 +11,10 @@ from kernel_entries import DTYPES, group_of, lanes_of
 from numpy.testing import assert_allclose, assert_array_equal
 from reference import assert_same_bits
 
-from fastnn.kernels.losses import (
-    BINARY_CROSS_ENTROPY,
-    CLIPPED_BINARY_CROSS_ENTROPY,
-    CLIPPED_CROSS_ENTROPY,
-    CROSS_ENTROPY,
-    MEAN_SQUARED_ERROR,
-    POISSON,
-    SQUARED_ERROR,
-)
-from fastnn.kernels.narrow_outputs import NARROW
+from fastnn.kernels.losses import LOSSES
+from fastnn.kernels.narrow_outputs import NARROW, NARROW_LOSSES
 
-LOSSES = [CROSS_ENTROPY, SQUARED_ERROR, MEAN_SQUARED_ERROR, BINARY_CROSS_ENTROPY, POISSON,
-          CLIPPED_CROSS_ENTROPY, CLIPPED_BINARY_CROSS_ENTROPY]  # fmt: skip
-NAMES = ["cross_entropy", "squared_error", "mean_squared_error", "binary_cross_entropy", "poisson",
-         "clipped_cross_entropy", "clipped_binary_cross_entropy"]  # fmt: skip
-
-each_loss = pytest.mark.parametrize("loss", LOSSES, ids=NAMES)
+each_loss = pytest.mark.parametrize("loss", LOSSES)
 each_dtype = pytest.mark.parametrize("dtype", DTYPES)
 
 
@@ -101,8 +88,7 @@ def test_outputs_without_a_loss_have_the_same_bits_for_any_number_of_rows(loss, 
         assert_close(expected, twin, dtype, np.abs(twin).max())
 
 
-@pytest.mark.parametrize("loss", [CROSS_ENTROPY, CLIPPED_CROSS_ENTROPY, BINARY_CROSS_ENTROPY,
-                                  CLIPPED_BINARY_CROSS_ENTROPY])  # fmt: skip
+@pytest.mark.parametrize("loss", NARROW_LOSSES)
 @each_dtype
 def test_many_rows_of_few_outputs_have_the_bits_of_single_rows(loss, dtype, rng):
     lanes = lanes_of(dtype)
@@ -122,6 +108,13 @@ def test_many_rows_of_few_outputs_have_the_bits_of_single_rows(loss, dtype, rng)
         assert_array_equal(np.flatnonzero(strange), [1])
 
 
+@each_loss
+def test_only_few_outputs_go_through_as_columns(loss):
+    for outputs in (1, NARROW, NARROW + 1, 1000):
+        expected = loss in NARROW_LOSSES and outputs <= NARROW
+        assert kernels.is_narrow(loss, outputs) == expected
+
+
 # Extremes ---------------------------------------------------------------------------------
 
 
@@ -139,12 +132,12 @@ def test_softmax_and_its_loss_are_finite_for_any_finite_logits(dtype, data):
     logits = st.floats(-1e4, 1e4, width=width) | st.floats(-largest, largest, width=width)
     z = data.draw(hnp.arrays(dtype, st.integers(1, 2 * group_of(dtype) + 1), elements=logits))
     label = data.draw(st.integers(0, z.size - 1))
-    y, value = kernels.loss_forward(CROSS_ENTROPY, label, z, z)
+    y, value = kernels.loss_forward("cross_entropy", label, z, z)
     assert np.isfinite(value)
     assert value >= -2 * np.finfo(dtype).eps * np.abs(z).max()
     assert ((y >= 0) & (y <= 1)).all()
     assert is_sum_of_ones(y[: z.size])
-    dz = kernels.loss_backward(CROSS_ENTROPY, label, z, 1, y)
+    dz = kernels.loss_backward("cross_entropy", label, z, 1, y)
     assert (np.abs(dz) <= 1).all()
 
 
@@ -152,12 +145,14 @@ def test_softmax_and_its_loss_are_finite_for_any_finite_logits(dtype, data):
 def test_a_clipped_loss_is_that_of_a_probability_of_one_epsilon(dtype):
     most = -np.log(np.finfo(dtype).eps)
     z = np.array([300, -300, 0], dtype)
-    _, value = kernels.loss_forward(CLIPPED_CROSS_ENTROPY, 1, z, z)
+    _, value = kernels.loss_forward("clipped_cross_entropy", 1, z, z)
     assert_allclose(value, most, 1e-6)
-    _, value = kernels.loss_forward(CLIPPED_BINARY_CROSS_ENTROPY, 0, np.array([0, 1, 1], dtype), z)
+    _, value = kernels.loss_forward(
+        "clipped_binary_cross_entropy", 0, np.array([0, 1, 1], dtype), z
+    )
     assert_allclose(value, 2 * most + np.log(2), 1e-6)
     z[0] = np.nan
-    for loss in (CLIPPED_CROSS_ENTROPY, CLIPPED_BINARY_CROSS_ENTROPY):
+    for loss in ("clipped_cross_entropy", "clipped_binary_cross_entropy"):
         assert np.isnan(kernels.loss_forward(loss, 1, np.ones(3, dtype), z)[1])
 
 
@@ -165,11 +160,11 @@ def test_a_clipped_loss_is_that_of_a_probability_of_one_epsilon(dtype):
 def test_the_deviance_of_counts_knows_zeros_and_what_is_too_large(dtype):
     z = np.array([-200, 1, 2], dtype)
     t = np.array([0, 0, 3], dtype)
-    y, value = kernels.loss_forward(POISSON, 0, t, z)
+    y, value = kernels.loss_forward("poisson", 0, t, z)
     expected = np.exp([1, 2]).sum() + 3 * np.log(3 / np.exp(2)) - 3
     assert_allclose(value, expected, 1e-6)
     assert_allclose(y[1:3], np.exp([1, 2]), 1e-6)
-    y, value = kernels.loss_forward(POISSON, 0, t, np.array([1e4, 1, 2], dtype))
+    y, value = kernels.loss_forward("poisson", 0, t, np.array([1e4, 1, 2], dtype))
     assert np.isinf(value)
     assert np.isinf(y[0])
 
@@ -178,7 +173,7 @@ def test_the_deviance_of_counts_knows_zeros_and_what_is_too_large(dtype):
 def test_softmax_of_the_largest_numbers_picks_them(dtype):
     largest = np.finfo(dtype).max
     y, _ = kernels.loss_forward(
-        CROSS_ENTROPY, 0, np.zeros(3, dtype), np.array([largest, -largest, largest], dtype)
+        "cross_entropy", 0, np.zeros(3, dtype), np.array([largest, -largest, largest], dtype)
     )
     assert_array_equal(y[:3], np.array([0.5, 0, 0.5], dtype))
 
@@ -193,14 +188,14 @@ def test_binary_cross_entropy_is_finite_for_any_finite_inputs(dtype, data):
     inputs = st.floats(-1e4, 1e4, width=width) | st.floats(-largest, largest, width=width)
     z = data.draw(hnp.arrays(dtype, st.integers(1, 2 * group_of(dtype) + 1), elements=inputs))
     t = data.draw(hnp.arrays(dtype, z.size, elements=st.sampled_from([0.0, 0.5, 1.0])))
-    y, value = kernels.loss_forward(BINARY_CROSS_ENTROPY, 0, t, z)
-    _, expected = reference.binary_cross_entropy_forward(t, z)
+    y, value = kernels.loss_forward("binary_cross_entropy", 0, t, z)
+    _, expected = reference.binary_cross_entropy_forward(0, t, z)
     assert np.isfinite(value)
     assert_allclose(value, expected, 0, 8 * np.finfo(dtype).eps * (np.abs(z).sum() + z.size))
     assert ((y[: z.size] >= 0) & (y[: z.size] <= 1)).all()
 
 
-@pytest.mark.parametrize("loss", LOSSES, ids=NAMES)
+@each_loss
 @each_dtype
 def test_nan_in_any_place_shows_in_the_loss(loss, dtype):
     size = 2 * group_of(dtype) + 3
@@ -215,7 +210,7 @@ def test_nan_in_any_place_shows_in_the_loss(loss, dtype):
 def test_equal_logits_share_the_probability(dtype):
     for size in sizes(dtype):
         z = np.full(size, -3.5, dtype)
-        y, value = kernels.loss_forward(CROSS_ENTROPY, 0, z, z)
+        y, value = kernels.loss_forward("cross_entropy", 0, z, z)
         assert_close(y[:size], 1 / size, dtype, 1 / size)
         assert_close(value, np.log(size), dtype, 4)
 
@@ -223,5 +218,5 @@ def test_equal_logits_share_the_probability(dtype):
 @each_dtype
 def test_the_padding_of_softmax_is_zero(dtype, rng):
     for z, t in rows(rng, dtype):
-        y, _ = kernels.loss_forward(CROSS_ENTROPY, 0, t, z)
+        y, _ = kernels.loss_forward("cross_entropy", 0, t, z)
         assert (y[z.size :] == 0).all()

@@ -22,7 +22,8 @@ FAST = {  # a rate for each with which 100 steps change the weights by about the
     "rmsprop": fastnn.RMSprop(0.005, decay_rate=0.9),
     "adam": fastnn.Adam(0.02, beta1=0.8, beta2=0.99, epsilon=1e-8),
 }
-each_rule = pytest.mark.parametrize("name", FAST)
+assert list(FAST) == list(OPTIMIZERS), "each optimiser needs a rate here, and its rule below"
+each_rule = pytest.mark.parametrize("name", OPTIMIZERS)
 
 
 class Rule:

@@ -11,7 +11,7 @@ import pytest
 import fastnn
 from fastnn import cli, progress
 from fastnn.compiler.jit import entry
-from fastnn.kernels import differences, samples, sweeps
+from fastnn.kernels import differences, evaluate, samples, train
 
 
 class Screen(io.StringIO):
@@ -116,7 +116,7 @@ def test_an_error_while_compiling_leaves_no_line(screen):
 def test_the_entries_that_are_announced_exist():
     entries = {
         chunked.entry.function.__name__
-        for module in (sweeps, samples, differences)
+        for module in (train, evaluate, samples, differences)
         for chunked in vars(module).values()
         if hasattr(chunked, "entry")
     }

@@ -150,7 +150,7 @@ def test_an_order_that_scipy_remembers_is_not_believed():
 def test_a_callback_cannot_lead_the_kernels_astray():
     wide = sp.csr_array(matrix(4, 70_000, density=1e-4)).astype(np.float32)
     samples = Samples.of_csr(SparseRows(wide, np.dtype(np.float32), "x"))
-    _, _, bounds, column, _ = samples.arguments
+    _, bounds, column, _ = samples.data
     assert not np.shares_memory(column, wide.indices)
     assert not np.shares_memory(bounds, wide.indptr)
 

@@ -4,9 +4,7 @@ The kernels read padded arrays, as they do inside a network, whose weights lie p
 start.  Padding is not timed; the entries' checks, Python's call and the threads are.
 """
 
-from __future__ import annotations
-
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -14,15 +12,35 @@ import fastnn
 from bench.cases import Case
 from bench.reference import Arrays, Run, by_name
 from fastnn.compiler import runtime
-from fastnn.compiler.jit import entry, inner
-from fastnn.compiler.lanes import GROUP_BYTES, TILE_ROWS, TILE_VECTORS, VECTOR_BYTES, load, store
-from fastnn.compiler.launch import Chunked, run_or_pack
+from fastnn.compiler.jit import inner
+from fastnn.compiler.launch import chunked
 from fastnn.compiler.team import assemble, barrier, new_team
+from fastnn.compiler.tiles import (
+    GROUP_BYTES,
+    TILE_ROWS,
+    TILE_VECTORS,
+    VECTOR_BYTES,
+    lanes_of,
+    load,
+    store,
+)
+from fastnn.kernels import losses, rules
 from fastnn.kernels.activations import ACTIVATION_CODES, activate, activation_forward, slope
-from fastnn.kernels.affine import ONE, ZERO, column_sums, multiply, multiply_transposed
-from fastnn.kernels.losses import CROSS_ENTROPY, loss_backward, loss_forward
-from fastnn.kernels.sweeps import ROW_BLOCK, WEIGHT_ROWS, WEIGHT_VECTORS
-from fastnn.kernels.updates import update_block
+from fastnn.kernels.groups import (
+    GRADIENT_ROWS,
+    ZERO,
+    Place,
+    Rule,
+    Wanted,
+    rows_at,
+    shifted,
+    transposed,
+)
+from fastnn.kernels.layers.affine import WEIGHT_VECTORS
+from fastnn.kernels.losses import LOSS_CODES, loss_backward, loss_forward
+from fastnn.kernels.products import column_sums, multiply, multiply_transposed
+from fastnn.kernels.rows import ROW_BLOCK
+from fastnn.kernels.rules import RULE_CODES, update_block
 from fastnn.optimizers import OPTIMIZERS
 from fastnn.training.parameters import aligned_zeros, padded
 
@@ -30,10 +48,11 @@ threads = fastnn.set_num_threads
 
 ACTIVATIONS, RULES = ACTIVATION_CODES, OPTIMIZERS
 # The function of the outputs that goes with a loss.
-LOSSES = {"cross_entropy": "softmax", "squared_error": "identity"}
+LOSSES = {name: loss.output for name, loss in losses.LOSSES.items() if loss.offered}
+CROSS_ENTROPY = LOSS_CODES["cross_entropy"]
 
 # Elements of an update that go to a chunk together; the rule is the same whatever their number.
-UPDATE_UNIT = 1024
+UPDATE_UNIT = np.int64(1024)
 # About what an element costs beside a multiply-add.  What more threads gain at two sizes of an
 # update is in the column "1 thread" of `python -m bench --cases "optimizer *"`.
 ELEMENT_COST = 20
@@ -81,8 +100,14 @@ def mnist_job(case: Case, given: Arrays) -> Run:
         net.fit(x, t, batches=batches[:1], optimizer=optimizer)
         accuracy = net.accuracy(x, t)
         if steps > every:
-            history = net.fit(x, t, batches=batches[1:], optimizer=optimizer,
-                              validation_data=(x[:1], t[:1]), evaluate_every=every)  # fmt: skip
+            history = net.fit(
+                x,
+                t,
+                batches=batches[1:],
+                optimizer=optimizer,
+                validation_data=(x[:1], t[:1]),
+                evaluate_every=every,
+            )
             accuracy = history.train_accuracy[(steps - 1) // every - 1]
         return {"accuracy": np.array([accuracy])}
 
@@ -114,158 +139,208 @@ def numerical_gradient(case: Case, given: Arrays) -> Run:
 
 
 # Kernels ------------------------------------------------------------------------------
-# Entries name their arguments: in a tuple they cost Numba time, which a small call shows.
+
+
+class Layer(NamedTuple):
+    """An affine layer and its activation."""
+
+    activation: Any
+    inputs: Any
+    outputs: Any
+
+
+class Block(NamedTuple):
+    """Rows of a matrix, padded as in a network."""
+
+    array: Any
+    row: Any  # elements from one to the next
+
+
+class Gradients(NamedTuple):
+    """What the way back makes; rows lie as those of what they are gradients of."""
+
+    z: Any
+    x: Any
+    weights: Any
+    biases: Any
+
+
+class Scratch(NamedTuple):
+    """Memory of the way back."""
+
+    panels: Any  # (chunks, elements)
+    zeros: Any  # to start sums from
+
+
+class RowLosses(NamedTuple):
+    """What a loss makes of its rows."""
+
+    y: Any
+    dz: Any
+    each: Any
+    mean: Any
 
 
 @inner
-def forward_chunk(chunk, chunks, code, I, O, X, x_row, W, w_row, b, Y, y_row):
+def rows_from(block, first):
+    """The matrix of the rows of a block, from one on."""
+    return rows_at(block.array, first * block.row, block.row)
+
+
+@inner
+def whole_vectors(columns, array):
+    """The columns, and padding up to whole vectors."""
+    lanes = lanes_of(array)
+    return (columns + lanes - 1) // lanes * lanes
+
+
+@chunked
+def forward(chunk, chunks, layer: Layer, x: Block, weights: Block, biases, y: Block):
     """A chunk's share of the rows of ``f(x @ W + b)``."""
-    N, lanes = Y.size // y_row, VECTOR_BYTES // X.itemsize
-    vectors, end = (O + lanes - 1) // lanes, N * (chunk + 1) // chunks
+    N, columns = y.array.size // y.row, whole_vectors(layer.outputs, y.array)
+    end = N * (chunk + 1) // chunks
     for first in range(N * chunk // chunks, end, ROW_BLOCK):
-        rows = min(ROW_BLOCK, end - first)
-        multiply(rows, vectors * lanes, I, X, first * x_row, x_row, ONE, W, ZERO, w_row,
-                 b, ZERO, ZERO, Y, first * y_row, y_row)  # fmt: skip
-        activation_forward(code, rows, vectors, lanes, Y, first * y_row, y_row)
-
-
-@Chunked
-@entry(parallel=False)
-def forward(chunks, context, code, I, O, X, x_row, W, w_row, b, Y, y_row):
-    """`forward_chunk` in so many chunks."""
-    args = code, I, O, X, x_row, W, w_row, b, Y, y_row
-    run_or_pack(chunks, context, forward_chunk, args)
+        rows, out = min(ROW_BLOCK, end - first), rows_from(y, first)
+        multiply(
+            rows,
+            columns,
+            layer.inputs,
+            rows_from(x, first),
+            rows_from(weights, ZERO),
+            rows_at(biases, ZERO, ZERO),
+            out,
+        )
+        activation_forward(layer.activation, rows, columns, out)
 
 
 @inner
-def inputs_backward(low, high, code, I, O, W, w_row, Y, DY, D, y_row, DX, x_row, panel):
+def inputs_backward(low, high, layer, weights, y, dy, dz, dx, zeros, panel):
     """Rows `low` to `high` of ``dz = dy * f'(y)`` and ``dx = dz @ W.T``."""
-    lanes = VECTOR_BYTES // W.itemsize
-    zeros = TILE_VECTORS * lanes
     for first in range(low, high, ROW_BLOCK):
         rows = min(ROW_BLOCK, high - first)
-        for i in range(first * y_row, (first + rows) * y_row, lanes):
-            store(D, i, 0, load(DY, i, 0, 1, 1) * slope(code, load(Y, i, 0, 1, 1)))
-        multiply_transposed(rows, I, O, D, first * y_row, y_row, W, ZERO, w_row, panel, ZERO,
-                            ZERO, DX, first * x_row, x_row, panel[zeros:])  # fmt: skip
+        for i in range(first * y.row, (first + rows) * y.row, lanes_of(y.array)):
+            store(dz.array, i, load(dy, i) * slope(layer.activation, load(y.array, i)))
+        multiply_transposed(
+            rows,
+            layer.inputs,
+            layer.outputs,
+            rows_from(dz, first),
+            rows_from(weights, ZERO),
+            rows_at(zeros, ZERO, ZERO),
+            rows_from(dx, first),
+            Place(panel, ZERO),
+        )
 
 
 @inner
-def weights_backward(low, high, vectors, N, X, x_row, D, y_row, zeros, DW, w_row):
+def weights_backward(low, high, columns, depth, x, dz, zeros, gradient):
     """Rows `low` to `high` of ``dW = x.T @ dz``."""
-    lanes = VECTOR_BYTES // X.itemsize
-    for v in range(0, vectors, WEIGHT_VECTORS):
-        width = min(WEIGHT_VECTORS, vectors - v) * lanes
-        for i in range(low, high, WEIGHT_ROWS):
-            multiply(min(WEIGHT_ROWS, high - i), width, N, X, i, ONE, x_row, D, v * lanes, y_row,
-                     zeros, ZERO, ZERO, DW, i * w_row + v * lanes, w_row)  # fmt: skip
+    left, right = transposed(rows_from(x, ZERO)), rows_from(dz, ZERO)
+    most = WEIGHT_VECTORS * lanes_of(dz.array)
+    for n in range(0, columns, most):
+        for i in range(low, high, GRADIENT_ROWS):
+            multiply(
+                min(GRADIENT_ROWS, high - i),
+                min(most, columns - n),
+                depth,
+                shifted(left, i, ZERO),
+                shifted(right, ZERO, n),
+                rows_at(zeros, ZERO, ZERO),
+                shifted(rows_from(gradient, i), ZERO, n),
+            )
 
 
-@inner
-def backward_chunk(chunk, chunks, code, I, O, X, x_row, W, w_row, Y, DY, D, y_row, DX, panels,
-                   zeros, DW, db, team):  # fmt: skip
+@chunked
+def backward(
+    chunk,
+    chunks,
+    layer: Layer,
+    x: Block,
+    weights: Block,
+    y: Block,
+    dy,
+    gradients: Gradients,
+    scratch: Scratch,
+    team,
+):
     """A chunk's share of the rows of the batch, and then of those of the weights."""
     chunks = assemble(team, chunk, chunks)
     if chunks == 0:
         return
-    N, lanes = Y.size // y_row, VECTOR_BYTES // X.itemsize
-    inputs_backward(N * chunk // chunks, N * (chunk + 1) // chunks, code, I, O, W, w_row,
-                    Y, DY, D, y_row, DX, x_row, panels[chunk])  # fmt: skip
+    N, zeros = y.array.size // y.row, scratch.zeros
+    dz, dx = Block(gradients.z, y.row), Block(gradients.x, x.row)
+    low, high = N * chunk // chunks, N * (chunk + 1) // chunks
+    inputs_backward(low, high, layer, weights, y, dy, dz, dx, zeros, scratch.panels[chunk])
     barrier(team, chunks)
-    vectors, tiles = (O + lanes - 1) // lanes, (I + TILE_ROWS - 1) // TILE_ROWS
-    high = min(I, tiles * (chunk + 1) // chunks * TILE_ROWS)
-    weights_backward(tiles * chunk // chunks * TILE_ROWS, high, vectors, N, X, x_row, D, y_row,
-                     zeros, DW, w_row)  # fmt: skip
+    tiles, columns = (layer.inputs + TILE_ROWS - 1) // TILE_ROWS, whole_vectors(layer.outputs, dy)
+    low = tiles * chunk // chunks * TILE_ROWS
+    high = min(layer.inputs, tiles * (chunk + 1) // chunks * TILE_ROWS)
+    dW = Block(gradients.weights, weights.row)
+    weights_backward(low, high, columns, N, x, dz, zeros, dW)
     if chunk == chunks - 1:
-        column_sums(N, vectors * lanes, D, ZERO, y_row, db, ZERO)
+        column_sums(N, columns, rows_from(dz, ZERO), rows_at(gradients.biases, ZERO, ZERO))
 
 
-@Chunked
-@entry(parallel=False)
-def backward(chunks, context, code, I, O, X, x_row, W, w_row, Y, DY, D, y_row, DX, panels, zeros,
-             DW, db, team):  # fmt: skip
-    """`backward_chunk` in so many chunks."""
-    args = (code, I, O, X, x_row, W, w_row, Y, DY, D, y_row, DX, panels, zeros, DW, db, team)
-    run_or_pack(chunks, context, backward_chunk, args)
-
-
-@inner
-def loss_chunk(chunk, chunks, O, labels, Z, Y, D, row, losses, mean, team):
+@chunked
+def loss_rows(chunk, chunks, outputs, labels, z: Block, made: RowLosses, team):
     """A chunk's share of the rows' losses and of dz; the first takes the mean."""
     chunks = assemble(team, chunk, chunks)
     if chunks == 0:
         return
-    N, lanes = labels.size, VECTOR_BYTES // Z.itemsize
+    N, number = labels.size, z.array.dtype.type
     for r in range(N * chunk // chunks, N * (chunk + 1) // chunks):
-        for i in range(r * row, (r + 1) * row, lanes):
-            store(Y, i, 0, load(Z, i, 0, 1, 1))
-        losses[r] = loss_forward(CROSS_ENTROPY, O, labels[r], Y, ZERO, Y, r * row)
-        loss_backward(CROSS_ENTROPY, O, labels[r], Y, ZERO, Y.dtype.type(1 / N),
-                      Y, r * row, D, r * row)  # fmt: skip
+        at = r * z.row
+        for i in range(at, at + z.row, lanes_of(z.array)):
+            store(made.y, i, load(z.array, i))
+        wanted, y = Wanted(labels[r], made.y, ZERO), Place(made.y, at)
+        made.each[r] = loss_forward(CROSS_ENTROPY, outputs, wanted, y)
+        loss_backward(CROSS_ENTROPY, outputs, wanted, number(1 / N), y, Place(made.dz, at))
     barrier(team, chunks)
     if chunk == 0:
         total = 0.0
         for r in range(N):
-            total += losses[r]
-        mean[0] = total / N
+            total += made.each[r]
+        made.mean[0] = total / N
 
 
-@Chunked
-@entry(parallel=False)
-def loss_rows(chunks, context, O, labels, Z, Y, D, row, losses, mean, team):
-    """`loss_chunk` in so many chunks."""
-    args = O, labels, Z, Y, D, row, losses, mean, team
-    run_or_pack(chunks, context, loss_chunk, args)
-
-
-@inner
-def activation_chunk(chunk, chunks, code, Z, DY, Y, D):
+@chunked
+def activation_rows(chunk, chunks, code, z, dy, y, dz):
     """A chunk's share of ``y = f(z)`` and ``dz = dy * f'(y)``."""
-    lanes = VECTOR_BYTES // Z.itemsize
-    vectors = Z.size // lanes
+    lanes = lanes_of(z)
+    vectors = z.size // lanes
     for v in range(vectors * chunk // chunks, vectors * (chunk + 1) // chunks):
-        y = activate(code, load(Z, v * lanes, 0, 1, 1))
-        store(Y, v * lanes, 0, y)
-        store(D, v * lanes, 0, load(DY, v * lanes, 0, 1, 1) * slope(code, y))
+        found = activate(code, load(z, v * lanes))
+        store(y, v * lanes, found)
+        store(dz, v * lanes, load(dy, v * lanes) * slope(code, found))
 
 
-@Chunked
-@entry(parallel=False)
-def activation_rows(chunks, context, code, Z, DY, Y, D):
-    """`activation_chunk` in so many chunks."""
-    args = code, Z, DY, Y, D
-    run_or_pack(chunks, context, activation_chunk, args)
-
-
-@inner
-def update_chunk(chunk, chunks, rule, hyper, rate, G, params, memory):
+@chunked
+def update_step(chunk, chunks, rule: Rule, gradient, params):
     """A chunk's share of one step of an optimiser."""
     units = params.size // UPDATE_UNIT
-    first = units * chunk // chunks
-    update_block(rule, hyper, rate, params.dtype.type(0), units * (chunk + 1) // chunks - first,
-                 UPDATE_UNIT, G, first * UPDATE_UNIT, UPDATE_UNIT, params, memory,
-                 first * UPDATE_UNIT, UPDATE_UNIT)  # fmt: skip
-
-
-@Chunked
-@entry(parallel=False)
-def update_step(chunks, context, rule, hyper, rate, G, params, memory):
-    """`update_chunk` in so many chunks."""
-    args = rule, hyper, rate, G, params, memory
-    run_or_pack(chunks, context, update_chunk, args)
+    first, end = units * chunk // chunks, units * (chunk + 1) // chunks
+    at = first * UPDATE_UNIT
+    update_block(
+        rule,
+        end - first,
+        UPDATE_UNIT,
+        rows_at(gradient, at, UPDATE_UNIT),
+        rows_at(params, at, UPDATE_UNIT),
+    )
 
 
 def affine_forward(case: Case, given: Arrays) -> Run:
     """The product, the biases and the ReLU in one pass."""
     (I, O), N = case.sizes, case.batch
-    (X, x_row), (W, w_row) = _rows(given["x"]), _rows(given["W"], VECTOR_BYTES)
-    (b, _), (Y, y_row) = _rows(given["b"][np.newaxis]), _rows(given["y"] * 0)
-    code = ACTIVATIONS["relu"]
+    layer, x = Layer(ACTIVATIONS["relu"], I, O), _block(given["x"])
+    weights, biases = _block(given["W"], VECTOR_BYTES), _block(given["b"][np.newaxis]).array
+    y = _block(given["y"] * 0)
+    args = (*layer, *x, *weights, biases, *y)
 
     def run(calls: int) -> Arrays:
         for _ in range(calls):
-            runtime.run(forward, N * I * O, code, I, O, X, x_row, W, w_row, b, Y, y_row)
-        return {"y": Y.reshape(N, y_row)[:, :O]}
+            runtime.run(forward, N * I * O, *args)
+        return {"y": _matrix(y.array, N, O)}
 
     return run
 
@@ -273,21 +348,22 @@ def affine_forward(case: Case, given: Arrays) -> Run:
 def affine_backward(case: Case, given: Arrays) -> Run:
     """Over the rows, then over the weights, with a wait between them, as in a network."""
     (I, O), N = case.sizes, case.batch
-    (X, x_row), (W, w_row) = _rows(given["x"]), _rows(given["W"], VECTOR_BYTES)
-    (Y, y_row), (DY, _) = _rows(given["y"]), _rows(given["dy"])
-    D, DX, DW = np.zeros_like(Y), aligned_zeros(X.size, X.dtype), aligned_zeros(W.size, W.dtype)
-    zeros, db = aligned_zeros(y_row, X.dtype), aligned_zeros(y_row, X.dtype)
-    work = N * I * O
-    chunks, panel = runtime.most_chunks(work), (O + 1) * TILE_VECTORS * VECTOR_BYTES
-    panels: Any = aligned_zeros(chunks * panel, X.dtype).reshape(chunks, panel)
-    code = ACTIVATIONS["relu"]
+    layer, x = Layer(ACTIVATIONS["relu"], I, O), _block(given["x"])
+    weights = _block(given["W"], VECTOR_BYTES)
+    y, dy = _block(given["y"]), _block(given["dy"]).array
+    dtype, work = x.array.dtype, N * I * O
+    sizes = y.array.size, x.array.size, weights.array.size, y.row
+    made = Gradients(*(aligned_zeros(size, dtype) for size in sizes))
+    width = TILE_VECTORS * VECTOR_BYTES // dtype.itemsize
+    panels: Any = aligned_zeros(runtime.most_chunks(work) * O * width, dtype)
+    scratch = Scratch(panels.reshape(-1, O * width), aligned_zeros(max(y.row, width), dtype))
+    args = (*layer, *x, *weights, *y, dy, *made, *scratch)
 
     def run(calls: int) -> Arrays:
         for _ in range(calls):
-            runtime.run(backward, work, code, I, O, X, x_row, W, w_row, Y, DY, D, y_row, DX,
-                        panels, zeros, DW, db, new_team())  # fmt: skip
-        dx, dW = DX.reshape(N, x_row)[:, :I], DW.reshape(I, w_row)[:, :O]
-        return {"dW": dW, "db": db[:O], "dx": dx}
+            runtime.run(backward, work, *args, new_team())
+        dx, dW = _matrix(made.x, N, I), _matrix(made.weights, I, O)
+        return {"dW": dW, "db": made.biases[:O], "dx": dx}
 
     return run
 
@@ -295,57 +371,61 @@ def affine_backward(case: Case, given: Arrays) -> Run:
 def softmax_cross_entropy(case: Case, given: Arrays) -> Run:
     """Losses and dz row by row."""
     (O,), N = case.sizes, case.batch
-    Z, row = _rows(given["z"])
-    Y, D, losses, mean = np.zeros_like(Z), np.zeros_like(Z), np.empty(N, Z.dtype), np.empty(1)
+    z = _block(given["z"])
+    y, dz = np.zeros_like(z.array), np.zeros_like(z.array)
+    made = RowLosses(y, dz, np.empty(N, z.array.dtype), np.empty(1))
+    args = (O, given["t"], *z, *made)
 
     def run(calls: int) -> Arrays:
         for _ in range(calls):
-            runtime.run(loss_rows, N * O * ELEMENT_COST, O, given["t"], Z, Y, D, row, losses,
-                        mean, new_team())  # fmt: skip
-        return {"loss": mean, "dz": D.reshape(N, row)[:, :O]}
+            runtime.run(loss_rows, N * O * ELEMENT_COST, *args, new_team())
+        return {"loss": made.mean, "dz": _matrix(dz, N, O)}
 
     return run
 
 
 def activation(case: Case, given: Arrays) -> Run:
     """Outputs and dz in one pass."""
-    (Z, row), (DY, _) = _rows(given["z"]), _rows(given["dy"])
-    Y, D, code = np.zeros_like(Z), np.zeros_like(Z), ACTIVATIONS[case.activation]
-    rows, columns = given["z"].shape
+    z, dy = _block(given["z"]).array, _block(given["dy"]).array
+    y, dz, code = np.zeros_like(z), np.zeros_like(z), ACTIVATIONS[case.activation]
 
     def run(calls: int) -> Arrays:
         for _ in range(calls):
-            runtime.run(activation_rows, Z.size * ELEMENT_COST, code, Z, DY, Y, D)
-        y, dz = (array.reshape(rows, row)[:, :columns] for array in (Y, D))
-        return {"y": y, "dz": dz}
+            runtime.run(activation_rows, z.size * ELEMENT_COST, code, z, dy, y, dz)
+        return {"y": _matrix(y, *given["z"].shape), "dz": _matrix(dz, *given["z"].shape)}
 
     return run
 
 
 def optimizer(case: Case, given: Arrays) -> Run:
     """The rule over all parameters."""
-    rule = RULES[case.optimizer](case.lr)
-    size = -(-case.sizes[0] // UPDATE_UNIT) * UPDATE_UNIT
-    dtype = given["params"].dtype
-    params, gradient = aligned_zeros(size, dtype), aligned_zeros(size, dtype)
-    memory = aligned_zeros(max(1, rule.memories) * size, dtype)
-    gradient[: case.sizes[0]] = given["gradient"]
-    code, hyper, _ = rule.rule(dtype)
+    described, size = RULES[case.optimizer](case.lr), case.sizes[0]
+    units, dtype = -(-size // int(UPDATE_UNIT)), given["params"].dtype
+    params, gradient = (aligned_zeros(units * int(UPDATE_UNIT), dtype) for _ in range(2))
+    gradient[:size] = given["gradient"]
+    memory = aligned_zeros(max(1, rules.RULES[case.optimizer].memories) * params.size, dtype)
+    _, numbers, decay = described.rule(dtype)
+    code, decay, work = RULE_CODES[case.optimizer], dtype.type(decay), params.size * ELEMENT_COST
 
     def run(steps: int) -> Arrays:
-        params[: case.sizes[0]], memory[:] = given["params"], 0
-        for rate in rule.rates(0, steps, dtype):
-            runtime.run(update_step, size * ELEMENT_COST, code, hyper, rate, gradient, params,
-                        memory)  # fmt: skip
-        return {"params": params[: case.sizes[0]]}
+        params[:size], memory[:] = given["params"], 0
+        for rate in described.rates(0, steps, dtype):
+            rule = Rule(code, numbers, memory, rate, decay)
+            runtime.run(update_step, work, *rule, gradient, params)
+        return {"params": params[:size]}
 
     return run
 
 
-def _rows(array: np.ndarray, unit: int = GROUP_BYTES) -> tuple[np.ndarray, int]:
-    """The array in one dimension, its rows padded as in a network, and their distance."""
+def _block(array: np.ndarray, unit: int = GROUP_BYTES) -> Block:
+    """The array in one dimension, its rows padded as in a network."""
     rows, columns = array.shape
     row = padded(columns, array.dtype, unit)
     block: Any = aligned_zeros(rows * row, array.dtype)
-    block.reshape(rows, row)[:, :columns] = array
-    return block, row
+    _matrix(block, rows, columns)[:] = array
+    return Block(block, row)
+
+
+def _matrix(block: Any, rows: int, columns: int) -> np.ndarray:
+    """The matrix in such a block, a view without the padding."""
+    return block.reshape(rows, -1)[:, :columns]

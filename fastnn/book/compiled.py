@@ -17,8 +17,9 @@ from typing import Any
 import numpy as np
 
 from fastnn.compiler import runtime
-from fastnn.compiler.lanes import GROUP_BYTES, LIST_SLACK, VECTOR_BYTES
-from fastnn.kernels import layers
+from fastnn.compiler.tiles import GROUP_BYTES, LIST_SLACK, VECTOR_BYTES
+from fastnn.kernels import book_affine, book_elements
+from fastnn.kernels.rules import RULE_CODES
 from fastnn.training.evaluation import LONG_PIECE, spans
 from fastnn.training.parameters import aligned_zeros
 
@@ -41,14 +42,6 @@ COSTS = {
     "adagrad": 12,
     "rmsprop": 12,
     "adam": 16,
-}
-RULES = {
-    "sgd": layers.SGD,
-    "momentum": layers.MOMENTUM,
-    "nesterov": layers.NESTEROV,
-    "adagrad": layers.ADAGRAD,
-    "rmsprop": layers.RMSPROP,
-    "adam": layers.ADAM,
 }
 
 NO_VECTOR, NO_MATRIX = np.empty(0), np.empty((0, 1))
@@ -135,7 +128,8 @@ def _row(O: int) -> int:
     row = 0
     while row < O:
         left = -(-(O - row) // LANES)
-        row += LANES * min((w for w in layers.WIDTHS if w >= left), default=max(layers.WIDTHS))
+        wide = [width for width in book_affine.WIDTHS if width >= left]
+        row += LANES * min(wide, default=max(book_affine.WIDTHS))
     return row
 
 
@@ -152,10 +146,10 @@ def _up(count: int, unit: int) -> int:
 
 
 def _product_scratch(chunks: int, K: int) -> tuple[Any, ...]:
-    rows, width = layers.ROW_BLOCK, max(layers.WIDTHS) * LANES
+    rows, width = book_affine.ROW_BLOCK, max(book_affine.WIDTHS) * LANES
     return (
         _matrices(chunks, rows * width),
-        _matrices(chunks, int(layers.BLOCK) * width),
+        _matrices(chunks, int(book_affine.BLOCK) * width),
         np.zeros((chunks, rows * (K + 1) + LIST_SLACK), np.int32),
         np.zeros((chunks, 2, rows), np.int64),
     )
@@ -173,13 +167,13 @@ def affine(x: Any, W: Any, b: Any) -> np.ndarray | None:
     job, scratch = _scratch.get(_product_scratch, runtime.most_chunks(work), I)
     for rows in spans(0, N, max(1, int(LONG_PIECE / W.size))):  # Ctrl-C in between
         part = slice(*rows)
-        job.run(layers.affine, work, x[part], W, b, out[part], *scratch)
+        job.run(book_affine.affine, work, x[part], W, b, out[part], *scratch)
     return out
 
 
 def _gradients_scratch(chunks: int, N: int, O: int) -> tuple[Any, ...]:
-    row, block = _row(O), int(layers.WEIGHT_BLOCK)
-    listed = layers.GRADIENT_ROWS * block
+    row, block = _row(O), int(book_affine.WEIGHT_BLOCK)
+    listed = book_affine.ROWS_OF_A_GRADIENT * block
     return (
         row,
         _matrices(chunks, N * row),
@@ -205,7 +199,7 @@ def affine_gradients(
     dx = np.empty((N, I)) if with_inputs else NO_MATRIX
     dW, db = np.empty((I, O)), np.empty(O)
     job, scratch = _scratch.get(_gradients_scratch, runtime.most_chunks(work), N, O)
-    job.run(layers.affine_gradients, work, x, W, dout, dW, db, dx, *scratch)
+    job.run(book_affine.affine_gradients, work, x, W, dout, dW, db, dx, *scratch)
     return dx, dW, db
 
 
@@ -215,7 +209,8 @@ def sigmoid(x: Any) -> np.ndarray | None:
         return None
     out = np.empty(x.shape)
     work = x.size * COSTS["softmax"]
-    runtime.run(layers.map_elements, work, layers.SIGMOID, x.reshape(-1), out.reshape(-1), NO_MASK)
+    flat = x.reshape(-1), out.reshape(-1), NO_MASK
+    runtime.run(book_elements.map_elements, work, book_elements.SIGMOID_OF, *flat)
     return out
 
 
@@ -225,7 +220,8 @@ def relu(x: Any) -> tuple[np.ndarray, np.ndarray] | None:
         return None
     out, mask = np.empty(x.shape), np.empty(x.shape, np.bool_)
     flat = x.reshape(-1), out.reshape(-1), mask.reshape(-1)
-    runtime.run(layers.map_elements, x.size * COSTS["map"], layers.RELU, *flat)
+    work = x.size * COSTS["map"]
+    runtime.run(book_elements.map_elements, work, book_elements.RELU_AND_MASK, *flat)
     return out, mask
 
 
@@ -241,9 +237,9 @@ def clear(dout: Any, mask: Any) -> bool:
         and mask.flags.carray
     ):
         return False
-    flat = dout.reshape(-1)
+    flat = dout.reshape(-1), dout.reshape(-1), mask.reshape(-1)
     work = dout.size * COSTS["map"]
-    runtime.run(layers.map_elements, work, layers.CLEAR, flat, flat, mask.reshape(-1))
+    runtime.run(book_elements.map_elements, work, book_elements.CLEAR_MASKED, *flat)
     return True
 
 
@@ -255,7 +251,7 @@ def _softmax(x: Any, labels: np.ndarray, hot: np.ndarray, losses: np.ndarray) ->
     work = x.size * COSTS["softmax"]
     y = np.empty(x.shape)
     job, scratch = _scratch.get(_softmax_scratch, runtime.most_chunks(work), x.shape[1])
-    job.run(layers.softmax, work, x, labels, hot, y, losses, *scratch)
+    job.run(book_elements.softmax, work, x, labels, hot, y, losses, *scratch)
     return y
 
 
@@ -281,7 +277,7 @@ def softmax_with_loss(x: Any, t: Any) -> tuple[np.ndarray, Any] | None:
     losses = np.empty(rows)
     y = _softmax(x, labels, hot, losses)
     total = losses.sum()
-    if total == layers.NO_LOSS:  # NumPy knows what a label such as -1 means, or refuses it
+    if total == book_elements.NO_LOSS:  # NumPy knows what a label such as -1 means, or refuses it
         return None
     return y, total / rows
 
@@ -305,6 +301,6 @@ def update(
     flat = [array.reshape(-1) for array in (params, grads, *memory)]
     flat += [NO_VECTOR] * (4 - len(flat))
     numbers = [float(rate) for rate in rates] + [0.0] * (3 - len(rates))
-    job, _ = _scratch.get(_no_scratch, RULES[rule], params.size)
-    job.run(layers.update, params.size * COSTS[rule], RULES[rule], *flat, *numbers)
+    job, _ = _scratch.get(_no_scratch, RULE_CODES[rule], params.size)
+    job.run(book_elements.update, params.size * COSTS[rule], RULE_CODES[rule], *flat, *numbers)
     return True

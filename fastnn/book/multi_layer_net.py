@@ -16,8 +16,8 @@ from fastnn.book.convolution import refuse_in
 from fastnn.book.gradient import STEP, numerical_gradient
 from fastnn.book.layers import *  # noqa: F403 -- the book's network hands on its imports
 from fastnn.book.layers import Affine, Relu, Sigmoid, SoftmaxWithLoss
-from fastnn.kernels.activations import IDENTITY, RELU, SIGMOID
-from fastnn.kernels.losses import CROSS_ENTROPY
+from fastnn.kernels.activations import ACTIVATION_CODES, IDENTITY
+from fastnn.kernels.losses import LOSS_CODES
 from fastnn.training.parameters import Parameters
 
 __all__ = [
@@ -31,7 +31,7 @@ __all__ = [
 
 __getattr__ = refuse_in(__name__)
 
-CODES = {Sigmoid: SIGMOID, Relu: RELU}
+CODES = {Sigmoid: ACTIVATION_CODES["sigmoid"], Relu: ACTIVATION_CODES["relu"]}
 # What the kernels do, unless the reader replaces a method, or a function that it calls.
 BACKWARD = Affine.backward
 FORWARD = [kind.forward for kind in (Affine, Sigmoid, Relu, SoftmaxWithLoss)]
@@ -307,7 +307,8 @@ def compiled_differences(
     if labels is None:
         return None
     rows, wanted = gate.kernel_array(x, DOUBLE), (labels, np.empty((0, 1)))
-    found = finite_difference.gradient(params, CROSS_ENTROPY, rows, wanted, STEP, ADDED)
+    loss = LOSS_CODES["cross_entropy"]
+    found = finite_difference.gradient(params, loss, rows, wanted, STEP, ADDED)
     for i in range(1, network.hidden_layer_num + 2):
         # A square's central difference is its slope, up to rounding.
         decay, W = network.weight_decay_lambda, network.params[f"W{i}"]

@@ -4,7 +4,8 @@ Numba optimises a function and makes machine code of it when it is compiled,
 and again inside every caller, callers of callers and so on: the entries of
 fastnn, seven levels deep, took 54 s.  A block of ours is only translated to
 LLVM's language; the entry that it ends in is optimised once, with everything
-in it.  The same entry then takes 10 s.
+in it.  The same entry then takes 10 s.  Nor does a block take in what it calls:
+each would carry, and copy on, all the blocks below it.  The entry takes in each once.
 
 A block cannot be called from Python: that raises a TypeError.
 """
@@ -12,6 +13,7 @@ A block cannot be called from Python: that raises a TypeError.
 import ctypes
 from typing import Any
 
+from llvmlite.binding import Linkage
 from numba.core import codegen, compiler
 
 # Python calls a compiled function as f(closure, args, kwargs).  Numba's closures cannot be
@@ -33,7 +35,7 @@ class _NoEnvironment:
 
 
 class _Library(codegen.JITCodeLibrary):
-    """Code of a block: linked into its callers, never optimised or loaded by itself."""
+    """Code of a block: linked into entries, never optimised or loaded by itself."""
 
     @property
     def codegen(self) -> Any:
@@ -42,27 +44,76 @@ class _Library(codegen.JITCodeLibrary):
     def _optimize_functions(self, module: Any) -> None:
         module.data_layout = self._codegen._data_layout
 
-    def _optimize_final_module(self) -> None:
-        pass
-
-    def _finalize_final_module(self) -> None:
+    def finalize(self) -> None:
+        """Be ready to be linked, without what the block calls."""
+        for library in self._linking_libraries:
+            self._reload_init.update(library._reload_init)
         self._finalize_dynamic_globals()
         self._finalized = True
+
+    def _get_module_for_linking(self) -> Any:
+        """The block with all that it calls, and that these call: what an entry links in."""
+        if self._shared_module is None:
+            self._shared_module = self._shareable()
+            for library in self._called():
+                is_ours = isinstance(library, _Library)
+                code = library._shareable() if is_ours else library._get_module_for_linking()
+                self._shared_module.link_in(code, preserve=not is_ours)
+        return self._shared_module
+
+    def _shareable(self) -> Any:
+        """A copy of the block's own code, which several may define alike."""
+        module = self._final_module.clone()
+        for function in module.functions:
+            if not function.is_declaration and function.linkage == Linkage.external:
+                function.linkage = Linkage.linkonce_odr
+        return module
+
+    def _called(self) -> list[Any]:
+        """Libraries of all that is called from here, once each."""
+        found: dict[Any, None] = {}
+        waiting = list(self._linking_libraries)
+        while waiting:
+            library = waiting.pop()
+            if library not in found:
+                found[library] = None
+                if isinstance(library, _Library):
+                    waiting += library._linking_libraries
+        return list(found)
 
     def get_pointer_to_function(self, name: str) -> int:
         self._ensure_finalized()
         return _NOT_CALLABLE
 
 
+class _SeparateLibrary(_Library):
+    """Code of a block that stays a function of its own, so that its loops have all registers."""
+
+    def _shareable(self) -> Any:
+        module = super()._shareable()
+        for function in module.functions:
+            if not function.is_declaration:
+                function.add_function_attribute("noinline")
+        return module
+
+
 class BlockCompiler(compiler.Compiler):
     """Numba's pipeline, with a library of our kind."""
+
+    library = _Library
 
     def define_pipelines(self) -> list:
         """As in Numba; the library is made before lowering would make one."""
         name = self.state.func_id.func_qualname
-        self.state.library = _Library(self.state.targetctx.codegen(), name)
+        self.state.library = self.library(self.state.targetctx.codegen(), name)
         self.state.library.enable_object_caching()
         return super().define_pipelines()
+
+
+class SeparateBlockCompiler(BlockCompiler):
+    """The same for blocks that are never inlined."""
+
+    library = _SeparateLibrary
 
 
 OPTIONS = {
@@ -73,3 +124,4 @@ OPTIONS = {
     # array of every call: half of a per-sample step of 1-3-1.
     "_nrt": False,
 }
+SEPARATE_OPTIONS = OPTIONS | {"pipeline_class": SeparateBlockCompiler}

@@ -23,8 +23,10 @@ with contextlib.suppress(ImportError):  # a Numba that moved it: serial builds
     from numba.core.cpu_options import ParallelOptions
 
 BLOCK_OPTIONS: dict[str, Any] = {}
+SEPARATE_OPTIONS: dict[str, Any] = {}
 with contextlib.suppress(ImportError, AttributeError):  # a Numba that moved what blocks.py needs
     from fastnn.compiler.blocks import OPTIONS as BLOCK_OPTIONS
+    from fastnn.compiler.blocks import SEPARATE_OPTIONS
 
 __all__ = ["Entry", "entry", "inner"]
 
@@ -38,7 +40,9 @@ PARALLEL_FLAGS = {"prange": True} | dict.fromkeys(
 )
 
 
-def inner(function: Callable | None = None, *, forceinline: bool = False) -> Any:
+def inner(
+    function: Callable | None = None, *, forceinline: bool = False, separate: bool = False
+) -> Any:
     """Compile a building block that only other compiled code calls.
 
     Parameters
@@ -47,6 +51,9 @@ def inner(function: Callable | None = None, *, forceinline: bool = False) -> Any
         The Python function. Without it, a decorator is returned.
     forceinline : bool, default False
         Make LLVM inline every call (its ``alwaysinline``).
+    separate : bool, default False
+        Keep LLVM from inlining any (its ``noinline``): a loop that needs all registers then has
+        them, and is optimised once.
 
     Returns
     -------
@@ -54,10 +61,11 @@ def inner(function: Callable | None = None, *, forceinline: bool = False) -> Any
         What `numba.njit` makes of it; compiled with the entry that calls it, never cached alone.
     """
     if function is None:
-        return functools.partial(inner, forceinline=forceinline)
+        return functools.partial(inner, forceinline=forceinline, separate=separate)
     if compiling.why_impossible() is not None:
         return function  # the entries will say so
-    flags = FLAGS | BLOCK_OPTIONS | ({"forceinline": True} if forceinline else {})
+    flags = FLAGS | (SEPARATE_OPTIONS if separate else BLOCK_OPTIONS)
+    flags |= {"forceinline": True} if forceinline else {}
     return numba.njit(function, **flags)
 
 

@@ -9,6 +9,8 @@ Serial and parallel runs thus share their machine code, to the last bit.  Here, 
 each thread gets the floating-point state that kernels run in, and its own back.
 """
 
+import types as python_types
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -18,7 +20,8 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from fastnn.compiler.float_state import emit_flushing, emit_write
-from fastnn.compiler.jit import Entry, entry
+from fastnn.compiler.groups import grouped_types, grouped_values, groups_of
+from fastnn.compiler.jit import Entry, entry, inner
 from fastnn.compiler.team import fetch_add
 
 # Words of a context: the address of the code, the count of chunks that have
@@ -35,10 +38,12 @@ class Chunked:
     ----------
     made_of : Entry
         An entry ``f(chunks, context, *args)`` that does `run_or_pack`.
+    kernel : callable, optional
+        What each chunk runs, for other kernels that call it.
     """
 
-    def __init__(self, made_of: Entry):
-        self.entry = made_of
+    def __init__(self, made_of: Entry, kernel: Any = None):
+        self.entry, self.kernel = made_of, kernel
 
     def serial(self, chunks: int, *args: Any) -> None:
         """Run all the work as one chunk."""
@@ -49,6 +54,25 @@ class Chunked:
         context = np.zeros(CONTEXT_WORDS, np.int64)
         self.entry.serial(chunks, context, *args)
         launch.parallel(chunks, context)
+
+
+def chunked(function: Callable) -> Chunked:
+    """Make an entry of a kernel ``f(chunk, chunks, ...)``, what one of so many chunks does.
+
+    Python calls it with the arguments after these two; where a parameter is annotated with a
+    NamedTuple, with all that is in it, one by one: ``run(kernel, work, *network, *data)``.
+    """
+    kernel = inner(function)
+    # A copy that finds the kernel among its globals: what has a closure is not kept on disk.
+    names = {"run_or_pack": run_or_pack, "_kernel": kernel, "__name__": function.__module__}
+    made = python_types.FunctionType(_entry_of_kernel.__code__, names, function.__name__)
+    made.__qualname__, made.__module__ = function.__qualname__, function.__module__
+    made.__doc__ = function.__doc__
+    return Chunked(Entry(made, parallel=False), kernel)
+
+
+def _entry_of_kernel(chunks, context, *args):
+    run_or_pack(chunks, context, _kernel, args)  # type: ignore[name-defined]  # noqa: F821
 
 
 @entry
@@ -66,8 +90,13 @@ _CHUNK_ARGUMENTS = (types.intp, types.intp, types.voidptr)
 
 @intrinsic
 def run_or_pack(typingctx, chunks, context, function, args):
-    """Call ``function(0, 1, *args)`` if `chunks` is 1; else pack it for `launch`."""
-    signature = function.get_call_type(typingctx, (types.intp, types.intp, *args), {})
+    """Call ``function(0, 1, *args)`` if `chunks` is 1; else pack it for `launch`.
+
+    The function gets the arguments in the groups that its parameters are annotated with.
+    """
+    groups = groups_of(function.dispatcher.py_func)
+    grouped = (types.intp, types.intp, *grouped_types(groups, args.types))
+    signature = function.get_call_type(typingctx, grouped, {})
 
     def emit(target, builder, sig, values):
         callee = target.get_function(function, signature)
@@ -75,7 +104,7 @@ def run_or_pack(typingctx, chunks, context, function, args):
         data = target.data_model_manager[args].as_data(
             builder, _borrow_arrays(target, builder, args, values[3])
         )
-        code = _unpacking_function(target, builder.module, args, callee)
+        code = _unpacking_function(target, builder.module, args, groups, callee)
         one = ir.Constant(values[0].type, 1)
         with builder.if_else(builder.icmp_signed("==", values[0], one)) as (then, otherwise):
             with then:
@@ -116,7 +145,7 @@ def _pack(target, builder, sig, context, data, code):
     builder.store(data, memory)
 
 
-def _unpacking_function(target, module, args_type, callee):
+def _unpacking_function(target, module, args_type, groups, callee):
     """Machine code ``f(chunk, chunks, memory)`` that reads the arguments back and calls.
 
     It is never inlined: arithmetic stays within it, and so in the state that it is called in.
@@ -132,7 +161,9 @@ def _unpacking_function(target, module, args_type, callee):
     packed = target.get_data_type(args_type)
     data = builder.load(builder.bitcast(memory, packed.as_pointer()))
     args = target.data_model_manager[args_type].from_data(builder, data)
-    callee(builder, [chunk, chunks, *cgutils.unpack_tuple(builder, args, len(args_type))])
+    flat = cgutils.unpack_tuple(builder, args, len(args_type))
+    grouped = grouped_values(target, builder, groups, args_type.types, flat)
+    callee(builder, [chunk, chunks, *grouped])
     convention.return_value(builder, target.get_dummy_value())
     return function
 

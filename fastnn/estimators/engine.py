@@ -15,7 +15,8 @@ import numpy as np
 from fastnn import gate
 from fastnn.compiler.rounding import rounding_to_nearest
 from fastnn.history import Losses
-from fastnn.kernels import losses
+from fastnn.kernels import activations as kernels
+from fastnn.kernels.losses import COUNTS, LABELS, LOSS_CODES, LOSSES
 from fastnn.rules import Rule
 from fastnn.sparse_rows import SparseRows
 from fastnn.training.data import Examples, Samples
@@ -27,14 +28,9 @@ from fastnn.training.steps import StepCount, Steps
 # Multiply-adds a second, and seconds that a step takes longer, of a slow machine.
 SLOW_MULTIPLY_ADDS, SLOW_STEP = 1e9, 1e-5
 
-LOSSES = {
-    "softmax": losses.CLIPPED_CROSS_ENTROPY,
-    "logistic": losses.CLIPPED_BINARY_CROSS_ENTROPY,
-    "identity": losses.SQUARED_ERROR,
-    "exp": losses.POISSON,
-}
-# scikit-learn's names, where they are not ours.
-ACTIVATIONS = {"logistic": "sigmoid"}
+# Codes of losses by scikit-learn's names of the outputs, and our names of activations by its.
+CODES = {row.scikit_learn: LOSS_CODES[name] for name, row in LOSSES.items() if row.scikit_learn}
+ACTIVATIONS = {row.scikit_learn or name: name for name, row in kernels.ACTIVATIONS.items()}
 
 
 class Engine:
@@ -67,8 +63,8 @@ class Engine:
         sizes = (coefs[0].shape[0], *(W.shape[1] for W in coefs))
         self.activations = list(activations)
         self.params = Parameters(sizes, self.dtype)
-        ours = [ACTIVATIONS.get(name, name) for name in activations]
-        self.model = Model(self.params, ours, output, LOSSES[output])
+        ours = [ACTIVATIONS[name] for name in activations]
+        self.model = Model(self.params, ours, output, CODES[output])
         layers = range(1, len(sizes))
         self.coefs = [self.params[f"W{layer}"] for layer in layers]
         self.intercepts = [self.params[f"b{layer}"] for layer in layers]
@@ -138,10 +134,10 @@ class Engine:
             )
         if Y.dtype.kind not in "biufO":
             raise ValueError(f"y must hold numbers, got dtype {Y.dtype}")
-        output = self.model.output
-        if output == "exp" and Y.min() < 0:
+        kind = self.model.targets
+        if kind == COUNTS and Y.min() < 0:
             raise ValueError(f"y must be at least 0 with loss='poisson', got {Y.min()}")
-        if output == "softmax":
+        if kind == LABELS:
             labels = Y.argmax(axis=1)
         else:
             targets = gate.kernel_array(Y, self.dtype)
@@ -210,7 +206,7 @@ class Training:
         self.counts = np.diff(self.begin)
         model, dtype = engine.model, engine.dtype
         # scikit-learn's squared error is a mean over the outputs, its gradient is not.
-        self.scale = 1 / model.layer_sizes[-1] if model.output == "identity" else 1.0
+        self.scale = 1 / model.layer_sizes[-1] if model.loss_name == "squared_error" else 1.0
         hyper = rule.hyper(dtype, **numbers)
         size = rule.memories * model.params.block.size
         self.memory = aligned_zeros(size, dtype) if memory is None else memory

@@ -30,7 +30,7 @@ class OnEngine(WithEpochs, WithLBFGS):
     """What both estimators do in fastnn's way."""
 
     _parameter_constraints: ClassVar[dict] = {
-        "activation": [StrOptions(ACTIVATIONS), "array-like"],
+        "activation": [StrOptions(set(ACTIVATIONS)), "array-like"],
         "dropout": [Interval(Real, 0, 1, closed="left"), "array-like"],
         "callbacks": ["array-like", None],
         "max_time": [Interval(Real, 0, None, closed="right"), None],

@@ -13,10 +13,9 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network._multilayer_perceptron import BaseMultilayerPerceptron
 
 from fastnn.estimators import callbacks
-from fastnn.estimators.engine import Engine, Training
+from fastnn.estimators.engine import ACTIVATIONS, Engine, Training
 from fastnn.training.data import Samples
 
-ACTIVATIONS = {"identity", "logistic", "tanh", "relu", "leaky_relu", "softplus"}
 NOT_PICKLED = ("_engine",)
 
 

@@ -1,7 +1,8 @@
 """Compiled code: everything here runs inside Numba, and nothing here checks its input.
 
-Shapes     N rows, I inputs, O outputs of a layer; K the index that is summed over.
-Addresses  an array and the offset of its first element; see `fastnn.compiler.lanes`.
+Groups     what travels together has a name; see `groups`.
+Addresses  an array and the offset of its first element: a `groups.Place`, or a `Matrix` with the
+           distances of rows and columns; see `fastnn.compiler.tiles`.
 Contract   inputs are read only, outputs are overwritten in full; nothing is
            allocated in a loop, nothing raises.  `fastnn.gate` has checked all.
 Bits       an output of a matrix product is one chain of fused multiply-adds in

@@ -1,191 +1,122 @@
-"""Elementary functions and activations, on tiles of any shape.
+"""Activations: the table of them, with their formulas.
 
-The exponential and the logarithm are our own: those of libm are called lane by
-lane and differ between machines in the last bits.  Their coefficients are the
-power series', cut where the next term is far below the last place; the bounds
-in units of the last place are held by tests/test_activations.py.
+An activation is its output y for its input z, and its slope, which is a function of y: z is not
+kept.  To add one, write the two and a row of the table: all else reads it.
 """
 
-import math
+from collections.abc import Callable
+from typing import NamedTuple
 
+from fastnn.compiler.arithmetic import maximum, where_less
+from fastnn.compiler.choice import one_of
 from fastnn.compiler.jit import inner
-from fastnn.compiler.lanes import (
-    absolute,
-    copysign,
-    exponent_part,
-    fma,
-    is_single,
-    like,
-    load,
-    mantissa_part,
-    maximum,
-    polynomial,
-    store,
-    times_power_of_two,
-    where_less,
-)
-
-IDENTITY, RELU, LEAKY_RELU, SIGMOID, TANH, SOFTPLUS = range(6)
-
-ACTIVATION_CODES = {
-    "identity": IDENTITY,
-    "relu": RELU,
-    "leaky_relu": LEAKY_RELU,
-    "sigmoid": SIGMOID,
-    "tanh": TANH,
-    "softplus": SOFTPLUS,
-}
+from fastnn.compiler.tiles import lanes_of, like, load, store
+from fastnn.kernels.elementary import expm1, sigmoid, softplus, tanh
 
 LEAK = 0.01  # slope of leaky_relu below zero, PyTorch's default
 
-_EXPM1_32 = tuple(1 / math.factorial(k) for k in range(7, 1, -1))
-_EXPM1_64 = tuple(1 / math.factorial(k) for k in range(13, 1, -1))
-# 2 atanh(s) / s as a series in s * s: log(m) has s * s < 0.03, log1p(u) s * s < 0.12.
-_LOG_32 = tuple(2 / (2 * k + 1) for k in range(4, 0, -1))
-_LOG_64 = tuple(2 / (2 * k + 1) for k in range(10, 0, -1))
-_LOG1P_32 = tuple(2 / (2 * k + 1) for k in range(7, 0, -1))
-_LOG1P_64 = tuple(2 / (2 * k + 1) for k in range(16, 0, -1))
+
+@inner
+def _identity(z):
+    return z
 
 
 @inner
-def _exp_parts(x):
-    """``scale`` and ``p`` with ``exp(x) = scale * (1 + p)``; scale is a power of two."""
-    # n = round(x / ln 2): adding 1.5 * 2**mantissa_bits leaves n in the low bits.
-    if is_single(x):
-        shift = like(x, 12582912.0)
-        shifted = fma(x, like(x, 1 / math.log(2)), shift)
-        n = shift - shifted
-        r = fma(n, like(x, 0.693145751953125), x)
-        r = fma(n, like(x, 1.4286068203094173e-06), r)
-        p = polynomial(r, _EXPM1_32)
-    else:
-        shift = like(x, 6755399441055744.0)
-        shifted = fma(x, like(x, 1 / math.log(2)), shift)
-        n = shift - shifted
-        r = fma(n, like(x, 0.6931471796706319), x)
-        r = fma(n, like(x, 8.893134238886677e-10), r)
-        p = polynomial(r, _EXPM1_64)
-    return times_power_of_two(like(x, 1), shifted), fma(p, r * r, r)
+def _one(y):
+    return like(y, 1)
 
 
 @inner
-def exp(x):
-    """``e**x`` for x up to 88 (float32) or 709 (float64); 0 where it is no normal number."""
-    scale, p = _exp_parts(x)
-    smallest = like(x, -87.3) if is_single(x) else like(x, -708.3)
-    return where_less(x, smallest, like(x, 0), fma(scale, p, scale))
+def _relu(z):
+    return maximum(like(z, 0), z)
 
 
 @inner
-def expm1(x):
-    """``e**x - 1`` without cancellation, for x as in `exp`."""
-    scale, p = _exp_parts(x)
-    smallest = like(x, -87.3) if is_single(x) else like(x, -708.3)
-    return where_less(x, smallest, like(x, -1), fma(scale, p, scale - like(x, 1)))
+def _relu_slope(y):
+    return where_less(like(y, 0), y, like(y, 1), like(y, 0))
 
 
 @inner
-def log(x):
-    """Natural logarithm of a positive normal number; NaN of NaN."""
-    m, e = mantissa_part(x), exponent_part(x)
-    # m in [0.7, 1.4), so that s is small and log(1) is exactly 0.
-    too_large = like(x, math.sqrt(2))
-    e = where_less(too_large, m, e + like(x, 1), e)
-    m = where_less(too_large, m, m * like(x, 0.5), m)
-    s = (m - like(x, 1)) / (m + like(x, 1))
-    square = s * s
-    if is_single(x):
-        tail = polynomial(square, _LOG_32)
-        low = fma(e, like(x, 1.4286068203094173e-06), s * (square * tail))
-        high = like(x, 0.693145751953125)
-    else:
-        tail = polynomial(square, _LOG_64)
-        low = fma(e, like(x, 8.893134238886677e-10), s * (square * tail))
-        high = like(x, 0.6931471796706319)
-    # x - x is 0, but NaN for a NaN, whose mantissa and exponent look like those of a number.
-    return fma(e, high, fma(like(x, 2), s, low)) + (x - x)
+def _leaky_relu(z):
+    return where_less(z, like(z, 0), z * like(z, LEAK), z)
 
 
 @inner
-def log1p(u):
-    """``log(1 + u)`` without cancellation, for u in [0, 1]."""
-    s = u / (u + like(u, 2))
-    square = s * s
-    tail = polynomial(square, _LOG1P_32) if is_single(u) else polynomial(square, _LOG1P_64)
-    return fma(like(u, 2), s, s * (square * tail))
+def _leaky_relu_slope(y):
+    return where_less(like(y, 0), y, like(y, 1), like(y, LEAK))
 
 
 @inner
-def sigmoid(z):
-    """``1 / (1 + exp(-z))``, finite for any z."""
-    e = exp(like(z, 0) - absolute(z))
-    return where_less(z, like(z, 0), e, like(z, 1)) / (like(z, 1) + e)
+def _sigmoid_slope(y):
+    return y * (like(y, 1) - y)
 
 
 @inner
-def tanh(z):
-    """Hyperbolic tangent, finite for any z."""
-    e = expm1(like(z, -2) * absolute(z))
-    return copysign(e / (like(z, 2) + e), z)
+def _tanh_slope(y):
+    return like(y, 1) - y * y
 
 
 @inner
-def softplus(z):
-    """``log(1 + exp(z))``, finite for any finite z."""
-    return maximum(like(z, 0), z) + log1p(exp(like(z, 0) - absolute(z)))
+def _softplus_slope(y):
+    return like(y, 0) - expm1(like(y, 0) - y)
+
+
+class Activation(NamedTuple):
+    """A row of the table."""
+
+    output: Callable  # y of z
+    slope: Callable  # dy / dz, of y
+    # The slope below 0, if there is another above: at 0 numerical gradients are between them.
+    kink: float | None = None
+    scikit_learn: str | None = None  # the name there, if there is one
+
+
+ACTIVATIONS = {
+    "identity": Activation(_identity, _one, scikit_learn="identity"),
+    "relu": Activation(_relu, _relu_slope, kink=0.0, scikit_learn="relu"),
+    "leaky_relu": Activation(_leaky_relu, _leaky_relu_slope, kink=LEAK),
+    "sigmoid": Activation(sigmoid, _sigmoid_slope, scikit_learn="logistic"),
+    "tanh": Activation(tanh, _tanh_slope, scikit_learn="tanh"),
+    "softplus": Activation(softplus, _softplus_slope),
+}
+# By which kernels know them.
+ACTIVATION_CODES = {name: code for code, name in enumerate(ACTIVATIONS)}
+IDENTITY = ACTIVATION_CODES["identity"]
+
+_output = one_of(dict(enumerate(row.output for row in ACTIVATIONS.values())))
+_slope = one_of(dict(enumerate(row.slope for row in ACTIVATIONS.values())))
 
 
 @inner
 def activate(code, z):
     """Output ``y`` of an activation for its input ``z``."""
-    if code == RELU:
-        return maximum(like(z, 0), z)
-    if code == LEAKY_RELU:
-        return where_less(z, like(z, 0), z * like(z, LEAK), z)
-    if code == SIGMOID:
-        return sigmoid(z)
-    if code == TANH:
-        return tanh(z)
-    if code == SOFTPLUS:
-        return softplus(z)
-    return z
+    return _output(code, (z,))
 
 
 @inner
 def slope(code, y):
     """Derivative of an activation as a function of its output ``y``."""
-    one = like(y, 1)
-    if code == RELU:
-        return where_less(like(y, 0), y, one, like(y, 0))
-    if code == LEAKY_RELU:
-        return where_less(like(y, 0), y, one, like(y, LEAK))
-    if code == SIGMOID:
-        return y * (one - y)
-    if code == TANH:
-        return one - y * y
-    if code == SOFTPLUS:
-        return like(y, 0) - expm1(like(y, 0) - y)
-    return one
+    return _slope(code, (y,))
 
 
-@inner
-def activation_forward(code, rows, vectors, lanes, Y, y, stride):
-    """Replace a block of inputs z by outputs ``activate(code, z)``."""
+@inner(separate=True)
+def activation_forward(code, rows, columns, y):
+    """Replace inputs z, so many rows of so many whole vectors, by ``activate(code, z)``."""
     if code == IDENTITY:
         return
     for r in range(rows):
-        for v in range(vectors):
-            at = y + r * stride + v * lanes
-            store(Y, at, 0, activate(code, load(Y, at, 0, 1, 1)))
+        for n in range(0, columns, lanes_of(y.array)):
+            at = y.at + r * y.row + n
+            store(y.array, at, activate(code, load(y.array, at)))
 
 
-@inner
-def activation_backward(code, rows, vectors, lanes, Y, y, D, d, stride):
-    """Turn a block of ``dy`` into ``dz = dy * slope(y)``; Y and D share their stride."""
+@inner(separate=True)
+def activation_backward(code, rows, columns, y, dy):
+    """Turn ``dy`` into ``dz = dy * slope(y)``; both have the same distance of rows."""
     if code == IDENTITY:
         return
     for r in range(rows):
-        for v in range(vectors):
-            at = r * stride + v * lanes
-            dy = load(D, d + at, 0, 1, 1)
-            store(D, d + at, 0, dy * slope(code, load(Y, y + at, 0, 1, 1)))
+        for n in range(0, columns, lanes_of(y.array)):
+            at = r * y.row + n
+            dz = load(dy.array, dy.at + at) * slope(code, load(y.array, y.at + at))
+            store(dy.array, dy.at + at, dz)

@@ -9,171 +9,241 @@ left with 49,560 of the brute force's 238,560 losses, most of them of the last
 layer alone.
 """
 
-from fastnn.compiler.jit import entry, inner
-from fastnn.compiler.lanes import (
-    VECTOR_BYTES,
-    element,
-    flat,
-    fma,
-    lane_max,
-    like,
-    load,
-    splat,
-    store,
+from typing import Any, NamedTuple
+
+from fastnn.compiler.arithmetic import fma, lane_max
+from fastnn.compiler.jit import inner
+from fastnn.compiler.launch import chunked
+from fastnn.compiler.tiles import element, lanes_of, like, load, splat, store
+from fastnn.kernels.activations import activate, activation_forward
+from fastnn.kernels.elementary import log
+from fastnn.kernels.groups import (
+    ZERO,
+    Network,
+    Place,
+    Targets,
+    biases_of,
+    inputs_of,
+    last_layer,
+    layer_of,
+    outputs_of,
+    wanted_of,
+    weights_of,
 )
-from fastnn.compiler.launch import Chunked, run_or_pack
-from fastnn.kernels.activations import activate, activation_forward, log
-from fastnn.kernels.affine import ONE, ZERO, multiply
 from fastnn.kernels.losses import loss_forward
-from fastnn.kernels.sweeps import ACTIVATION, INPUTS, OUTPUTS, W_ROW, X_ROW, Y_ROW, B, W, X, Y
+from fastnn.kernels.products import multiply
 
 # Changes that go through the last layers together.
 CHANGES = 48
 
 
+class Asked(NamedTuple):
+    """Which differences are wanted."""
+
+    h: float
+    added: float  # with cross entropy, to the probability in the logarithm
+    first: int  # rows first .. first + count of the data
+    count: int
+    begin: int  # inputs begin .. end of all layers, biases counted as inputs of 1
+    end: int
+
+
+class Tried(NamedTuple):
+    """Scratch: what is known of some rows, and of changes that are tried.  A row for each chunk."""
+
+    values: Any  # outputs y of all layers
+    before: Any  # their z
+    block: Any  # z and y of the layers behind a change, a row for each of CHANGES
+    change: Any  # what a step of each weight does to its unit
+    units: Any  # of the changes in the block
+    usual: Any  # losses without a change
+
+
+class Change(NamedTuple):
+    """A step of all weights from one input of a layer, and the row of data it is tried on."""
+
+    number: int  # of the layer
+    input: int
+    x: Any  # what the row has there
+    row: int
+    step: Any
+
+
 @inner
-def _forward(plan, params, x, first, rows, values, before):
-    """Rows of x through all layers: ``values`` get every layer's y, ``before`` its z."""
-    lanes = VECTOR_BYTES // params.itemsize
-    for layer in range(plan.shape[0]):
-        p = plan[layer]
-        vectors = (p[OUTPUTS] + lanes - 1) // lanes
-        if layer == 0:
-            for r in range(rows):
-                for i in range(p[INPUTS]):
-                    values[p[X] + r * p[X_ROW] + i] = x[first + r, i]
-        multiply(rows, vectors * lanes, p[INPUTS], values, p[X], p[X_ROW], ONE,
-                 params, p[W], p[W_ROW], params, p[B], ZERO, before, p[Y], p[Y_ROW])  # fmt: skip
-        for i in range(p[Y], p[Y] + rows * p[Y_ROW]):
+def _forward(network, x, asked, tried):
+    """Rows of x through all layers."""
+    values, before = tried.values, tried.before
+    for number in range(network.plan.shape[0]):
+        layer = layer_of(network, number)
+        if number == 0:
+            for r in range(asked.count):
+                for i in range(layer.inputs):
+                    values[layer.x + r * layer.x_row + i] = x[asked.first + r, i]
+        columns = layer.vectors * lanes_of(values)
+        y = outputs_of(layer, values, ZERO)
+        multiply(
+            asked.count,
+            columns,
+            layer.inputs,
+            inputs_of(layer, values, ZERO),
+            weights_of(network, layer),
+            biases_of(network, layer),
+            outputs_of(layer, before, ZERO),
+        )
+        for i in range(layer.y, layer.y + asked.count * layer.y_row):
             values[i] = before[i]
-        activation_forward(p[ACTIVATION], rows, vectors, lanes, values, p[Y], p[Y_ROW])
+        activation_forward(layer.activation, asked.count, columns, y)
 
 
 @inner
-def _changes(p, layers, layer, params, w, step, x, before, values, row, change):
-    """What a step of each weight ``params[w + o]`` does to its unit: to y, in the last layer to z.
+def _weights_of(network, change):
+    """Where the weights from the input lie; for the one behind the last, the biases."""
+    layer = layer_of(network, change.number)
+    return layer.weights + change.input * layer.weights_row
 
-    The unit's input is x; its z and y are those of a row of the batch.
-    """
-    lanes = VECTOR_BYTES // params.itemsize
-    y = p[Y] + row * p[Y_ROW]
-    for n in range(0, p[OUTPUTS], lanes):
-        weight, z = load(params, w + n, 0, 1, 1), load(before, y + n, 0, 1, 1)
-        moved = fma((weight + like(z, step)) - weight, like(z, x), z)
-        if layer == layers - 1:
-            store(change, n, 0, moved - z)
+
+@inner(forceinline=True)
+def _change_units(network, change, tried):
+    """What the step of each weight does to its unit: to y, in the last layer to z."""
+    params, layer = network.params, layer_of(network, change.number)
+    weights, y = _weights_of(network, change), layer.y + change.row * layer.y_row
+    for n in range(0, layer.outputs, lanes_of(params)):
+        weight, z = load(params, weights + n), load(tried.before, y + n)
+        moved = fma((weight + like(z, change.step)) - weight, like(z, change.x), z)
+        if change.number == network.plan.shape[0] - 1:
+            store(tried.change, n, moved - z)
         else:
-            store(change, n, 0, activate(p[ACTIVATION], moved) - load(values, y + n, 0, 1, 1))
+            difference = activate(layer.activation, moved) - load(tried.values, y + n)
+            store(tried.change, n, difference)
 
 
-@inner
-def _reach(plan, block_plan, layer, params, o, amount, before, row, block, k):
-    """Row k of `block`: the first z behind the change, those of a batch row plus what it adds."""
-    lanes = VECTOR_BYTES // params.itemsize
-    last = plan.shape[0] - 1
-    p, q = plan[min(layer + 1, last)], block_plan[min(layer + 1, last)]
-    z, at = p[Y] + row * p[Y_ROW], q[Y] + k * q[Y_ROW]
-    for n in range(0, p[OUTPUTS], lanes):
-        total = load(before, z + n, 0, 1, 1)
-        if layer < last:
-            weight = load(params, p[W] + o * p[W_ROW] + n, 0, 1, 1)
+@inner(forceinline=True)
+def _reach(network, behind, change, unit, k, tried):
+    """Row k of the block: the first z behind a unit's change, as it was plus what is added."""
+    params, amount, last = network.params, tried.change[unit], network.plan.shape[0] - 1
+    layer = layer_of(network, min(change.number + 1, last))
+    there = layer_of(behind, min(change.number + 1, last))
+    z, at = layer.y + change.row * layer.y_row, there.y + k * there.y_row
+    for n in range(0, layer.outputs, lanes_of(params)):
+        total = load(tried.before, z + n)
+        if change.number < last:
+            weight = load(params, layer.weights + unit * layer.weights_row + n)
             total = fma(like(total, amount), weight, total)
-        store(block, at + n, 0, total)
-    if layer == last:
-        block[at + o] += amount
+        store(tried.block, at + n, total)
+    if change.number == last:
+        tried.block[at + unit] += amount
 
 
 @inner
-def _finish(block_plan, layer, params, rows, block):
-    """Send rows of `block` from the z behind layer `layer` to the last layer's z."""
-    lanes = VECTOR_BYTES // params.itemsize
-    for behind in range(layer + 1, block_plan.shape[0]):
-        q = block_plan[behind]
-        vectors = (q[OUTPUTS] + lanes - 1) // lanes
-        if behind > layer + 1:
-            multiply(rows, vectors * lanes, q[INPUTS], block, q[X], q[X_ROW], ONE,
-                     params, q[W], q[W_ROW], params, q[B], ZERO, block, q[Y], q[Y_ROW])  # fmt: skip
-        activation_forward(q[ACTIVATION], rows, vectors, lanes, block, q[Y], q[Y_ROW])
+def _finish(behind, number, rows, block):
+    """Send rows of the block from the z behind a layer to the last layer's z."""
+    for after in range(number + 1, behind.plan.shape[0]):
+        layer = layer_of(behind, after)
+        columns, y = layer.vectors * lanes_of(block), outputs_of(layer, block, ZERO)
+        if after > number + 1:
+            multiply(
+                rows,
+                columns,
+                layer.inputs,
+                inputs_of(layer, block, ZERO),
+                weights_of(behind, layer),
+                biases_of(behind, layer),
+                y,
+            )
+        activation_forward(layer.activation, rows, columns, y)
 
 
-@inner
-def _loss(loss, added, O, label, T, t, Y, y):
+@inner(forceinline=True)
+def _loss(network, added, wanted, y):
     """`loss_forward`; if something is `added` to y in the logarithm, ``-log(y + added)``."""
-    found = loss_forward(loss, O, label, T, t, Y, y)
+    found = loss_forward(network.loss, last_layer(network).outputs, wanted, y)
     if added > 0:
-        return -lane_max(log(splat(Y[y + label] + added, 1, 1)))
+        return -lane_max(log(splat(y.array[y.at + wanted.label] + added, 1)))
     return found
 
 
-@inner
-def _add_losses(q, loss, added, label, T, t, usual, sign, rows, units, block, gradient, g):
-    """Add the rows' losses beyond the usual one to the gradients of the units they belong to."""
+@inner(forceinline=True)
+def _add_losses(behind, asked, targets, change, rows, tried, gradient):
+    """Add the losses of the block, beyond the usual one, to the gradients of their units."""
+    last, row = last_layer(behind), asked.first + change.row
+    wanted, usual = wanted_of(targets, row, last.outputs), tried.usual[change.row]
+    sign, at = 1.0 if change.step > 0 else -1.0, _weights_of(behind, change)
     for k in range(rows):
-        found = _loss(loss, added, q[OUTPUTS], label, T, t, block, q[Y] + k * q[Y_ROW])
-        gradient[g + units[k]] += sign * (found - usual)
+        y = Place(tried.block, last.y + k * last.y_row)
+        found = _loss(behind, asked.added, wanted, y)
+        gradient[at + tried.units[k]] += sign * (found - usual)
 
 
 @inner
-def _unit_gradients(plan, block_plan, loss, added, params, layer, i, h, rows, usual, label, T, t,
-                    values, before, block, change, units, gradient):  # fmt: skip
-    """Add to the gradients of the weights from input i of a layer; of its biases for i = I."""
-    p, q = plan[layer], block_plan[plan.shape[0] - 1]
-    layers, O = plan.shape[0], q[OUTPUTS]
-    w = p[W] + i * p[W_ROW]
-    for r in range(rows):
-        x = params.dtype.type(1)
-        if i < p[INPUTS]:
-            x = element(values, p[X] + r * p[X_ROW] + i)
-        if x == 0:
-            continue
-        for side in range(2):
-            sign = params.dtype.type(1 - 2 * side)
-            _changes(p, layers, layer, params, w, sign * h, x, before, values, r, change)
+def _try_change(network, behind, asked, targets, change, tried, gradient):
+    """Add what a change does to the loss of a row to the gradients of the weights that change."""
+    _change_units(network, change, tried)
+    units, k = layer_of(network, change.number).outputs, 0
+    for unit in range(units):
+        if tried.change[unit] != 0:
+            _reach(network, behind, change, unit, k, tried)
+            tried.units[k] = unit
+            k += 1
+        if k == CHANGES or (unit == units - 1 and k > 0):
+            _finish(behind, change.number, k, tried.block)
+            _add_losses(behind, asked, targets, change, k, tried, gradient)
             k = 0
-            for o in range(p[OUTPUTS]):
-                if change[o] != 0:
-                    _reach(plan, block_plan, layer, params, o, change[o], before, r, block, k)
-                    units[k] = o
-                    k += 1
-                if k == CHANGES or (o == p[OUTPUTS] - 1 and k > 0):
-                    _finish(block_plan, layer, params, k, block)
-                    _add_losses(q, loss, added, label[r], T, t + r * O, usual[r], sign, k, units,
-                                block, gradient, w)  # fmt: skip
-                    k = 0
 
 
 @inner
-def differences_chunk(chunk, chunks, plan, block_plan, loss, added, params, h, x, labels, targets,
-                      first, rows, begin, end, values, before, block, change, units, usual, label,
-                      gradient):  # fmt: skip
+def _losses_without_a_change(network, behind, asked, targets, tried):
+    layer, there = last_layer(network), last_layer(behind)
+    for r in range(asked.count):
+        for o in range(layer.y_row):
+            tried.block[there.y + o] = tried.before[layer.y + r * layer.y_row + o]
+        wanted = wanted_of(targets, asked.first + r, layer.outputs)
+        tried.usual[r] = _loss(behind, asked.added, wanted, Place(tried.block, there.y))
+
+
+@inner
+def _of_chunk(tried, chunk):
+    return Tried(
+        tried.values[chunk],
+        tried.before[chunk],
+        tried.block[chunk],
+        tried.change[chunk],
+        tried.units[chunk],
+        tried.usual[chunk],
+    )
+
+
+@chunked
+def differences(
+    chunk,
+    chunks,
+    network: Network,
+    behind: Network,
+    asked: Asked,
+    x,
+    targets: Targets,
+    tried: Tried,
+    gradient,
+):
     """A chunk's share of inputs ``begin .. end`` of all layers, biases counted as inputs of 1.
 
-    Adds to `gradient` the sums over rows ``first ..`` of x of
-    ``loss(w + h) - loss(w - h)``.
+    Adds to `gradient` the sums over the rows of ``loss(w + h) - loss(w - h)``.  `behind` is the
+    same network with the plan of the block of changes.
     """
-    values, before, block = values[chunk], before[chunk], block[chunk]
-    usual, label = usual[chunk], label[chunk]
-    q, s = plan[plan.shape[0] - 1], block_plan[plan.shape[0] - 1]
-    O, T = q[OUTPUTS], flat(targets)
-    _forward(plan, params, x, first, rows, values, before)
-    for r in range(rows):
-        label[r] = labels[first + r] if labels.size else 0
-        for o in range(q[Y_ROW]):
-            block[s[Y] + o] = before[q[Y] + r * q[Y_ROW] + o]
-        usual[r] = _loss(loss, added, O, label[r], T, (first + r) * O, block, s[Y])
+    mine = _of_chunk(tried, chunk)
+    _forward(network, x, asked, mine)
+    _losses_without_a_change(network, behind, asked, targets, mine)
     # Neighbours are dealt in turn: the inputs in the middle of an image have more nonzeros.
-    layer, lower = 0, 0
-    for u in range(begin + chunk, end, chunks):
-        while u - lower > plan[layer, INPUTS]:
-            lower += plan[layer, INPUTS] + 1
-            layer += 1
-        _unit_gradients(plan, block_plan, loss, added, params, layer, u - lower, h, rows, usual,
-                        label, T, first * O, values, before, block, change[chunk], units[chunk],
-                        gradient)  # fmt: skip
-
-
-@Chunked
-@entry(parallel=False)
-def differences(chunks, context, *args):
-    """`differences_chunk` in so many chunks."""
-    run_or_pack(chunks, context, differences_chunk, args)
+    number, lower = 0, 0
+    for u in range(asked.begin + chunk, asked.end, chunks):
+        while u - lower > layer_of(network, number).inputs:
+            lower += layer_of(network, number).inputs + 1
+            number += 1
+        layer, i = layer_of(network, number), u - lower
+        for r in range(asked.count):
+            x = network.params.dtype.type(1)
+            if i < layer.inputs:
+                x = element(mine.values, layer.x + r * layer.x_row + i)
+            if x != 0:
+                for step in (asked.h, -asked.h):
+                    change = Change(number, i, x, r, step)
+                    _try_change(network, behind, asked, targets, change, mine, gradient)

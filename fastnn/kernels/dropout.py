@@ -7,7 +7,7 @@ the unit: so threads do not change it, and the way back finds the same ones with
 import numpy as np
 
 from fastnn.compiler.jit import inner
-from fastnn.compiler.lanes import VECTOR_BYTES, like, load, store
+from fastnn.compiler.tiles import lanes_of, like, load, store
 from fastnn.kernels.activations import slope
 
 # Rates are counted in so many parts.
@@ -23,41 +23,43 @@ def _mixed(h):
 
 
 @inner
-def row_salt(salt, layer, row):
+def row_salt(salt, number, row):
     """What the units of one row of one layer begin with."""
-    return _mixed(np.uint32(_mixed(np.uint32(_mixed(np.uint32(salt)) + layer)) ^ np.uint32(row)))
+    return _mixed(np.uint32(_mixed(np.uint32(_mixed(np.uint32(salt)) + number)) ^ np.uint32(row)))
 
 
 @inner
-def is_dropped(salt, unit, drop):
-    """Whether a unit of a row is among the `drop` of PARTS that are dropped."""
-    return np.int64(_mixed(np.uint32(salt + unit * 0x9E3779B9)) >> np.uint32(16)) < drop
+def is_dropped(salt, unit, dropped):
+    """Whether a unit of a row is among the `dropped` of PARTS."""
+    return np.int64(_mixed(np.uint32(salt + unit * 0x9E3779B9)) >> np.uint32(16)) < dropped
 
 
-@inner
-def dropout_forward(drop, salt, layer, first, rows, low, high, Y, y, y_row):
-    """Drop units low .. high of so many rows, which begin at row `first` of the batch."""
-    scale = Y.dtype.type(PARTS / (PARTS - drop))
-    for r in range(rows):
-        mine, at = row_salt(salt, layer, first + r), y + r * y_row - low
+@inner(separate=True)
+def dropout_forward(layer, rows, low, high, y):
+    """Drop units low .. high of rows; y are those of the layer's outputs."""
+    dropped, Y = layer.dropped, y.array
+    scale = Y.dtype.type(PARTS / (PARTS - dropped))
+    for r in range(rows.count):
+        salt, at = row_salt(rows.salt, layer.number, rows.slot + r), y.at + r * y.row - low
         for n in range(low, high):
             kept = Y[at + n] * scale
-            Y[at + n] = Y.dtype.type(0) if is_dropped(mine, n, drop) else kept
+            Y[at + n] = Y.dtype.type(0) if is_dropped(salt, n, dropped) else kept
 
 
-@inner
-def dropout_backward(drop, salt, layer, first, rows, low, high, code, Y, y, D, d, row):
-    """What `activation_backward` does, for outputs Y as `dropout_forward` left them."""
-    lanes = VECTOR_BYTES // Y.itemsize
-    keep = Y.dtype.type((PARTS - drop) / PARTS)
-    scale = Y.dtype.type(PARTS / (PARTS - drop))
-    for r in range(rows):
-        for n in range(0, high - low, lanes):
-            at = y + r * row + n
-            before = load(Y, at, 0, 1, 1) * like(load(Y, at, 0, 1, 1), keep)
-            dy = load(D, d + r * row + n, 0, 1, 1)
-            store(D, d + r * row + n, 0, dy * slope(code, before) * like(dy, scale))
-        mine, at = row_salt(salt, layer, first + r), d + r * row - low
+@inner(separate=True)
+def dropout_backward(layer, rows, low, high, y, dy):
+    """What `activation_backward` does, for outputs as `dropout_forward` left them."""
+    dropped, D, zero = layer.dropped, dy.array, dy.array.dtype.type(0)
+    keep = D.dtype.type((PARTS - dropped) / PARTS)
+    scale = D.dtype.type(PARTS / (PARTS - dropped))
+    for r in range(rows.count):
+        for n in range(0, high - low, lanes_of(D)):
+            at = r * y.row + n
+            after = load(y.array, y.at + at)
+            before = after * like(after, keep)
+            dz = load(D, dy.at + at) * slope(layer.activation, before) * like(after, scale)
+            store(D, dy.at + at, dz)
+        salt, at = row_salt(rows.salt, layer.number, rows.slot + r), dy.at + r * y.row - low
         for n in range(low, high):
-            if is_dropped(mine, n, drop):
-                D[at + n] = D.dtype.type(0)
+            if is_dropped(salt, n, dropped):
+                D[at + n] = zero

@@ -4,29 +4,34 @@
 room empty, and each row waits for its largest output, its sum and its logarithm.  Here rows are
 turned to columns, a vector of one output of many rows, which takes about half the time.  Each
 number is made of the same operations in the same order, so the bits are those of `losses`
-(test_many_rows_of_few_outputs_have_the_bits_of_single_rows).
+(test_many_rows_of_few_outputs_have_the_bits_of_single_rows).  A loss need not be here.
 """
 
+from collections.abc import Callable
+from typing import NamedTuple
+
+from fastnn.compiler.arithmetic import maximum
+from fastnn.compiler.choice import one_of
 from fastnn.compiler.jit import inner
-from fastnn.compiler.lanes import (
+from fastnn.compiler.tile_products import load_transposed
+from fastnn.compiler.tiles import (
     GROUP_BYTES,
-    VECTOR_BYTES,
     element,
+    flat,
+    lanes_of,
     load,
-    load_transposed,
-    maximum,
     put,
     splat,
     store,
+    store_rows,
 )
-from fastnn.kernels.activations import exp, log, sigmoid
+from fastnn.kernels.elementary import exp, log, sigmoid
+from fastnn.kernels.groups import Place
 from fastnn.kernels.losses import (
-    BINARY_CROSS_ENTROPY,
-    CLIPPED_BINARY_CROSS_ENTROPY,
-    CLIPPED_CROSS_ENTROPY,
-    CROSS_ENTROPY,
+    LOSS_CODES,
     binary_cross_entropy,
-    largest_loss,
+    clipped_binary_cross_entropy,
+    largest_clipped,
 )
 
 # The most outputs, and elements of scratch for as many vectors twice, and one.
@@ -35,105 +40,157 @@ SCRATCH = (2 * NARROW + 1) * (GROUP_BYTES // 4)
 
 
 @inner
-def is_narrow(loss, O):
-    """Whether rows of so many outputs go through here."""
-    return O <= NARROW and loss in (
-        CROSS_ENTROPY,
-        CLIPPED_CROSS_ENTROPY,
-        BINARY_CROSS_ENTROPY,
-        CLIPPED_BINARY_CROSS_ENTROPY,
-    )
+def _to_columns(outputs, y, columns):
+    """Turn `lanes` rows of y into columns: vectors that follow each other."""
+    lanes = lanes_of(y.array)
+    for n in range(0, outputs, lanes):
+        square = load_transposed(y.array, y.at + n, y.row)
+        store_rows(columns.array, columns.at + n * lanes, lanes, square)
 
 
 @inner
-def _to_columns(O, Y, y, y_row, S, s, lanes):
-    """Turn `lanes` rows of Y, `y_row` apart, into columns: vectors of S that follow each other."""
-    for n in range(0, O, lanes):
-        store(S, s + n * lanes, lanes, load_transposed(Y, y + n, y_row))
-
-
-@inner
-def _to_rows(O, S, s, Y, y, y_row, lanes):
+def _to_rows(outputs, columns, y):
     """Turn columns back into rows, whose last group of 64 bytes is padded with zeros."""
-    end = O + -O % (GROUP_BYTES // Y.itemsize)
-    for o in range(O, end):
-        store(S, s + o * lanes, 0, splat(Y.dtype.type(0), 1, 1))
+    lanes, array = lanes_of(y.array), columns.array
+    end = outputs + -outputs % (GROUP_BYTES // y.array.itemsize)
+    for o in range(outputs, end):
+        store(array, columns.at + o * lanes, splat(y.array.dtype.type(0), 1))
     for n in range(0, end, lanes):
-        store(Y, y + n, y_row, load_transposed(S, s + n * lanes, lanes))
+        square = load_transposed(array, columns.at + n * lanes, lanes)
+        store_rows(y.array, y.at + n, y.row, square)
 
 
 @inner
-def _sum_of_columns(O, S, s, to, lanes):
+def _sum_of_columns(outputs, columns, to):
     """What `lane_sum` makes of groups of 64 bytes of each row; scratch from `to` on."""
-    group = GROUP_BYTES // S.itemsize
-    count = min(O, group)
+    array, at, lanes = columns.array, columns.at, lanes_of(columns.array)
+    group = GROUP_BYTES // array.itemsize
+    count = min(outputs, group)
     for o in range(count):
-        total = load(S, s + o * lanes, 0, 1, 1)
-        if o + group < O:
-            total = total + load(S, s + (o + group) * lanes, 0, 1, 1)
-        store(S, to + o * lanes, 0, total)
+        total = load(array, at + o * lanes)
+        if o + group < outputs:
+            total = total + load(array, at + (o + group) * lanes)
+        store(array, to + o * lanes, total)
     half = group // 2
     while half > 0:
         for o in range(half, min(count, 2 * half)):  # the others are added to zeros
-            total = load(S, to + (o - half) * lanes, 0, 1, 1) + load(S, to + o * lanes, 0, 1, 1)
-            store(S, to + (o - half) * lanes, 0, total)
+            total = load(array, to + (o - half) * lanes) + load(array, to + o * lanes)
+            store(array, to + (o - half) * lanes, total)
         half //= 2
-    return load(S, to, 0, 1, 1)
+    return load(array, to)
 
 
 @inner
-def _softmax(O, S, s, lanes):
+def _softmax(outputs, columns):
     """Replace columns of z by those of softmax(z); return ``log(sum(exp(z)))``."""
-    top = load(S, s, 0, 1, 1)
-    for o in range(1, O):
-        top = maximum(load(S, s + o * lanes, 0, 1, 1), top)
-    for o in range(O):
-        store(S, s + o * lanes, 0, exp(load(S, s + o * lanes, 0, 1, 1) - top))
-    total = _sum_of_columns(O, S, s, s + NARROW * lanes, lanes)
-    for o in range(O):
-        store(S, s + o * lanes, 0, load(S, s + o * lanes, 0, 1, 1) / total)
+    array, at, lanes = columns.array, columns.at, lanes_of(columns.array)
+    top = load(array, at)
+    for o in range(1, outputs):
+        top = maximum(load(array, at + o * lanes), top)
+    for o in range(outputs):
+        store(array, at + o * lanes, exp(load(array, at + o * lanes) - top))
+    total = _sum_of_columns(outputs, columns, at + NARROW * lanes)
+    for o in range(outputs):
+        store(array, at + o * lanes, load(array, at + o * lanes) / total)
     return top + log(total)
 
 
 @inner
-def narrow_loss_forward(loss, O, labels, T, batch, Y, y, y_row, S, s, row_loss):
-    """`loss_forward` for `lanes` rows of Y, whose labels, or targets in T, are those of `batch`."""
-    lanes = VECTOR_BYTES // Y.itemsize
-    columns, more = s, s + NARROW * lanes
-    losses = more + NARROW * lanes
-    if loss in (CROSS_ENTROPY, CLIPPED_CROSS_ENTROPY):
-        for r in range(lanes):
-            put(S, losses + r, element(Y, y + r * y_row + labels[batch[r]]))
-        _to_columns(O, Y, y, y_row, S, columns, lanes)
-        logarithm = _softmax(O, S, columns, lanes)
-        found, most = logarithm - load(S, losses, 0, 1, 1), largest_loss(loss, Y)
-        store(S, losses, 0, found)
-        for r in range(lanes):
-            one = element(S, losses + r)
-            row_loss[r] = most if one > most else one  # NaN stays
-    else:
-        for o in range(O):
-            for r in range(lanes):
-                put(S, more + o * lanes + r, element(T, batch[r] * O + o))
-        _to_columns(O, Y, y, y_row, S, columns, lanes)
-        for o in range(O):
-            z, t = load(S, columns + o * lanes, 0, 1, 1), load(S, more + o * lanes, 0, 1, 1)
-            store(S, more + o * lanes, 0, binary_cross_entropy(loss, Y, t, z))
-            store(S, columns + o * lanes, 0, sigmoid(z))
-        store(S, losses, 0, _sum_of_columns(O, S, more, more, lanes))
-        for r in range(lanes):
-            row_loss[r] = element(S, losses + r)
-    _to_rows(O, S, columns, Y, y, y_row, lanes)
+def _softmax_outputs(outputs, columns):
+    _softmax(outputs, columns)
 
 
 @inner
-def narrow_outputs_forward(loss, O, Y, y, y_row, S, s):
-    """`outputs_forward` for `lanes` rows of Y."""
-    lanes = VECTOR_BYTES // Y.itemsize
-    _to_columns(O, Y, y, y_row, S, s, lanes)
-    if loss in (CROSS_ENTROPY, CLIPPED_CROSS_ENTROPY):
-        _softmax(O, S, s, lanes)
-    else:
-        for o in range(O):
-            store(S, s + o * lanes, 0, sigmoid(load(S, s + o * lanes, 0, 1, 1)))
-    _to_rows(O, S, s, Y, y, y_row, lanes)
+def _sigmoid_outputs(outputs, columns):
+    lanes = lanes_of(columns.array)
+    for o in range(outputs):
+        at = columns.at + o * lanes
+        store(columns.array, at, sigmoid(load(columns.array, at)))
+
+
+@inner
+def _cross_entropy(outputs, targets, numbers, y, columns, row_loss):
+    """Outputs, as columns, and losses of `lanes` rows of y."""
+    array, lanes = columns.array, lanes_of(columns.array)
+    losses = columns.at + 2 * NARROW * lanes
+    for r in range(lanes):
+        put(array, losses + r, element(y.array, y.at + r * y.row + targets.labels[numbers[r]]))
+    _to_columns(outputs, y, columns)
+    logarithm = _softmax(outputs, columns)
+    store(array, losses, logarithm - load(array, losses))
+    for r in range(lanes):
+        row_loss[r] = element(array, losses + r)
+
+
+@inner
+def _clipped_cross_entropy(outputs, targets, numbers, y, columns, row_loss):
+    _cross_entropy(outputs, targets, numbers, y, columns, row_loss)
+    most = largest_clipped(columns.array)
+    for r in range(lanes_of(columns.array)):
+        row_loss[r] = most if row_loss[r] > most else row_loss[r]  # NaN stays
+
+
+def _make_binary_cross_entropy(loss):
+    @inner
+    def forward(outputs, targets, numbers, y, columns, row_loss):
+        array, lanes = columns.array, lanes_of(columns.array)
+        more = columns.at + NARROW * lanes
+        for o in range(outputs):
+            for r in range(lanes):
+                t = element(flat(targets.targets), numbers[r] * outputs + o)
+                put(array, more + o * lanes + r, t)
+        _to_columns(outputs, y, columns)
+        for o in range(outputs):
+            at = columns.at + o * lanes
+            z, t = load(array, at), load(array, more + o * lanes)
+            store(array, more + o * lanes, loss(t, z))
+            store(array, at, sigmoid(z))
+        losses = columns.at + 2 * NARROW * lanes
+        store(array, losses, _sum_of_columns(outputs, Place(array, more), more))
+        for r in range(lanes):
+            row_loss[r] = element(array, losses + r)
+
+    return forward
+
+
+class NarrowLoss(NamedTuple):
+    """What a loss has here."""
+
+    forward: Callable  # (outputs, targets, numbers of rows, y, columns, row_loss)
+    outputs: Callable  # (outputs, columns)
+
+
+NARROW_LOSSES = {
+    "cross_entropy": NarrowLoss(_cross_entropy, _softmax_outputs),
+    "binary_cross_entropy": NarrowLoss(
+        _make_binary_cross_entropy(binary_cross_entropy), _sigmoid_outputs
+    ),
+    "clipped_cross_entropy": NarrowLoss(_clipped_cross_entropy, _softmax_outputs),
+    "clipped_binary_cross_entropy": NarrowLoss(
+        _make_binary_cross_entropy(clipped_binary_cross_entropy), _sigmoid_outputs
+    ),
+}
+_CODES = tuple(LOSS_CODES[name] for name in NARROW_LOSSES)
+_forward = one_of({LOSS_CODES[name]: row.forward for name, row in NARROW_LOSSES.items()})
+_outputs = one_of({LOSS_CODES[name]: row.outputs for name, row in NARROW_LOSSES.items()})
+
+
+@inner
+def is_narrow(loss, outputs):
+    """Whether rows of so many outputs go through here."""
+    return outputs <= NARROW and loss in _CODES
+
+
+@inner
+def narrow_loss_forward(network, outputs, targets, numbers, y, columns, row_loss):
+    """`loss_forward` for `lanes` rows of y, those of data with such numbers; scratch `columns`."""
+    _forward(network.loss, (outputs, targets, numbers, y, columns, row_loss))
+    _to_rows(outputs, columns, y)
+
+
+@inner
+def narrow_outputs_forward(network, outputs, y, columns):
+    """`outputs_forward` for `lanes` rows of y."""
+    _to_columns(outputs, y, columns)
+    _outputs(network.loss, (outputs, columns))
+    _to_rows(outputs, columns, y)

@@ -10,7 +10,7 @@ import numpy as np
 
 from fastnn import datasets, gate
 from fastnn.compiler import runtime
-from fastnn.kernels.activations import LEAK
+from fastnn.kernels.activations import ACTIVATIONS
 from fastnn.network import MLP
 from fastnn.recipes.cross_entropy import DELTA
 
@@ -130,7 +130,7 @@ def _compared(
 
     found, bound = apart(h), BOUNDS[net.dtype.name]
     above = sum(int(np.count_nonzero(~(array <= bound))) for array in found.values())
-    if above and any(name.endswith("relu") for name in net.activations):
+    if above and any(ACTIVATIONS[name].kink is not None for name in net.activations):
         report(
             f"{above} numbers differ by more than {bound:g}, as they may where a ReLU bends: "
             f"again with h {h / SMALLER:g}"
@@ -165,7 +165,7 @@ def _held(
     """The loss, in float64, with each unit's slope held as it is; and the parameters to move."""
     params = {name: view.astype(np.float64) for name, view in net.params.items()}
     x, layers, rows = x.astype(np.float64), len(net.activations), np.arange(len(t))
-    off = LEAK if net.activations[0] == "leaky_relu" else 0.0
+    off = ACTIVATIONS[net.activations[0]].kink or 0.0
     slopes: list[np.ndarray] = []
 
     def sums() -> np.ndarray:

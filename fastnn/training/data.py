@@ -9,7 +9,9 @@ import numpy as np
 
 from fastnn.compiler import runtime
 from fastnn.gate import kernel_array, matrix, refuse_not_finite
-from fastnn.kernels.nonzeros import COLUMN_BLOCK, compress_rows
+from fastnn.kernels.groups import Data, Targets
+from fastnn.kernels.layers.sparse_affine import COLUMN_BLOCK
+from fastnn.kernels.nonzeros import NOT_FINITE, compress_rows
 from fastnn.sparse_rows import SparseRows
 
 # Below this share of nonzeros the kernels that skip zeros win: for 8 vectors of outputs, forward
@@ -20,7 +22,6 @@ SPARSE_WIDTH = 32
 SPARSE_ROWS = 8
 SAMPLED_ROWS = 32  # to look at 256 took longer than to list the nonzeros of 1,000
 COMPRESS_WORK = 4  # multiply-adds that looking at an input takes as long as
-NOT_FINITE = -2  # end of a row's entries, from compress_rows
 
 
 class Samples:
@@ -38,9 +39,10 @@ class Samples:
         Numbers of the rows that were.
     finite : bool
         Whether all numbers are.
-    arguments : tuple
-        ``sparse, x, bounds, column, value`` as the kernels take them; whichever
-        form is not used is empty.
+    sparse : bool
+        Whether they are lists of nonzeros.
+    data : Data
+        As the kernels take them; whichever form is not used is empty.
     """
 
     def __init__(self, x: np.ndarray, chosen: np.ndarray | None = None):
@@ -63,8 +65,13 @@ class Samples:
             x = x[:0]
         else:
             bounds, column, value = bounds[:0], column[:0].copy(), value[:0].copy()
-        self.arguments = (self.sparse, x, bounds, column, value)
+        self.data = Data(x, bounds, column, value)
         self._blocks = -(-width // COLUMN_BLOCK) + 1 if self.sparse else 0
+
+    @property
+    def kind(self) -> str:
+        """The kind of layer that takes them."""
+        return "sparse_affine" if self.sparse else "affine"
 
     @classmethod
     def of_csr(cls, x: SparseRows, chosen: np.ndarray | None = None) -> Samples:
@@ -87,7 +94,7 @@ class Samples:
         self.density = len(value) / max(1, (len(begin) - 1) * width)
         # A copy: kernels find their way by it, whatever a callback does to the matrix.
         column = np.array(column, _column_kind(width))
-        self.arguments = (True, np.empty((0, width), x.dtype), bounds, column, ready)
+        self.data = Data(np.empty((0, width), x.dtype), bounds, column, ready)
         self._blocks = -(-width // COLUMN_BLOCK) + 1
         return self
 
@@ -95,10 +102,11 @@ class Samples:
         """Some of the rows that were looked at, no more than so many; and their numbers."""
         step = -(-len(self.looked_at) // most)
         some, other = self.looked_at[::step], copy.copy(self)
-        sparse, x, bounds, column, value = self.arguments
         other.rows, other.looked_at = len(some), np.arange(len(some))
-        x, bounds = (x, bounds[some]) if sparse else (x[some], bounds)
-        other.arguments = (sparse, x, bounds, column, value)
+        if self.sparse:
+            other.data = self.data._replace(bounds=self.data.bounds[some])
+        else:
+            other.data = self.data._replace(x=self.data.x[some])
         return other, some
 
     def cursors(self, rows: int) -> np.ndarray:
@@ -146,4 +154,4 @@ class Examples:
 
     def __init__(self, samples: Samples, labels: np.ndarray, targets: np.ndarray):
         self.samples, self.rows = samples, samples.rows
-        self.wanted = labels, targets
+        self.wanted = Targets(labels, targets)

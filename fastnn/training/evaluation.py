@@ -8,7 +8,9 @@ import numpy as np
 
 from fastnn.compiler import runtime
 from fastnn.compiler.rounding import rounding_to_nearest
-from fastnn.kernels import sweeps
+from fastnn.kernels import evaluate as kernels
+from fastnn.kernels.groups import Network
+from fastnn.kernels.rows import ROW_BLOCK
 from fastnn.training.data import Samples
 from fastnn.training.parameters import Parameters, aligned_zeros
 
@@ -49,16 +51,24 @@ def evaluate(
     """
     cost, rows = multiply_adds(params, inputs), inputs.rows
     chunks = runtime.most_chunks(cost * rows)
-    slots = chunks * sweeps.ROW_BLOCK if chunks > 1 else min(sweeps.ROW_BLOCK, rows)
-    plan = params.plan(slots, gathers=False)
+    slots = chunks * ROW_BLOCK if chunks > 1 else min(ROW_BLOCK, rows)
+    plan = params.plan(slots, gathers=False, first=inputs.kind)
+    network = Network(plan.table, loss, params.block)
     values, cursor = aligned_zeros(plan.values_size, params.block.dtype), inputs.cursors(slots)
     order = np.arange(rows)
     for first, end in spans(0, rows, rows_of_a_call(cost, slots)):
         runtime.run(
-            sweeps.evaluate, cost * (end - first), plan.table, loss, params.block,
-            *inputs.arguments, *wanted, order[first:end], values, cursor,
-            outputs[first:end], row_loss[first:end],
-        )  # fmt: skip
+            kernels.evaluate,
+            cost * (end - first),
+            *network,
+            *inputs.data,
+            *wanted,
+            order[first:end],
+            values,
+            cursor,
+            outputs[first:end],
+            row_loss[first:end],
+        )
 
 
 def outputs_of_dense(params: Parameters, loss: int, x: np.ndarray) -> np.ndarray | None:
@@ -71,20 +81,22 @@ def outputs_of_dense(params: Parameters, loss: int, x: np.ndarray) -> np.ndarray
     except IndexError:  # none yet, or all at work in other threads
         scratch = None
     if scratch is None or scratch[0].size < most:
-        plan = params.plan(most * sweeps.ROW_BLOCK, gathers=False)
+        plan = params.plan(most * ROW_BLOCK, gathers=False)
         values = aligned_zeros(plan.values_size, x.dtype)
-        scratch = np.zeros(most, np.bool_), plan.table, np.empty(0, np.uint16), values
+        scratch = np.zeros(most), plan.table, np.empty(0, np.uint16), values
     strange, table, no_column, values = scratch
     network = table, loss, params.block
     calls = 1
     if work > EVALUATION_WORK:
-        calls = -(-len(x) // rows_of_a_call(params.multiply_adds, most * sweeps.ROW_BLOCK))
+        calls = -(-len(x) // rows_of_a_call(params.multiply_adds, most * ROW_BLOCK))
     if calls == 1:
-        runtime.run(sweeps.predict, work, *network, x, no_column, values, outputs, strange)
+        runtime.run(kernels.predict, work, *network, x, no_column, values, outputs, strange)
     else:
         for rows, y in zip(np.array_split(x, calls), np.array_split(outputs, calls), strict=True):
-            runtime.run(sweeps.predict, work / calls, *network, rows, no_column, values, y, strange)
-    if True in strange.tolist():  # any() would take a fifth of a short call
+            runtime.run(
+                kernels.predict, work / calls, *network, rows, no_column, values, y, strange
+            )
+    if 1.0 in strange.tolist():  # any() would take a fifth of a short call
         return None
     if values.nbytes <= KEPT_BYTES:
         kept.append(scratch)

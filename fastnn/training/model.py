@@ -8,21 +8,17 @@ from typing import Any
 import numpy as np
 
 from fastnn import gate
-from fastnn.kernels import losses
 from fastnn.kernels.activations import ACTIVATION_CODES
+from fastnn.kernels.losses import LABELS, LOSS_CODES, LOSSES, PROBABILITIES
 from fastnn.training.data import Examples, Samples, checked_samples, looks_sparse
 from fastnn.training.evaluation import FEW_WORK, evaluate, mean_loss, outputs_of_dense
 from fastnn.training.parameters import Parameters
 
-# The losses that go with each output; the first is the default.
-OUTPUT_LOSSES = {
-    "softmax": {"cross_entropy": losses.CROSS_ENTROPY},
-    "identity": {
-        "squared_error": losses.SQUARED_ERROR,
-        "mse": losses.MEAN_SQUARED_ERROR,
-    },
-    "sigmoid": {"binary_cross_entropy": losses.BINARY_CROSS_ENTROPY},
-}
+# The losses that `MLP` offers with each output, and their codes; the first is the default.
+OUTPUT_LOSSES: dict[str, dict[str, int]] = {}
+for _name, _row in LOSSES.items():
+    if _row.offered:
+        OUTPUT_LOSSES.setdefault(_row.output, {})[_name] = LOSS_CODES[_name]
 
 
 class Model:
@@ -44,17 +40,23 @@ class Model:
     layer_sizes : tuple of int
     dtype : numpy.dtype
         Of the weights, and of all that the kernels read beside them.
+    loss_name : str
+        Name of the loss, a key of `fastnn.kernels.losses.LOSSES`.
+    targets : str
+        Kind of targets that the loss takes.
     """
 
     def __init__(self, params: Parameters, activations: Sequence[str], output: str, loss: int):
         params.set_activations([ACTIVATION_CODES[name] for name in (*activations, "identity")])
         self.params, self.activations, self.output, self.loss = params, activations, output, loss
         self.layer_sizes, self.dtype = params.layer_sizes, params.block.dtype
+        self.loss_name = list(LOSSES)[loss]
+        self.targets = LOSSES[self.loss_name].targets
 
     @property
     def has_classes(self) -> bool:
         """Whether an output is right or wrong, so that there is an accuracy."""
-        return self.output != "identity"
+        return self.targets in (LABELS, PROBABILITIES)
 
     def in_precision(self, dtype: np.dtype) -> Model:
         """The same network with copies of its weights in another precision."""
@@ -73,10 +75,10 @@ class Model:
         """Inputs that were checked, and targets that are checked here."""
         O = self.layer_sizes[-1]
         labels, targets = self.no_targets()
-        if self.output == "softmax":
+        if self.targets == LABELS:
             labels = gate.labels(t, samples.rows, O, t_name)
         else:
-            unit = self.output == "sigmoid"
+            unit = self.targets == PROBABILITIES
             targets = gate.targets(t, samples.rows, O, self.dtype, t_name, unit)
         return Examples(samples, labels, targets)
 
@@ -125,6 +127,6 @@ class Model:
     def _all_right(self, outputs: np.ndarray, examples: Examples) -> np.ndarray:
         """Which rows are classified as is wanted."""
         labels, targets = examples.wanted
-        if self.output == "softmax":
+        if self.targets == LABELS:
             return outputs.argmax(axis=1) == labels
         return ((outputs > 0.5) == (targets > 0.5)).all(axis=1)

@@ -8,16 +8,23 @@ the network, as the integers that the kernels read.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterator, MutableMapping, Sequence
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 from fastnn import gate
-from fastnn.compiler.lanes import GROUP_BYTES, TILE_VECTORS, VECTOR_BYTES
 from fastnn.compiler.rounding import rounding_to_nearest
-from fastnn.kernels import sweeps
+from fastnn.compiler.tiles import GROUP_BYTES, TILE_VECTORS, VECTOR_BYTES
+from fastnn.kernels import narrow_outputs
+from fastnn.kernels.dropout import PARTS
+from fastnn.kernels.groups import PANEL, Layer
+from fastnn.kernels.layers import AFFINE, KIND_CODES, KINDS
+from fastnn.kernels.rows import ROW_BLOCK
+
+# Plans that a network keeps: fits and predictions of some sizes, in turns.
+KEPT_PLANS = 16
 
 
 def aligned_zeros(size: int, dtype: np.dtype) -> np.ndarray:
@@ -51,33 +58,53 @@ class Parameters(MutableMapping):
     def __init__(self, layer_sizes: tuple[int, ...], dtype: np.dtype):
         self.layer_sizes = layer_sizes
         self.multiply_adds = sum(i * o for i, o in pairwise(layer_sizes))  # for a dense row
-        self._plan = _plan(layer_sizes, dtype)
-        last = self._plan[-1]
-        self.block = aligned_zeros(int(last[sweeps.B] + last[sweeps.W_ROW]), dtype)
+        self._layers = _layers(layer_sizes, dtype)
+        last = self._layers[-1]
+        self.block = aligned_zeros(last.biases + last.weights_row, dtype)
         self._views = self.views_of(self.block)
+        self._plans: dict[Any, Plan] = {}
         # Scratch of short calls; one that is at work is not in the list, so threads share none.
         self.kept_scratch: list[tuple[Any, ...]] = []
 
     def views_of(self, block: np.ndarray) -> dict[str, np.ndarray]:
         """The named parts of a block laid out like this one."""
         views = {}
-        for layer, p in enumerate(self._plan, start=1):
-            I, O, row = p[sweeps.INPUTS], p[sweeps.OUTPUTS], p[sweeps.W_ROW]
-            W, b = p[sweeps.W], p[sweeps.B]
-            views[f"W{layer}"] = block[W : W + I * row].reshape(I, row)[:, :O]
-            views[f"b{layer}"] = block[b : b + O]
+        for number, layer in enumerate(self._layers, start=1):
+            weights = block[layer.weights : layer.biases].reshape(layer.inputs, layer.weights_row)
+            views[f"W{number}"] = weights[:, : layer.outputs]
+            views[f"b{number}"] = block[layer.biases : layer.biases + layer.outputs]
         return views
 
     def set_activations(self, codes: list[int]) -> None:
         """Activation code of each layer, for the plans made from now on."""
-        self._plan[:, sweeps.ACTIVATION] = codes
+        self._plans.clear()
+        pairs = zip(self._layers, codes, strict=True)
+        self._layers = [layer._replace(activation=code) for layer, code in pairs]
 
-    def plan(self, rows: int, gathers: bool = True) -> Plan:
+    def plan(
+        self,
+        rows: int,
+        *,
+        gathers: bool = True,
+        first: str = "affine",
+        dropout: Sequence[float] = (),
+    ) -> Plan:
         """The integers of a pass of up to `rows` rows through the network.
 
-        Without `gathers` there is no room for copies of the inputs.
+        Without `gathers` there is no room for copies of the inputs.  `first` is the kind of the
+        first layer, `dropout` the share of each hidden layer's outputs that is dropped.
         """
-        return Plan(self._plan, rows, self.block.dtype, gathers)
+        asked = (rows, gathers, first, tuple(dropout))
+        plan = self._plans.get(asked)
+        if plan is None:  # to make one takes as long as a short call
+            layers = [self._layers[0]._replace(kind=KIND_CODES[first]), *self._layers[1:]]
+            for number, rate in enumerate(dropout):
+                layers[number] = layers[number]._replace(dropped=round(rate * PARTS))
+            plan = Plan(layers, rows, self.block.dtype, gathers)
+            if len(self._plans) >= KEPT_PLANS:
+                self._plans.clear()
+            self._plans[asked] = plan
+        return plan
 
     def __getitem__(self, name: str) -> np.ndarray:
         return self._views[name]
@@ -109,32 +136,54 @@ class Parameters(MutableMapping):
 
 
 class Plan:
-    """A network and the scratch of one pass, as the kernels read them."""
+    """A network and the scratch of one pass, as the kernels read them.
 
-    def __init__(self, layers: np.ndarray, rows: int, dtype: np.dtype, gathers: bool):
-        self.table = layers.copy()
-        at = padded(int(layers[0, sweeps.INPUTS]), dtype, GROUP_BYTES) if gathers else 0
+    Attributes
+    ----------
+    table : ndarray of int64
+        A row for each layer, in the order of `Layer`.
+    values_size, deltas_size, work_size : int
+        Elements of the arrays of `Scratch`; `work` is for one chunk.
+    fused : bool
+        Whether steps on single rows can be made in a loop that fuses all layers.
+    """
+
+    def __init__(self, layers: Sequence[Layer], rows: int, dtype: np.dtype, gathers: bool):
+        at = padded(layers[0].inputs, dtype, GROUP_BYTES) if gathers else 0
         x, x_row, values, deltas = 0, at, rows * at, 0
-        for p in self.table:
-            p[sweeps.X], p[sweeps.X_ROW] = x, x_row
-            x, x_row = values, padded(int(p[sweeps.OUTPUTS]), dtype, GROUP_BYTES)
-            p[sweeps.Y], p[sweeps.Y_ROW], p[sweeps.D] = x, x_row, deltas
-            values += rows * x_row
-            deltas += rows * x_row
-        self.table[-1, sweeps.SCRATCH] = values
-        values += -(-rows // sweeps.ROW_BLOCK) * sweeps.NARROW_SCRATCH
+        placed = []
+        for layer in layers:
+            y, y_row = values, padded(layer.outputs, dtype, GROUP_BYTES)
+            placed.append(layer._replace(x=x, x_row=x_row, y=y, y_row=y_row, dz=deltas))
+            x, x_row = y, y_row
+            values += rows * y_row
+            deltas += rows * y_row
+        placed[-1] = placed[-1]._replace(scratch=values)
+        values += -(-rows // ROW_BLOCK) * narrow_outputs.SCRATCH
+        self.table = np.array(placed, np.int64)
+        kinds = list(KINDS.values())
+        self.fused = all(kinds[layer.kind].fused for layer in layers)
         self.values_size, self.deltas_size = values, deltas
-        widest = int(layers[:, : sweeps.OUTPUTS + 1].max())
-        self.work_size = sweeps.PANEL + widest * TILE_VECTORS * VECTOR_BYTES // dtype.itemsize
+        widest = max(max(layer.inputs, layer.outputs) for layer in layers)
+        self.work_size = int(PANEL) + widest * TILE_VECTORS * VECTOR_BYTES // dtype.itemsize
 
 
-def _plan(layer_sizes: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-    plan = np.zeros((len(layer_sizes) - 1, sweeps.PLAN_COLUMNS), np.int64)
-    at = 0
-    for p, (inputs, outputs) in zip(plan, pairwise(layer_sizes), strict=True):
+def _layers(layer_sizes: tuple[int, ...], dtype: np.dtype) -> list[Layer]:
+    """What does not depend on a pass, 0 in place of the rest."""
+    layers, at = [], 0
+    nothing = dict.fromkeys(Layer._fields, 0)
+    for number, (inputs, outputs) in enumerate(pairwise(layer_sizes)):
         row = padded(outputs, dtype)
-        p[sweeps.INPUTS], p[sweeps.OUTPUTS] = inputs, outputs
-        p[sweeps.W], p[sweeps.W_ROW] = at, row
-        p[sweeps.B] = at + inputs * row
+        own = {
+            "kind": AFFINE,
+            "number": number,
+            "inputs": inputs,
+            "outputs": outputs,
+            "vectors": -(-outputs * dtype.itemsize // VECTOR_BYTES),
+            "weights": at,
+            "weights_row": row,
+            "biases": at + inputs * row,
+        }
+        layers.append(Layer(**nothing | own))
         at += (inputs + 1) * row
-    return plan
+    return layers

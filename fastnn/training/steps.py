@@ -14,8 +14,9 @@ import numpy as np
 from fastnn.compiler import runtime
 from fastnn.compiler.rounding import rounding_to_nearest
 from fastnn.compiler.team import new_team
-from fastnn.kernels import epochs, samples, sweeps, updates
-from fastnn.kernels.dropout import PARTS
+from fastnn.kernels import epochs, samples, train
+from fastnn.kernels.groups import AllScratch, Batches, Call, Network, Record, Rule
+from fastnn.kernels.rules import SGD, STORE, Numbers
 from fastnn.training.data import Examples
 from fastnn.training.evaluation import LONG_PIECE, multiply_adds
 from fastnn.training.parameters import Parameters, aligned_zeros
@@ -73,9 +74,7 @@ class Steps:
         dropout: Sequence[float] = (),
     ):
         dtype, rows = params.block.dtype, examples.samples
-        plan = params.plan(batch_size)
-        for layer, rate in zip(plan.table, dropout, strict=False):
-            layer[sweeps.DROP] = round(rate * PARTS)
+        plan = params.plan(batch_size, first=rows.kind, dropout=dropout)
         self._work = multiply_adds(params, rows) * batch_size
         chunks = runtime.most_chunks(self._work / runtime.STEP_SHARE)
         self._pace = runtime.Pace() if chunks > 1 else None
@@ -83,19 +82,20 @@ class Steps:
         code, hyper, decay = rule
         with rounding_to_nearest():
             self._decay = dtype.type(decay)
-        plain = code == updates.SGD and self._decay == 0
-        small = params.multiply_adds < sweeps.WIDE_WEIGHTS and not any(dropout)
-        self._one_by_one = batch_size == 1 and (plain or not rows.sparse) and small
-        self._network = plan.table, loss, code, hyper, params.block, memory
-        self._gradient = params.block[:0]  # of long steps
-        self._data = *rows.arguments, *examples.wanted
-        self._scratch = (
+        plain = code == SGD and self._decay == 0
+        small = params.multiply_adds < train.WIDE_WEIGHTS and not any(dropout)
+        self._one_by_one = batch_size == 1 and (plain or not rows.sparse) and small and plan.fused
+        self._network = Network(plan.table, loss, params.block)
+        self._rule = Rule(code, hyper, memory, dtype.type(0), dtype.type(0))
+        self._data, self._targets = rows.data, examples.wanted
+        self._scratch = AllScratch(
             aligned_zeros(plan.values_size, dtype),
             aligned_zeros(plan.deltas_size, dtype),
             aligned_zeros(chunks * int(plan.work_size), dtype).reshape(chunks, plan.work_size),
             rows.cursors(batch_size),
             np.empty(batch_size),
-            np.empty(sweeps.SQUARES),
+            np.empty(train.SQUARES),
+            params.block[:0],
         )
 
     @property
@@ -145,65 +145,91 @@ class Steps:
         """
         step_loss, done = np.empty(begin.size - 1), np.zeros(2, np.int64)
         dtype = rates.dtype
-        both = np.empty((rates.size, 2), dtype)
-        both[:, updates.RATE] = rates
-        both[:, updates.DECAY] = self._decay if decays is None else decays
+        paces = np.empty((rates.size, 2), dtype)  # see rules.RateAndDecay
+        paces[:, 0], paces[:, 1] = rates, self._decay if decays is None else decays
         if self._watch[0, epochs.STEPS]:
             self._watch = np.repeat(self._watch[:1], len(self._watch), axis=0)
             self._watch[:, epochs.EPOCH] = 0
         nothing = np.empty(0)
-        watched = self._watch, nothing if epoch_loss is None else epoch_loss
+        record = Record(step_loss, self._watch, nothing if epoch_loss is None else epoch_loss, done)
         if watching is not None:
             watching(step_loss, done, self._watch[0, epochs.EPOCH : epochs.EPOCH + 1])
-        if self._one_by_one and penalty is None:
-            values, deltas = self._scratch[:2]
-            runtime.run(
-                samples.train_one_by_one, 0, *self._network, *self._data,
-                index[begin[0] : begin[-1]], both, values, deltas, step_loss, *watched, done,
-            )  # fmt: skip
+        one_by_one = self._one_by_one and penalty is None
+        share = np.empty(0, dtype) if share is None else share
+        penalty = nothing if penalty is None else penalty
+        batches = Batches(index, begin, share, paces, penalty, salt)
+        if one_by_one:
+            batches = batches._replace(index=index[begin[0] : begin[-1]])
+            self._make_one_by_one(batches, record)
             return int(done[0]), step_loss[: done[1]]
-        steps = (
-            *self._network, *self._data, index, begin,
-            np.empty(0, dtype) if share is None else share, both, *self._scratch,
-            nothing if penalty is None else penalty, step_loss, *watched, salt, done,
-        )  # fmt: skip
         if 3 * self._work < LONG_STEP:
             began = time.perf_counter()
-            self._call(begin.size - 1, (sweeps.WHOLE_STEPS, 0, begin.size - 1, 0, 1), steps)
+            call = Call(train.WHOLE_STEPS, 0, begin.size - 1, 0, 1, new_team())
+            self._call(begin.size - 1, call, batches, record)
             self._note_pace(int(done[0]), began)
         else:
-            self._make_long_steps(begin.size - 1, steps, done)
+            self._make_long_steps(begin.size - 1, batches, record)
         return int(done[0]), step_loss[: done[1]]
 
-    def _call(self, count: float, call: tuple[int, ...], steps: tuple[Any, ...]) -> None:
+    def _make_one_by_one(self, batches: Batches, record: Record) -> None:
+        """Steps on one row each, in a loop that is serial and fused."""
+        runtime.run(
+            samples.train_one_by_one,
+            0,
+            *self._network,
+            *self._rule,
+            *self._data,
+            *self._targets,
+            *batches,
+            self._scratch.values,
+            self._scratch.deltas,
+            *record,
+        )
+
+    def _call(self, count: float, call: Call, batches: Batches, record: Record) -> None:
         """Have the kernel make so many steps, or such a share of one."""
         work = self._work * min(count, 1 / runtime.STEP_SHARE)
         if self._pace is not None and not self._pace.parallel:
             work = 0
         if self._watch[0, epochs.STEPS]:
             self._watch[:] = self._watch[0]  # a call of fewer chunks has left the others behind
-        runtime.run(sweeps.train, work, np.array(call), self._gradient, *steps, new_team())
+        runtime.run(
+            train.train,
+            work,
+            *call,
+            *self._network,
+            *self._rule,
+            *self._data,
+            *self._targets,
+            *batches,
+            *self._scratch,
+            *record,
+        )
 
     def _note_pace(self, steps: float, began: float) -> None:
         if self._pace is not None:
             self._pace.record(steps, time.perf_counter() - began)
 
-    def _make_long_steps(self, count: int, steps: tuple[Any, ...], done: np.ndarray) -> None:
+    def _make_long_steps(self, count: int, batches: Batches, record: Record) -> None:
         """Steps of which each takes many calls, and only the last of them changes weights.
 
         Between calls Ctrl-C is noticed.  The bits are those of a step made in one.
         """
-        if self._gradient.size == 0:
-            self._gradient = aligned_zeros(steps[4].size, steps[4].dtype)
+        params = self._network.params
+        if self._scratch.gradient.size == 0:
+            gradient = aligned_zeros(params.size, params.dtype)
+            self._scratch = self._scratch._replace(gradient=gradient)
         rows, weights = (math.ceil(work * self._work / LONG_PIECE) for work in (2, 1))
         for s in range(count):
-            for stage, pieces in ((sweeps.SOME_ROWS, rows), (sweeps.SOME_GRADIENTS, weights)):
+            for stage, pieces in ((train.SOME_ROWS, rows), (train.SOME_GRADIENTS, weights)):
                 for piece in range(pieces):
                     began, share = time.perf_counter(), 1 / (rows + weights)
-                    self._call(share, (stage, s, s + 1, piece, pieces), steps)
+                    self._call(
+                        share, Call(stage, s, s + 1, piece, pieces, new_team()), batches, record
+                    )
                     self._note_pace(share, began)
-            self._call(1, (sweeps.UPDATE, s, s + 1, 0, 1), steps)
-            if done[0] == s or self._has_ended:
+            self._call(1, Call(train.UPDATE, s, s + 1, 0, 1, new_team()), batches, record)
+            if record.done[0] == s or self._has_ended:
                 return
 
     @property
@@ -218,7 +244,7 @@ def gradient_block(params: Parameters, loss: int, examples: Examples) -> np.ndar
     """Block of the gradients of the mean loss over all rows, laid out like the parameters."""
     dtype, rows = params.block.dtype, examples.rows
     block = aligned_zeros(params.block.size, dtype)
-    rule = (updates.STORE, np.zeros(updates.HYPER_SIZE, dtype), 0.0)
+    rule = (STORE, np.zeros(len(Numbers._fields), dtype), 0.0)
     one_step = np.arange(rows), np.array([0, rows]), np.zeros(1, dtype)
     Steps(params, loss, examples, rows, rule, block).run(*one_step)
     return block

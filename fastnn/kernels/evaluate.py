@@ -1,0 +1,106 @@
+"""Outputs and losses of many rows."""
+
+from fastnn.compiler.jit import entry, inner
+from fastnn.compiler.launch import Chunked, chunked, run_or_pack
+from fastnn.compiler.tiles import flat
+from fastnn.kernels.groups import (
+    ZERO,
+    Data,
+    Network,
+    Place,
+    Rows,
+    Scratch,
+    Targets,
+    last_layer,
+    outputs_of,
+)
+from fastnn.kernels.narrow_outputs import SCRATCH as NARROW_SCRATCH
+from fastnn.kernels.nonzeros import all_finite
+from fastnn.kernels.rows import ROW_BLOCK, forward_rows, losses_of_rows, outputs_of_rows
+
+
+@inner
+def _hand_out(y, rows, outputs, first):
+    """Copy the last layer's outputs, without the padding."""
+    for r in range(rows):
+        for o in range(outputs.shape[1]):
+            outputs[first + r, o] = y.array[y.at + r * y.row + o]
+
+
+@inner
+def _scratch(values, cursor, row_loss):
+    """Scratch of a pass that makes no deltas: in their place an array of the right type."""
+    return Scratch(values, values, values, cursor, row_loss)
+
+
+@inner
+def _columns(layer, values, chunk):
+    """Scratch of a chunk for narrow outputs."""
+    return Place(values, layer.scratch + chunk * NARROW_SCRATCH)
+
+
+@chunked
+def evaluate(
+    chunk,
+    chunks,
+    network: Network,
+    data: Data,
+    targets: Targets,
+    index,
+    values,
+    cursor,
+    outputs,
+    row_loss,
+):
+    """A chunk's share of rows `index`: outputs and losses; an empty array of either is left out.
+
+    `index` counts upwards by one.
+    """
+    layer, scratch = last_layer(network), _scratch(values, cursor, row_loss)
+    slot, columns = chunk * ROW_BLOCK, _columns(layer, values, chunk)
+    y, end = outputs_of(layer, values, slot), index.size * (chunk + 1) // chunks
+    for first in range(index.size * chunk // chunks, end, ROW_BLOCK):
+        numbers = index[first : min(first + ROW_BLOCK, end)]
+        rows = Rows(numbers, numbers.size, numbers[0], slot, ZERO, False, network.params[:0])
+        forward_rows(network, data, rows, scratch)
+        if row_loss.size:
+            losses_of_rows(network, targets, rows, scratch, columns, row_loss[first:])
+        else:
+            outputs_of_rows(network, rows, scratch, columns)
+        if outputs.size:
+            _hand_out(y, rows.count, outputs, first)
+
+
+@inner
+def _predict_rows(chunk, chunks, network: Network, x, column, values, outputs, strange):
+    """A chunk's share of the rows of dense x: outputs; 1 in `strange` if some are not finite.
+
+    `column` is empty and stands for lists of nonzeros that there are not.
+    """
+    layer, inputs, X = last_layer(network), x.shape[1], flat(x)
+    plan, params = network.plan, network.params
+    scratch = _scratch(values, plan, strange)
+    slot, columns = chunk * ROW_BLOCK, _columns(layer, values, chunk)
+    y, end = outputs_of(layer, values, slot), x.shape[0] * (chunk + 1) // chunks
+    # Arrays of the types that `evaluate` has, none of which is read.
+    data = Data(x, plan, column, params)
+    for first in range(x.shape[0] * chunk // chunks, end, ROW_BLOCK):
+        count = min(ROW_BLOCK, end - first)
+        rows = Rows(plan[0], count, first, slot, ZERO, False, params[:0])
+        forward_rows(network, data, rows, scratch)
+        outputs_of_rows(network, rows, scratch, columns)
+        _hand_out(y, count, outputs, first)
+        # Now, as the rows are in cache.
+        if not all_finite(X, first * inputs, count * inputs):
+            strange[chunk] = 1
+
+
+@Chunked
+@entry(parallel=False)
+def predict(chunks, context, plan, loss, params, x, column, values, outputs, strange):
+    """`_predict_rows` in so many chunks.
+
+    Arguments by name: to look through a tuple of them takes Numba longer than a row of 4-16-3.
+    """
+    args = plan, loss, params, x, column, values, outputs, strange
+    run_or_pack(chunks, context, _predict_rows, args)

@@ -1,0 +1,186 @@
+"""Affine layers, ``x @ W + b``, on dense inputs."""
+
+from fastnn.compiler.jit import inner
+from fastnn.compiler.tiles import (
+    VECTOR_BYTES,
+    flat,
+    lanes_of,
+    load,
+    load_first,
+    prefetch,
+    store,
+)
+from fastnn.kernels.groups import (
+    ANOTHER,
+    GATHER,
+    GRADIENT,
+    GRADIENT_ROWS,
+    ONE,
+    PANEL,
+    ZERO,
+    Place,
+    biases_of,
+    deltas_of,
+    inputs_of,
+    outputs_of,
+    rows_at,
+    shifted,
+    transposed,
+    weights_of,
+)
+from fastnn.kernels.products import (
+    add_block,
+    multiply,
+    multiply_few,
+    multiply_transposed,
+    multiply_transposed_few,
+)
+from fastnn.kernels.rules import SGD, update_block
+
+# Rows of data are asked for so long before they are copied; after so many columns the processor's
+# own prefetcher follows.
+AHEAD, AHEAD_COLUMNS = 8, 256
+# Vectors of a row of weights whose gradient is summed together, GRADIENT_ROWS rows of them.
+WEIGHT_VECTORS = 1024 // VECTOR_BYTES
+# Those that are updated together.  Pieces of rows of 1024 weights, each in a page of its own, take
+# three times as long as whole rows, with SGD as with Adam; but dz is then read anew for each block
+# of weights, and of 512 rows of 1024 that costs as much.
+UPDATE_VECTORS, UPDATE_BATCH = 4096 // VECTOR_BYTES, 256
+# Rows of a batch whose gradient is one sum; sums of more are added up.  A single chain of 3,000,000
+# float32 terms was wrong by 3e-3, as each is rounded to the sum so far.
+SUM_ROWS = 16384
+
+
+@inner
+def forward(network, layer, data, rows, scratch, low, high):
+    """Inputs z of the activation, vectors low .. high of them."""
+    lanes = lanes_of(network.params)
+    column, columns = low * lanes, (high - low) * lanes
+    z = shifted(outputs_of(layer, scratch.values, rows.slot), ZERO, column)
+    multiply(
+        rows.count,
+        columns,
+        layer.inputs,
+        _inputs(layer, data, rows, scratch.values),
+        shifted(weights_of(network, layer), ZERO, column),
+        shifted(biases_of(network, layer), ZERO, column),
+        z,
+    )
+
+
+@inner
+def _inputs(layer, data, rows, values):
+    """The layer's inputs: of the first layer rows of data, copied first if they lie anywhere."""
+    if layer.number == 0 and rows.first != GATHER:
+        return rows_at(flat(data.x), rows.first * layer.inputs, layer.inputs)
+    x = inputs_of(layer, values, rows.slot)
+    if layer.number == 0:
+        _gather(data.x, rows.numbers, x)
+    return x
+
+
+@inner(separate=True)
+def _gather(x, numbers, out):
+    """Copy rows of x side by side."""
+    X, inputs = flat(x), x.shape[1]
+    lanes = lanes_of(X)
+    whole = inputs - inputs % lanes
+    for r in range(numbers.size):
+        if r + AHEAD < numbers.size:  # rows lie anywhere in memory
+            ahead = numbers[r + AHEAD] * inputs
+            for i in range(0, min(inputs, AHEAD_COLUMNS), 64 // X.itemsize):
+                prefetch(X, ahead + i)
+        row, to = numbers[r] * inputs, out.at + r * out.row
+        for i in range(0, whole, lanes):
+            store(out.array, to + i, load(X, row + i))
+        if whole < inputs:
+            store(out.array, to + whole, load_first(X, row + whole, inputs - whole, 1))
+
+
+@inner
+def backward(network, layer, below, rows, scratch, low, high):
+    """Write dy of the layer below, vectors low .. high of it."""
+    column = low * lanes_of(network.params)
+    columns = min(layer.inputs, high * lanes_of(network.params)) - column
+    dz = deltas_of(layer, scratch.deltas, rows.slot)
+    dy = shifted(deltas_of(below, scratch.deltas, rows.slot), ZERO, column)
+    weights = shifted(weights_of(network, layer), column, ZERO)
+    if rows.few:
+        multiply_transposed_few(rows.count, columns, layer.outputs, dz, weights, dy)
+    else:
+        zeros = rows_at(scratch.work, ZERO, ZERO)
+        multiply_transposed(
+            rows.count, columns, layer.outputs, dz, weights, zeros, dy, Place(scratch.work, PANEL)
+        )
+
+
+@inner
+def shared_rows(layer):
+    """How many rows of weights are shared out with those of other layers."""
+    return layer.inputs
+
+
+@inner
+def update(network, layer, rule, data, rows, scratch, share):
+    """Gradient and update of rows ``share.low .. share.high`` of the weights."""
+    x = transposed(inputs_of(layer, scratch.values, ZERO))  # of the first layer, as copied forwards
+    if rows.few:
+        for i in range(share.low, share.high):
+            update_row_of_few(network, layer, rule, rows, scratch, i, shifted(x, i, ZERO))
+        return
+    lanes, dz = lanes_of(network.params), deltas_of(layer, scratch.deltas, ZERO)
+    weights = weights_of(network, layer)
+    most = UPDATE_VECTORS if rows.count <= UPDATE_BATCH else WEIGHT_VECTORS
+    for first in range(0, layer.vectors, most):
+        end = min(first + most, layer.vectors)
+        gradient = rows_at(scratch.work, GRADIENT, (end - first) * lanes)
+        for i in range(share.low, share.high, GRADIENT_ROWS):
+            height = min(GRADIENT_ROWS, share.high - i)
+            for v in range(first, end, WEIGHT_VECTORS):
+                width = min(WEIGHT_VECTORS, end - v) * lanes
+                _sum_products(
+                    height,
+                    width,
+                    rows.count,
+                    shifted(x, i, ZERO),
+                    shifted(dz, ZERO, v * lanes),
+                    scratch.work,
+                    shifted(gradient, ZERO, (v - first) * lanes),
+                )
+            update_block(rule, height, gradient.row, gradient, shifted(weights, i, first * lanes))
+
+
+@inner
+def _sum_products(rows, columns, depth, left, right, work, out):
+    """``out = left @ right``, sums of more than SUM_ROWS terms added up from shorter ones."""
+    zeros, another = rows_at(work, ZERO, ZERO), rows_at(work, ANOTHER, columns)
+    multiply(rows, columns, min(depth, SUM_ROWS), left, right, zeros, out)
+    for k in range(SUM_ROWS, depth, SUM_ROWS):
+        multiply(
+            rows,
+            columns,
+            min(depth - k, SUM_ROWS),
+            shifted(left, ZERO, k),
+            shifted(right, k, ZERO),
+            zeros,
+            another,
+        )
+        add_block(rows, columns, another, out)
+
+
+@inner
+def update_row_of_few(network, layer, rule, rows, scratch, row, x):
+    """Gradient and update of a row of W for few samples, whose inputs there are a row of x."""
+    moves = rule.code != SGD or rule.decay != 0  # or a gradient of zero moves nothing
+    for k in range(rows.count):
+        moves |= x.array[x.at + k * x.column] != 0
+    if not moves:
+        return
+    lanes, dz = lanes_of(network.params), deltas_of(layer, scratch.deltas, ZERO)
+    for v in range(0, layer.vectors, UPDATE_VECTORS):
+        columns = min(UPDATE_VECTORS, layer.vectors - v) * lanes
+        gradient = rows_at(scratch.work, GRADIENT, columns)
+        multiply_few(columns, rows.count, x, shifted(dz, ZERO, v * lanes), gradient)
+        update_block(
+            rule, ONE, columns, gradient, shifted(weights_of(network, layer), row, v * lanes)
+        )

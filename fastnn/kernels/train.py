@@ -1,0 +1,138 @@
+"""Training steps: a step is two sweeps, over rows and over weights, with a wait behind each."""
+
+import numpy as np
+
+from fastnn.compiler.groups import read_group
+from fastnn.compiler.jit import inner
+from fastnn.compiler.launch import chunked
+from fastnn.compiler.team import assemble, barrier
+from fastnn.kernels.epochs import SCALE, STEPS, note_step
+from fastnn.kernels.groups import (
+    GATHER,
+    ZERO,
+    AllScratch,
+    Batches,
+    Call,
+    Data,
+    Network,
+    Record,
+    Rows,
+    Rule,
+    Targets,
+)
+from fastnn.kernels.rows import column_sweep, row_sweep, work_of
+from fastnn.kernels.rules import STORE, RateAndDecay, of_step, storing, without_decay
+from fastnn.kernels.weights import (
+    number_of_weights,
+    squares_of_weights,
+    update_from,
+    weight_sweep,
+)
+
+# Networks of so many weights: batches of few rows are shared out by columns, and for very few
+# reading and writing the weights is all that counts.
+WIDE_WEIGHTS, COLUMN_ROWS, FEW_ROWS = 200_000, 64, 4
+# Stages of `Call`: whole steps, or pieces of one.
+WHOLE_STEPS, SOME_ROWS, SOME_GRADIENTS, UPDATE = range(4)
+# How a step goes on when its loss is known.
+GO_ON, STOP_BEFORE_UPDATE, STOP_AFTER_UPDATE = range(3)
+# Parts that the sum of the squares of all weights is made of.
+SQUARES = 16
+
+
+@inner
+def _batch_of(wide, batches, step):
+    """The rows of a step."""
+    first, end = batches.begin[step], batches.begin[step + 1]
+    share = batches.share[first:end] if batches.share.size else batches.share
+    numbers, few = batches.index[first:end], wide and end - first <= FEW_ROWS
+    return Rows(numbers, numbers.size, GATHER, ZERO, batches.salt + step, few, share)
+
+
+@inner
+def _note_loss(chunk, step, batch, batches, scratch, record):
+    """Record the loss of a step, whose rows all chunks have finished, and say how to go on.
+
+    The sum is made by every chunk, and the same in each.
+    """
+    total, share = 0.0, batch.share
+    for r in range(batch.count):
+        total += scratch.row_loss[r] * share[r] if share.size else scratch.row_loss[r]
+    mean = total if share.size else total / batch.count
+    ends, watch = False, record.watch[chunk]
+    if watch[STEPS]:
+        mean *= watch[SCALE]
+        if batches.penalty.size:
+            mean += batches.penalty[step] * scratch.squares.sum()
+        ends = note_step(watch, record.epoch_loss, mean, batch.count, chunk == 0)
+    if chunk == 0:
+        record.step_loss[step] = mean
+        record.done[0], record.done[1] = step + np.isfinite(total), step + 1
+    if not np.isfinite(total):
+        return STOP_BEFORE_UPDATE
+    return STOP_AFTER_UPDATE if ends else GO_ON
+
+
+@inner
+def _rule_of(call, rule, batches, scratch, step):
+    """The rule of a step; of pieces of gradients, which are not yet updates, that stores them."""
+    if call.stage == SOME_GRADIENTS:  # the update adds the decay
+        return without_decay(storing(rule, scratch.gradient))
+    return of_step(rule, read_group(RateAndDecay, batches.rates, step))
+
+
+@chunked
+def train(
+    chunk,
+    chunks,
+    call: Call,
+    network: Network,
+    rule: Rule,
+    data: Data,
+    targets: Targets,
+    batches: Batches,
+    scratch: AllScratch,
+    record: Record,
+):
+    """A chunk's share of some of the steps of `batches`.
+
+    Records the mean loss of each batch before its update, the means of epochs as ``record.watch``
+    says (see `note_step`), and the numbers of updates and of losses.  Stops before the update of a
+    step whose loss is not finite, unless the rule is STORE, or after the one that ends training.
+
+    The steps of the `call` are whole; or there are many calls for one: of all
+    pieces of SOME_ROWS, then of all of SOME_GRADIENTS, which go to ``scratch.gradient``, and last
+    UPDATE.
+    """
+    chunks = assemble(call.team, chunk, chunks)
+    if chunks == 0:
+        return
+    mine, wide = work_of(scratch, chunk), number_of_weights(network) >= WIDE_WEIGHTS
+    part, parts = call.piece * chunks + chunk, call.pieces * chunks
+    for s in range(call.first, call.end):
+        batch = _batch_of(wide, batches, s)
+        by_columns = wide and chunks > 1 and batch.count <= COLUMN_ROWS
+        if call.stage == WHOLE_STEPS and by_columns:
+            column_sweep(chunk, chunks, network, data, targets, batch, mine, call.team)
+        elif call.stage <= SOME_ROWS:
+            row_sweep(part, parts, network, data, targets, batch, mine)
+        if call.stage == SOME_ROWS:
+            return
+        then = GO_ON
+        if call.stage != SOME_GRADIENTS:
+            if batches.penalty.size:
+                squares_of_weights(chunk, chunks, network, scratch.squares)
+            barrier(call.team, chunks)
+            then = _note_loss(chunk, s, batch, batches, scratch, record)
+        if then == STOP_BEFORE_UPDATE and rule.code != STORE:  # a gradient is what it is
+            return
+        rule_of_step = _rule_of(call, rule, batches, scratch, s)
+        if call.stage == UPDATE:
+            update_from(scratch.gradient, chunk, chunks, network, rule_of_step)
+        else:
+            weight_sweep(part, parts, network, rule_of_step, data, batch, mine)
+        if call.stage == SOME_GRADIENTS:
+            return
+        barrier(call.team, chunks)
+        if then == STOP_AFTER_UPDATE:
+            return
