@@ -443,6 +443,10 @@ class MLP(Specified):
         self._model = self._made_model()
         for name, array in state["params"].items():
             self.params[name] = array
+        kept = self.optimizer_state
+        if kept is not None:
+            memory = self.params.in_layout(kept.memory, kept.optimizer.memories)
+            self.optimizer_state = None if memory is None else kept.with_memory(memory)
 
 
 class TwoLayerNet(MLP):

@@ -17,6 +17,7 @@ from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
 
 import fastnn
+from fastnn.training import parameters
 
 WAYS = {
     "pickle": lambda thing: pickle.loads(pickle.dumps(thing)),
@@ -216,3 +217,50 @@ def test_schedules_of_users_may_have_any_attributes_and_comparisons():
     for lr in (Table(np.linspace(0.1, 0.01, 10)), 0.1, Table(np.ones(3)), lambda s: np.array(0.1)):
         net.fit(x, t, batch_size=10, iterations=2, optimizer=fastnn.Adam(lr))
     assert net.optimizer_state.steps == 20
+
+
+# Other machines ------------------------------------------------------------------------
+
+
+def in_other_layout(params, memory, count, vector_bytes):
+    """What `in_layout` undoes."""
+    layers = parameters._layers(params.layer_sizes, memory.dtype, vector_bytes)
+    other = np.zeros(count * parameters._size(layers), memory.dtype)
+    for ours, theirs in zip(np.split(memory, count), np.split(other, count), strict=True):
+        views = parameters._views(layers, theirs)
+        for name, view in params.views_of(ours).items():
+            views[name][...] = view
+    return other
+
+
+@pytest.mark.parametrize("vector_bytes", [16, 32, 64])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_memory_of_a_machine_with_other_vectors(dtype, vector_bytes):
+    """Rows of the optimiser's memory are padded to vectors of the machine that made the pickle."""
+    net = fastnn.MLP([5, 17, 3], dtype=dtype, weight_init="he", seed=0)
+    x, t = inputs(np.random.default_rng(0), 40, 5, 1.0), np.arange(40) % 3
+    rule = fastnn.Adam()
+    net.fit(x, t, epochs=3, batch_size=10, optimizer=rule, seed=1)
+    state = net.__getstate__()
+    memory = in_other_layout(net.params, net.optimizer_state.memory, 2, vector_bytes)
+    state["optimizer_state"] = net.optimizer_state.with_memory(memory)
+    again = fastnn.MLP.__new__(fastnn.MLP)
+    again.__setstate__(pickle.loads(pickle.dumps(state)))
+    for each in (net, again):
+        each.fit(x, t, epochs=3, batch_size=10, optimizer=rule, seed=2)
+    assert bits_of(again) == bits_of(net)
+
+
+@pytest.mark.parametrize("vector_bytes", [16, 32, 64])
+def test_estimators_of_a_machine_with_other_vectors(vector_bytes):
+    x = inputs(np.random.default_rng(0), 40, 5, 1.0)
+    first = fastnn.MLPRegressor(hidden_layer_sizes=(17,), random_state=0).partial_fit(x, x[:, 0])
+    again = pickle.loads(pickle.dumps(first))
+    optimizer = again._optimizer
+    optimizer.memory = in_other_layout(first._engine.params, optimizer.memory, 2, vector_bytes)
+    for each in (first, again):
+        each.partial_fit(x, x[:, 0])
+    assert bits(*again.coefs_) == bits(*first.coefs_)
+    again._optimizer.memory = np.zeros(7)
+    with pytest.raises(ValueError, match="the optimizer has seen weights of other shapes"):
+        again.partial_fit(x, x[:, 0])

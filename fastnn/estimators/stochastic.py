@@ -104,10 +104,15 @@ class WithEpochs(WithEngine):
         rule, numbers = optimizers.rule_of(optimizer)
         engine, shares = self._engine_at_hand(), self._dropout()
         weights = engine.params.layer_sizes, engine.dtype
-        if optimizer.memory is not None and optimizer.weights != weights:
-            raise ValueError(
-                "the optimizer has seen weights of other shapes, or of another precision: call fit"
-            )
+        memory = optimizer.memory
+        if memory is not None:
+            fits = optimizer.weights == weights
+            memory = engine.params.in_layout(memory, rule.memories) if fits else None
+            if memory is None:
+                raise ValueError(
+                    "the optimizer has seen weights of other shapes, or of another precision: "
+                    "call fit"
+                )
         salt = int(self._random_state.randint(1 << 31)) if any(shares) else 0
         training = Training(
             engine,
@@ -117,7 +122,7 @@ class WithEpochs(WithEngine):
             int(min(batch_size, rows)),
             rule,
             numbers,
-            optimizer.memory,
+            memory,
             Dropout(shares, salt),
         )
         optimizer.memory, optimizer.weights = training.memory, weights

@@ -29,6 +29,10 @@ class OptimizerState:
         """The same memory and count, for an optimiser that goes on with them."""
         return OptimizerState(optimizer, self.memory, self.steps)
 
+    def with_memory(self, memory: np.ndarray) -> OptimizerState:
+        """The same optimiser and count, and what is remembered in another array."""
+        return OptimizerState(self.optimizer, memory, self.steps)
+
     def __deepcopy__(self, memo: dict[int, Any]) -> OptimizerState:
         return OptimizerState(self.optimizer, self.memory.copy(), self.steps)
 

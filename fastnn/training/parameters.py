@@ -25,6 +25,8 @@ from fastnn.kernels.rows import ROW_BLOCK
 
 # Plans that a network keeps: fits and predictions of some sizes, in turns.
 KEPT_PLANS = 16
+# Widths of vectors, the machine's own first.
+VECTOR_WIDTHS = (VECTOR_BYTES, *({16, 32, 64} - {VECTOR_BYTES}))
 
 
 def aligned_zeros(size: int, dtype: np.dtype) -> np.ndarray:
@@ -58,9 +60,8 @@ class Parameters(MutableMapping):
     def __init__(self, layer_sizes: tuple[int, ...], dtype: np.dtype):
         self.layer_sizes = layer_sizes
         self.multiply_adds = sum(i * o for i, o in pairwise(layer_sizes))  # for a dense row
-        self._layers = _layers(layer_sizes, dtype)
-        last = self._layers[-1]
-        self.block = aligned_zeros(last.biases + last.weights_row, dtype)
+        self._layers = _layers(layer_sizes, dtype, VECTOR_BYTES)
+        self.block = aligned_zeros(_size(self._layers), dtype)
         self._views = self.views_of(self.block)
         self._plans: dict[Any, Plan] = {}
         # Scratch of short calls; one that is at work is not in the list, so threads share none.
@@ -68,12 +69,26 @@ class Parameters(MutableMapping):
 
     def views_of(self, block: np.ndarray) -> dict[str, np.ndarray]:
         """The named parts of a block laid out like this one."""
-        views = {}
-        for number, layer in enumerate(self._layers, start=1):
-            weights = block[layer.weights : layer.biases].reshape(layer.inputs, layer.weights_row)
-            views[f"W{number}"] = weights[:, : layer.outputs]
-            views[f"b{number}"] = block[layer.biases : layer.biases + layer.outputs]
-        return views
+        return _views(self._layers, block)
+
+    def in_layout(self, memory: np.ndarray, count: int) -> np.ndarray | None:
+        """What a rule remembers, so many blocks; None if they are of no network like this one.
+
+        A pickle may have been made where vectors, to which rows are padded, have another width.
+        """
+        for vector_bytes in VECTOR_WIDTHS:
+            layers = _layers(self.layer_sizes, self.block.dtype, vector_bytes)
+            if memory.dtype != self.block.dtype or memory.shape != (count * _size(layers),):
+                continue
+            if vector_bytes == VECTOR_BYTES:
+                return memory
+            ours = aligned_zeros(count * self.block.size, memory.dtype)
+            for block, other in zip(np.split(ours, count), np.split(memory, count), strict=True):
+                other_views = _views(layers, other)
+                for name, view in self.views_of(block).items():
+                    view[...] = other_views[name]
+            return ours
+        return None
 
     def set_activations(self, codes: list[int]) -> None:
         """Activation code of each layer, for the plans made from now on."""
@@ -168,18 +183,32 @@ class Plan:
         self.work_size = int(PANEL) + widest * TILE_VECTORS * VECTOR_BYTES // dtype.itemsize
 
 
-def _layers(layer_sizes: tuple[int, ...], dtype: np.dtype) -> list[Layer]:
+def _views(layers: Sequence[Layer], block: np.ndarray) -> dict[str, np.ndarray]:
+    views = {}
+    for number, layer in enumerate(layers, start=1):
+        weights = block[layer.weights : layer.biases].reshape(layer.inputs, layer.weights_row)
+        views[f"W{number}"] = weights[:, : layer.outputs]
+        views[f"b{number}"] = block[layer.biases : layer.biases + layer.outputs]
+    return views
+
+
+def _size(layers: Sequence[Layer]) -> int:
+    """Elements of the block."""
+    return layers[-1].biases + layers[-1].weights_row
+
+
+def _layers(layer_sizes: tuple[int, ...], dtype: np.dtype, vector_bytes: int) -> list[Layer]:
     """What does not depend on a pass, 0 in place of the rest."""
     layers, at = [], 0
     nothing = dict.fromkeys(Layer._fields, 0)
     for number, (inputs, outputs) in enumerate(pairwise(layer_sizes)):
-        row = padded(outputs, dtype)
+        row = padded(outputs, dtype, vector_bytes)
         own = {
             "kind": AFFINE,
             "number": number,
             "inputs": inputs,
             "outputs": outputs,
-            "vectors": -(-outputs * dtype.itemsize // VECTOR_BYTES),
+            "vectors": -(-outputs * dtype.itemsize // vector_bytes),
             "weights": at,
             "weights_row": row,
             "biases": at + inputs * row,
