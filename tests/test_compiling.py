@@ -127,3 +127,26 @@ print("ok")
 """
     done = run_python(LOG + "import fastnn" + check)
     assert done.stdout == "ok\n", done.stderr
+
+
+@pytest.mark.parametrize("switch", ["enable", "disable"])
+def test_garbage_is_not_looked_for_during_a_compilation_only(switch):
+    code = f"""
+import contextlib, gc
+{USE}
+from fastnn.compiler import compiling
+compilations, looked = [], []
+@contextlib.contextmanager
+def announce(name):
+    before = len(looked)
+    yield
+    compilations.append(len(looked) - before)
+compiling.announcers.append(announce)
+gc.callbacks.append(lambda phase, info: looked.append(phase))
+gc.{switch}()
+use()
+# At its end there may be one; else there are hundreds.
+print(len(compilations) > 0, max(compilations) > 10, gc.isenabled())
+"""
+    done = run_python(code)
+    assert done.stdout.split() == ["True", "False", str(switch == "enable")]

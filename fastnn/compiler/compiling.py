@@ -7,6 +7,7 @@ take half as long as the compilation itself.
 from __future__ import annotations
 
 import contextlib
+import gc
 import itertools
 import logging
 import os
@@ -75,6 +76,7 @@ def prepare(dispatcher: Any, name: str) -> None:
             for announce in announcers:
                 stack.enter_context(announce(name))
             stack.enter_context(_without_log())
+            stack.enter_context(_without_collections())
             stack.enter_context(_unique_names())
             stack.enter_context(rounding_to_nearest())  # of constants in the code, which is kept
             return numbas_compile(args, return_type)
@@ -97,6 +99,22 @@ def _without_log() -> Iterator[None]:
     finally:
         for logger in loggers:
             logger.disabled = False  # type: ignore[union-attr]
+
+
+@contextlib.contextmanager
+def _without_collections() -> Iterator[None]:
+    """Python looks for no circles of garbage; under Numba's lock, for which a fork waits, too.
+
+    A compilation makes millions of objects that live until it ends: to look through them took an
+    eighth of a first fit.
+    """
+    was_on = gc.isenabled()
+    try:
+        gc.disable()
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 @contextlib.contextmanager

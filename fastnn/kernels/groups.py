@@ -43,8 +43,7 @@ class Layer(NamedTuple):
     y_row: int
     dz: int  # in `deltas`, rows as those of y
     dropped: int  # of dropout.PARTS so many of its outputs are dropped in training
-    # Of the last layer, for evaluation: in `values`, narrow_outputs.SCRATCH for each ROW_BLOCK rows.
-    # Training has such scratch in `work`.
+    # Of the last layer, in `values`: narrow_outputs.SCRATCH for each ROW_BLOCK rows evaluated.
     scratch: int
 
 
