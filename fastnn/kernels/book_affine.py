@@ -30,7 +30,7 @@ from fastnn.compiler.tiles import (
     splat,
     store,
 )
-from fastnn.kernels.groups import ONE, ZERO, Place, rows_at, shifted
+from fastnn.kernels.groups import ONE, ZERO, Place, rows_at, share_of, shifted
 from fastnn.kernels.nonzeros import all_finite, list_row
 from fastnn.kernels.products import column_sums, transpose_rows
 
@@ -239,10 +239,11 @@ def _product_scratch(scratch, chunk):
 @chunked
 def affine(chunk, chunks, x, W, b, out, scratch: ProductScratch):
     """A chunk's share of the rows of ``x @ W + b``."""
-    rows, factor = len(x), Factor(flat(W), W.shape[0], W.shape[1], False)
+    factor = Factor(flat(W), W.shape[0], W.shape[1], False)
+    low, high = share_of(len(x), chunk, chunks)
     _product(
-        rows * chunk // chunks,
-        rows * (chunk + 1) // chunks,
+        low,
+        high,
         flat(x),
         factor,
         b,
@@ -326,7 +327,8 @@ def affine_gradients(
     pad(count, outputs, rows_at(flat(dout), ZERO, outputs), padded)
     always = _always_listed(flat(dout))
     blocks = (inputs + WEIGHT_BLOCK - 1) // WEIGHT_BLOCK
-    for block in range(blocks * chunk // chunks, blocks * (chunk + 1) // chunks):
+    first, end = share_of(blocks, chunk, chunks)
+    for block in range(first, end):
         low = block * WEIGHT_BLOCK
         _weight_gradient(low, min(WEIGHT_BLOCK, inputs - low), x, always, wanted.dW, mine)
     if chunk == chunks - 1:
@@ -335,9 +337,10 @@ def affine_gradients(
         unpad(ONE, outputs, sums, rows_at(wanted.db, ZERO, outputs))
     if wanted.dx.size:
         factor = Factor(flat(W), outputs, inputs, True)
+        low, high = share_of(count, chunk, chunks)
         _product(
-            count * chunk // chunks,
-            count * (chunk + 1) // chunks,
+            low,
+            high,
             flat(dout),
             factor,
             mine.sums[:0],

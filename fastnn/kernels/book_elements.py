@@ -16,7 +16,7 @@ from fastnn.compiler.launch import chunked
 from fastnn.compiler.tiles import flat, lanes_of, load, splat, store
 from fastnn.kernels.book_affine import pad, unpad
 from fastnn.kernels.elementary import log, sigmoid
-from fastnn.kernels.groups import ONE, ZERO, Place, rows_at
+from fastnn.kernels.groups import ONE, ZERO, Place, rows_at, share_of
 from fastnn.kernels.losses import softmax_forward
 from fastnn.kernels.rules import RULE_CODES
 
@@ -32,7 +32,7 @@ def map_elements(chunk, chunks, function, x, y, mask):
 
     For sigmoid x must have a whole vector.
     """
-    low, high = x.size * chunk // chunks, x.size * (chunk + 1) // chunks
+    low, high = share_of(x.size, chunk, chunks)
     if function == SIGMOID_OF:
         lanes = lanes_of(x)
         for i in range(low, high, lanes):
@@ -58,7 +58,8 @@ def softmax(chunk, chunks, x, labels, hot, y, losses, work):
     """
     count, outputs = x.shape
     row = rows_at(work[chunk], ZERO, ZERO)
-    for r in range(count * chunk // chunks, count * (chunk + 1) // chunks):
+    low, high = share_of(count, chunk, chunks)
+    for r in range(low, high):
         pad(ONE, outputs, rows_at(flat(x), r * outputs, outputs), row)
         softmax_forward(outputs, Place(row.array, row.at))
         unpad(ONE, outputs, row, rows_at(flat(y), r * outputs, outputs))
@@ -149,5 +150,5 @@ def update(chunk, chunks, rule, params, grads, first, second, step: Step):
 
     ``first`` and ``second`` are what the rule remembers; they may be empty.
     """
-    low, high = params.size * chunk // chunks, params.size * (chunk + 1) // chunks
+    low, high = share_of(params.size, chunk, chunks)
     _update(rule, (params[low:high], grads[low:high], first[low:high], second[low:high], step))

@@ -13,6 +13,7 @@ from fastnn.kernels.groups import (
     Targets,
     last_layer,
     outputs_of,
+    share_of,
 )
 from fastnn.kernels.narrow_outputs import SCRATCH as NARROW_SCRATCH
 from fastnn.kernels.nonzeros import all_finite
@@ -58,8 +59,8 @@ def evaluate(
     """
     layer, scratch = last_layer(network), _scratch(values, cursor, row_loss)
     slot, columns = chunk * ROW_BLOCK, _columns(layer, values, chunk)
-    y, end = outputs_of(layer, values, slot), index.size * (chunk + 1) // chunks
-    for first in range(index.size * chunk // chunks, end, ROW_BLOCK):
+    y, (begin, end) = outputs_of(layer, values, slot), share_of(index.size, chunk, chunks)
+    for first in range(begin, end, ROW_BLOCK):
         numbers = index[first : min(first + ROW_BLOCK, end)]
         rows = Rows(numbers, numbers.size, numbers[0], slot, ZERO, False, network.params[:0])
         forward_rows(network, data, rows, scratch)
@@ -81,10 +82,10 @@ def _predict_rows(chunk, chunks, network: Network, x, column, values, outputs, s
     plan, params = network.plan, network.params
     scratch = _scratch(values, plan, strange)
     slot, columns = chunk * ROW_BLOCK, _columns(layer, values, chunk)
-    y, end = outputs_of(layer, values, slot), x.shape[0] * (chunk + 1) // chunks
+    y, (begin, end) = outputs_of(layer, values, slot), share_of(x.shape[0], chunk, chunks)
     # Arrays of the types that `evaluate` has, none of which is read.
     data = Data(x, plan, column, params)
-    for first in range(x.shape[0] * chunk // chunks, end, ROW_BLOCK):
+    for first in range(begin, end, ROW_BLOCK):
         count = min(ROW_BLOCK, end - first)
         rows = Rows(plan[0], count, first, slot, ZERO, False, params[:0])
         forward_rows(network, data, rows, scratch)

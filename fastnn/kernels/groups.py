@@ -175,6 +175,12 @@ class Wanted(NamedTuple):
 
 
 @inner
+def share_of(count, part, parts):
+    """First and end of a part of so many things, of equal parts that stand in a row."""
+    return count * part // parts, count * (part + 1) // parts
+
+
+@inner
 def layer_of(network, number):
     """A layer of a network, counted from 0."""
     return read_group(Layer, network.plan, number)

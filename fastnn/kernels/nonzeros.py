@@ -22,7 +22,7 @@ from fastnn.compiler.tiles import (
     put,
     splat,
 )
-from fastnn.kernels.groups import Place
+from fastnn.kernels.groups import Place, share_of
 
 # Ends of a row's list that stand for something else.
 NO_ROOM, NOT_FINITE = -1, -2
@@ -89,9 +89,10 @@ def compress_rows(chunk, chunks, x, chosen, bounds, column, value):
     ``bounds[r]`` become the first entry of row r and its end, which is NO_ROOM or NOT_FINITE
     for the reasons of `_compress_row`.
     """
-    rows, inputs, X = chosen.size, x.shape[1], flat(x)
-    entry, most = value.size * chunk // chunks, value.size * (chunk + 1) // chunks
-    for r in chosen[rows * chunk // chunks : rows * (chunk + 1) // chunks]:
+    inputs, X = x.shape[1], flat(x)
+    entry, most = share_of(value.size, chunk, chunks)
+    first, end_of_rows = share_of(chosen.size, chunk, chunks)
+    for r in chosen[first:end_of_rows]:
         end = _compress_row(Place(X, r * inputs), inputs, entry, most, column, value)
         bounds[r, 0], bounds[r, 1] = entry, end
         entry = max(entry, end)

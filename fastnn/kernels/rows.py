@@ -18,6 +18,7 @@ from fastnn.kernels.groups import (
     last_layer,
     layer_of,
     outputs_of,
+    share_of,
     shifted,
     wanted_of,
 )
@@ -147,8 +148,8 @@ def _scale(network, batch):
 @inner
 def row_sweep(part, parts, network, data, targets, batch, scratch):
     """A part of the rows of a batch: outputs, losses and deltas."""
-    scale, end = _scale(network, batch), batch.count * (part + 1) // parts
-    for first in range(batch.count * part // parts, end, ROW_BLOCK):
+    scale, (begin, end) = _scale(network, batch), share_of(batch.count, part, parts)
+    for first in range(begin, end, ROW_BLOCK):
         rows = part_of(batch, first, min(first + ROW_BLOCK, end))
         _ask_for(data, targets, rows.numbers)
         forward_rows(network, data, rows, scratch)
@@ -170,10 +171,10 @@ def column_sweep(chunk, chunks, network, data, targets, batch, scratch, team):
     layers = network.plan.shape[0]
     for number in range(layers):
         layer = layer_of(network, number)
-        low, high = layer.vectors * chunk // chunks, layer.vectors * (chunk + 1) // chunks
+        low, high = share_of(layer.vectors, chunk, chunks)
         layer_forward(network, layer, data, batch, scratch, low, high)
         barrier(team, chunks)
-    first, end = batch.count * chunk // chunks, batch.count * (chunk + 1) // chunks
+    first, end = share_of(batch.count, chunk, chunks)
     rows = part_of(batch, first, end)
     losses_of_rows(
         network, targets, rows, scratch, Place(scratch.work, GRADIENT), scratch.row_loss[first:]
@@ -182,5 +183,5 @@ def column_sweep(chunk, chunks, network, data, targets, batch, scratch, team):
     for number in range(layers - 1, 0, -1):
         barrier(team, chunks)
         layer, below = layer_of(network, number), layer_of(network, number - 1)
-        low, high = below.vectors * chunk // chunks, below.vectors * (chunk + 1) // chunks
+        low, high = share_of(below.vectors, chunk, chunks)
         layer_backward(network, layer, below, batch, scratch, low, high)

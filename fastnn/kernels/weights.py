@@ -17,6 +17,7 @@ from fastnn.kernels.groups import (
     deltas_of,
     layer_of,
     rows_at,
+    share_of,
     shifted,
     weights_of,
 )
@@ -57,7 +58,7 @@ def weight_sweep(part, parts, network, rule, data, batch, scratch):
     for number in range(network.plan.shape[0]):
         layer = layer_of(network, number)
         total += (shared_rows(layer) + BIAS_ROWS) * layer.vectors
-    begin, end = total * part // parts, total * (part + 1) // parts
+    begin, end = share_of(total, part, parts)
     for number in range(network.plan.shape[0]):
         layer = layer_of(network, number)
         shared = shared_rows(layer)
@@ -67,7 +68,7 @@ def weight_sweep(part, parts, network, rule, data, batch, scratch):
         end -= rows * layer.vectors
         if batch.few:  # a row costs more than its vectors, and any cut is even; biases alternate
             turn = part if number % 2 == 0 else parts - 1 - part
-            low, high = rows * turn // parts, rows * (turn + 1) // parts
+            low, high = share_of(rows, turn, parts)
         share = Share(low, min(high, shared), part, parts)
         update_weights(network, layer, rule, data, batch, scratch, share)
         if low <= shared < high:
@@ -96,7 +97,8 @@ def update_from(gradient, part, parts, network, rule):
     for number in range(network.plan.shape[0]):
         layer = layer_of(network, number)
         rows, row = layer.inputs + 1, layer.weights_row  # the biases lie behind the weights
-        for i in range(rows * part // parts, rows * (part + 1) // parts):
+        first, end = share_of(rows, part, parts)
+        for i in range(first, end):
             at = layer.weights + i * row
             how = rule if i < layer.inputs else without_decay(rule)
             update_block(
@@ -110,7 +112,7 @@ def squares_of_weights(part, parts, network, squares):
 
     There are as many sums for any number of chunks, so the bits are the same.
     """
-    first, end = squares.size * part // parts, squares.size * (part + 1) // parts
+    first, end = share_of(squares.size, part, parts)
     for piece in range(first, end):
         squares[piece] = _squares(network, piece, squares.size)
 
@@ -121,8 +123,9 @@ def _squares(network, piece, pieces):
     total = splat(network.params.dtype.type(0), GROUP)
     for number in range(network.plan.shape[0]):
         layer = layer_of(network, number)
-        W, rows = weights_of(network, layer), layer.inputs
-        for i in range(rows * piece // pieces, rows * (piece + 1) // pieces):
+        W = weights_of(network, layer)
+        first, end = share_of(layer.inputs, piece, pieces)
+        for i in range(first, end):
             for n in range(0, layer.outputs, lanes):
                 row = load_first(W.array, W.at + i * W.row + n, layer.outputs - n, GROUP)
                 total = fma(row, row, total)

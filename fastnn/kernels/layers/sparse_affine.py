@@ -32,6 +32,7 @@ from fastnn.kernels.groups import (
     deltas_of,
     outputs_of,
     rows_at,
+    share_of,
     shifted,
     weights_of,
 )
@@ -175,8 +176,7 @@ def shared_rows(layer):
 @inner
 def update(network, layer, rule, data, rows, scratch, share):
     """Gradient and update of the weights, ``x.T @ dz``, of a part of the blocks of columns."""
-    blocks = column_blocks(layer.inputs)
-    first, end = blocks * share.part // share.parts, blocks * (share.part + 1) // share.parts
+    first, end = share_of(column_blocks(layer.inputs), share.part, share.parts)
     for block in range(first, end):
         if rows.few:
             _update_block_of_few(network, layer, rule, data, rows, scratch, block)
