@@ -4,6 +4,7 @@ The peak is measured with multiply-adds on registers alone, in turn with the pro
 change of the clock meets both.
 """
 
+import argparse
 import statistics
 from typing import Any, NamedTuple
 
@@ -143,6 +144,7 @@ def measure(dtype):
 
 
 def main():
+    argparse.ArgumentParser("python -m bench.peak", description=__doc__).parse_args()
     print(f"vectors of {VECTOR_BYTES} bytes, tile {TILE_ROWS} x {TILE_VECTORS} vectors, one core\n")
     print("| product | float32 GFLOP/s | of peak | float64 GFLOP/s | of peak |")
     print("|---|---:|---:|---:|---:|")

@@ -277,7 +277,7 @@ class Adam(Optimizer):
         return factor / divisor
 
 
-# By the names of the command line and of the book's Trainer.
+# By the names of the command line; the book's Trainer has rules of its own.
 OPTIMIZERS: dict[str, type[Optimizer]] = {
     "sgd": SGD,
     "momentum": Momentum,

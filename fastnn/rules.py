@@ -56,14 +56,20 @@ class Rule(NamedTuple):
         fitting(numbers.get("epsilon", 0.0), dtype, "epsilon")
         with rounding_to_nearest():
             for name, number in numbers.items():
-                place = Numbers._fields.index(OF_MEANS.get(name, name))
-                hyper[place] = 1 - number if name in OF_MEANS else number
+                hyper[_place(name)] = 1 - number if name in OF_MEANS else number
         smallest = float(np.finfo(dtype).tiny)  # below it numbers are zero in kernels
         if numbers.get("epsilon", smallest) < smallest:
             raise ValueError(
                 f"epsilon must be at least {smallest:.3g} in {dtype}, got {numbers['epsilon']}"
             )
         return hyper
+
+
+def _place(name: str) -> int:
+    field = OF_MEANS.get(name, name)
+    if field not in Numbers._fields:
+        raise TypeError(f"kernels.rules.Numbers has no field {field!r}")
+    return Numbers._fields.index(field)
 
 
 RULES = {

@@ -15,6 +15,7 @@ import pytest
 
 import fastnn
 from fastnn import cli, datasets, plots
+from fastnn.optimizers import OPTIMIZERS
 from fastnn.recipes import mnist
 
 ROOT = Path(__file__).parents[1]
@@ -249,7 +250,7 @@ WRONG = {
     "unknown dtype": (("--dtype", "int8"), "dtype must be one of 'float32', 'float64', got 'int8'"),
     "unknown optimizer": (
         ("--optimizer", "sdg"),
-        "optimizer must be one of sgd, momentum, nesterov, adagrad, rmsprop, adam, got 'sdg'",
+        f"optimizer must be one of {', '.join(OPTIMIZERS)}, got 'sdg'",
     ),
     "negative seed": (("--seed", "-1"), "seed must be a non-negative integer"),
     "no threads": (("--threads", "0"), "threads must be a positive integer, got 0"),

@@ -11,6 +11,7 @@ from numpy.testing import assert_allclose
 from numpy_mlp import NumpyMLP, bits, bits_of, inputs, targets
 
 import fastnn
+from fastnn import rules
 from fastnn.compiler import runtime
 from fastnn.optimizers import OPTIMIZERS
 
@@ -521,3 +522,9 @@ def test_each_callback_finishes_whatever_another_raises():
 def test_early_stopping_refuses_by_name(options, text):
     with pytest.raises(ValueError, match=text):
         fastnn.EarlyStopping(**options)
+
+
+def test_a_number_that_kernels_have_no_place_for():
+    rule = rules.Rule(1, 1, ("lookahead",))
+    with pytest.raises(TypeError, match="Numbers has no field 'lookahead'"):
+        rule.hyper(np.dtype("float32"), lookahead=0.5)
