@@ -62,6 +62,7 @@ def chunked(function: Callable) -> Chunked:
     Python calls it with the arguments after these two; where a parameter is annotated with a
     NamedTuple, with all that is in it, one by one: ``run(kernel, work, *network, *data)``.
     """
+    groups_of(function)  # refuses annotations that are strings
     kernel = inner(function)
     # A copy that finds the kernel among its globals: what has a closure is not kept on disk.
     names = {"run_or_pack": run_or_pack, "_kernel": kernel, "__name__": function.__module__}
