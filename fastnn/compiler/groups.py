@@ -29,13 +29,13 @@ def groups_of(kernel: Callable) -> list[Any]:
 
 def _parts(groups: list[Any], flat: Any) -> Iterator[tuple[Any, Any]]:
     """Each group with its own of the flat arguments; (None, argument) for those of no group."""
+    sizes = [1 if group is None else len(group._fields) for group in groups]
+    if sum(sizes) != len(flat):
+        raise TypeError(f"{sum(sizes)} arguments are wanted, {len(flat)} were given")
     at = 0
-    for group in groups:
-        size = 1 if group is None else len(group._fields)
+    for group, size in zip(groups, sizes, strict=True):
         yield group, flat[at] if group is None else tuple(flat[at : at + size])
         at += size
-    if at != len(flat):
-        raise TypeError(f"{at} arguments are wanted, {len(flat)} were given")
 
 
 def grouped_types(groups: list[Any], flat: Any) -> list[Any]:
