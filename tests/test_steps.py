@@ -5,9 +5,14 @@ import math
 
 import numpy as np
 import pytest
+from numpy_mlp import bits_of
 
 from fastnn import MLP, SGD
 from fastnn.compiler import runtime
+from fastnn.kernels import samples
+from fastnn.kernels.activations import ACTIVATION_CODES
+from fastnn.kernels.groups import Layer
+from fastnn.training import parameters
 from fastnn.training.steps import Steps
 
 SMALL = math.ceil(runtime.STEP_SHARE * runtime.PARALLEL_WORK / 28**2)  # rows: the least to share
@@ -171,3 +176,28 @@ def test_a_pace_follows_other_programs_that_come_and_go(end):
 def test_a_pace_accepts_a_machine_that_has_become_slow():
     ways = paces(lambda call: 2.0 if call < 10 else 1.0, lambda call: 0.5, 100)
     assert ways.count(False) == 2
+
+
+def test_plans_are_kept_until_activations_change():
+    params = MLP([3, 4, 2]).params
+    before = params.plan(5)
+    assert params.plan(5) is before
+    assert params.plan(6) is not before
+    params.set_activations([ACTIVATION_CODES["tanh"], ACTIVATION_CODES["identity"]])
+    found = [Layer(*row).activation for row in params.plan(5).table.tolist()]
+    assert found == [ACTIVATION_CODES["tanh"], ACTIVATION_CODES["identity"]]
+
+
+def test_layers_that_the_fused_loop_does_not_know_are_trained_by_sweeps(monkeypatch):
+    x, t = np.eye(4, 3), np.array([0, 1, 1, 0])
+    nets = []
+    for fused in (True, False):
+        kind = parameters.KINDS["affine"]._replace(fused=fused)
+        monkeypatch.setitem(parameters.KINDS, "affine", kind)
+        net = MLP([3, 4, 2], weight_init="he", seed=0)
+        monkeypatch.setattr(
+            samples, "train_one_by_one", samples.train_one_by_one if fused else None
+        )
+        net.fit(x, t, epochs=3, batch_size=1, seed=1)
+        nets.append(bits_of(net))
+    assert nets[0] == nets[1]
