@@ -36,8 +36,14 @@ def compress_rows(x, room, chunks=1):
     # The library has both kinds of columns, for narrow and for wide inputs.
     column = np.full(room, 9999, np.uint16 if x.dtype == np.float32 else np.int32)
     value = np.full(room, np.nan, x.dtype)
+    found = np.full((chunks, len(nonzeros.Found._fields)), -(10**9), np.int64)
     for chunk in range(chunks):
-        _compress_rows(chunk, chunks, x, np.arange(len(x)), bounds, column, value)
+        _compress_rows(chunk, chunks, x, np.arange(len(x)), bounds, column, value, found)
+    assert nonzeros.Found(*found.sum(axis=0)) == nonzeros.Found(
+        sum(end - first for first, end in bounds if end >= 0),
+        np.count_nonzero(bounds[:, 1] == nonzeros.NO_ROOM),
+        np.count_nonzero(bounds[:, 1] == nonzeros.NOT_FINITE),
+    )
     return bounds, column, value
 
 

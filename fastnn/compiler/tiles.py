@@ -220,6 +220,33 @@ def element(typingctx, array, offset):
 
 
 @intrinsic
+def load_word(typingctx, array, offset, size):
+    """The `size` bytes, 1, 2, 4 or 8, from ``array[offset]`` on as a number without a sign.
+
+    For elements whose type only the caller knows, such as one-hot rows of any: each type would be
+    a build of its own.
+    """
+    word = ir.IntType(64)
+
+    def emit(context, builder, sig, args):
+        memory = Memory(context, builder, sig.args[0], args[0])
+        found = cgutils.alloca_once_value(builder, ir.Constant(word, 0))
+        after = builder.append_basic_block("loaded")
+        choice = builder.switch(args[2], after)
+        for size in (1, 2, 4, 8):
+            block = builder.append_basic_block(f"bytes{size}")
+            choice.add_case(ir.Constant(args[2].type, size), block)
+            with builder.goto_block(block):
+                one = builder.load(memory.pointer(args[1], ir.IntType(8 * size)), align=1)
+                builder.store(one if size == 8 else builder.zext(one, word), found)
+                builder.branch(after)
+        builder.position_at_end(after)
+        return builder.load(found)
+
+    return types.int64(array, types.intp, types.intp), emit
+
+
+@intrinsic
 def put(typingctx, array, offset, value):
     """``array[offset] = value`` without the test for a negative offset."""
 

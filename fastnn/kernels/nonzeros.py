@@ -4,6 +4,8 @@ A row of inputs that are mostly zero, such as an image of a digit, is a list of 
 of row r are the entries ``bounds[r, 0] .. bounds[r, 1]`` of ``column`` and ``value``.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 
 from fastnn.compiler.arithmetic import fma, lane_sum
@@ -26,6 +28,24 @@ from fastnn.kernels.groups import Place, share_of
 
 # Ends of a row's list that stand for something else.
 NO_ROOM, NOT_FINITE = -1, -2
+
+
+class Found(NamedTuple):
+    """What a chunk has found in its rows."""
+
+    entries: int
+    without_room: int  # rows whose nonzeros are not listed
+    not_finite: int  # rows
+
+
+@chunked
+def count_nonzeros(chunk, chunks, x, step, found):
+    """Count the nonzeros of every `step`-th row of x, to ``found[0]``; for one chunk."""
+    X, inputs, total = flat(x), x.shape[1], 0
+    for r in range(0, x.shape[0], step):
+        for i in range(r * inputs, (r + 1) * inputs):
+            total += element(X, i) != 0
+    found[0] = total
 
 
 @inner
@@ -83,19 +103,23 @@ def _compress_row(row, inputs, entry, most, column, value):
 
 
 @chunked
-def compress_rows(chunk, chunks, x, chosen, bounds, column, value):
+def compress_rows(chunk, chunks, x, chosen, bounds, column, value, found):
     """Compress a chunk's share of the `chosen` rows of x, in its share of `column` and `value`.
 
     ``bounds[r]`` become the first entry of row r and its end, which is NO_ROOM or NOT_FINITE
-    for the reasons of `_compress_row`.
+    for the reasons of `_compress_row`; ``found[chunk]`` becomes a `Found`.
     """
     inputs, X = x.shape[1], flat(x)
     entry, most = share_of(value.size, chunk, chunks)
     first, end_of_rows = share_of(chosen.size, chunk, chunks)
+    begin, without_room, not_finite = entry, 0, 0
     for r in chosen[first:end_of_rows]:
         end = _compress_row(Place(X, r * inputs), inputs, entry, most, column, value)
         bounds[r, 0], bounds[r, 1] = entry, end
+        without_room += end == NO_ROOM
+        not_finite += end == NOT_FINITE
         entry = max(entry, end)
+    found[chunk, 0], found[chunk, 1], found[chunk, 2] = entry - begin, without_room, not_finite
 
 
 @inner

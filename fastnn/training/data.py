@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from fastnn.compiler import runtime
 from fastnn.gate import kernel_array, matrix, refuse_not_finite
 from fastnn.kernels.groups import Data, Targets
 from fastnn.kernels.layers.sparse_affine import COLUMN_BLOCK
-from fastnn.kernels.nonzeros import NOT_FINITE, compress_rows
+from fastnn.kernels.nonzeros import Found, compress_rows, count_nonzeros
 from fastnn.sparse_rows import SparseRows
 
 # Below this share of nonzeros the kernels that skip zeros win: for 8 vectors of outputs, forward
@@ -24,10 +24,39 @@ SAMPLED_ROWS = 32  # to look at 256 took longer than to list the nonzeros of 1,0
 COMPRESS_WORK = 4  # multiply-adds that looking at an input takes as long as
 
 
+class Lists(NamedTuple):
+    """Memory for lists of the nonzeros of some rows; what is in it means nothing."""
+
+    chosen: np.ndarray  # their numbers, which do: 0, 1, ...
+    bounds: np.ndarray
+    column: np.ndarray
+    value: np.ndarray
+    found: np.ndarray  # a `Found` for each chunk
+
+
+def lists_of(rows: int, width: int, dtype: np.dtype, room: int) -> Lists:
+    """Memory for so many rows, and for so many nonzeros of them."""
+    chunks = runtime.most_chunks(COMPRESS_WORK * rows * width)
+    return Lists(
+        np.arange(rows),
+        np.zeros((rows, 2), np.int64),
+        np.empty(room, _column_kind(width)),
+        np.empty(room, dtype),
+        np.empty((chunks, len(Found._fields)), np.int64),
+    )
+
+
+def room_of(rows: int, width: int) -> int:
+    """Nonzeros up to which so many rows count as mostly zero."""
+    may_be = rows >= SPARSE_ROWS and width >= SPARSE_WIDTH
+    return int(rows * width * SPARSE_BELOW) if may_be else 0
+
+
 class Samples:
     """Rows of input data in the form that the kernels read: dense, or without the zeros.
 
     If some are `chosen`, in ascending order, the others are not looked at and must not be read.
+    What is listed goes to `lists`, if they are given; then `data` must be read before the next use.
 
     Attributes
     ----------
@@ -43,30 +72,36 @@ class Samples:
         Whether they are lists of nonzeros.
     data : Data
         As the kernels take them; whichever form is not used is empty.
+    blocks : int
+        Rows of the scratch in which a pass keeps its place in each list.
     """
 
-    def __init__(self, x: np.ndarray, chosen: np.ndarray | None = None):
+    def __init__(
+        self, x: np.ndarray, chosen: np.ndarray | None = None, lists: Lists | None = None
+    ):
         self.rows, width = x.shape
-        if chosen is None:
-            chosen = np.arange(self.rows)
-        self.looked_at = chosen
-        kind = _column_kind(width)
-        size = len(chosen) * width
-        room = int(size * SPARSE_BELOW) if looks_sparse(x) else 0
-        column, value = np.empty(room, kind), np.empty(room, x.dtype)
-        bounds = np.zeros((self.rows, 2), np.int64)
-        runtime.run(compress_rows, COMPRESS_WORK * size, x, chosen, bounds, column, value)
-        first, end = bounds.T  # of rows that were not chosen 0
-        self.finite = bool((end != NOT_FINITE).all())
-        self.sparse = bool(room and (end >= 0).all())
+        looked_at = self.rows if chosen is None else len(chosen)
+        size, work = looked_at * width, COMPRESS_WORK * looked_at * width
+        room = room_of(looked_at, width)
+        if room and not looks_sparse(x):
+            room = 0
+        if lists is None or len(lists.found) < runtime.most_chunks(work):
+            lists = lists_of(self.rows, width, x.dtype, room)
+        self.looked_at = chosen = lists.chosen[: self.rows] if chosen is None else chosen
+        bounds, column, value = lists.bounds[: self.rows], lists.column[:room], lists.value[:room]
+        lists.found.fill(0)
+        runtime.run(compress_rows, work, x, chosen, bounds, column, value, lists.found)
+        entries, without_room, not_finite = map(sum, zip(*lists.found.tolist(), strict=True))
+        self.finite = not not_finite
+        self.sparse = bool(room and not without_room and self.finite)
         self.density = 1.0
         if self.sparse:
-            self.density = float((end - first).sum() / size)
+            self.density = entries / size
             x = x[:0]
         else:
             bounds, column, value = bounds[:0], column[:0].copy(), value[:0].copy()
         self.data = Data(x, bounds, column, value)
-        self._blocks = -(-width // COLUMN_BLOCK) + 1 if self.sparse else 0
+        self.blocks = blocks_of(width) if self.sparse else 0
 
     @property
     def kind(self) -> str:
@@ -95,7 +130,7 @@ class Samples:
         # A copy: kernels find their way by it, whatever a callback does to the matrix.
         column = np.array(column, _column_kind(width))
         self.data = Data(np.empty((0, width), x.dtype), bounds, column, ready)
-        self._blocks = -(-width // COLUMN_BLOCK) + 1
+        self.blocks = blocks_of(width)
         return self
 
     def part(self, most: int) -> tuple[Samples, np.ndarray]:
@@ -109,9 +144,10 @@ class Samples:
             other.data = self.data._replace(x=self.data.x[some])
         return other, some
 
-    def cursors(self, rows: int) -> np.ndarray:
-        """Scratch in which a pass of up to `rows` rows keeps its place in each."""
-        return np.empty((self._blocks, rows), np.int64)
+
+def blocks_of(width: int) -> int:
+    """`Samples.blocks` of lists of so many columns."""
+    return -(-width // COLUMN_BLOCK) + 1
 
 
 def _column_kind(width: int) -> np.dtype:
@@ -124,9 +160,9 @@ def looks_sparse(x: np.ndarray) -> bool:
     rows, width = x.shape
     if rows < SPARSE_ROWS or width < SPARSE_WIDTH:
         return False
-    # A copy, as NumPy counts three times as fast where nothing lies between.
-    some = x[:: max(1, rows // SAMPLED_ROWS)].copy()
-    return bool(np.count_nonzero(some) < SPARSE_BELOW * some.size)
+    step, found = max(1, rows // SAMPLED_ROWS), np.empty(1, np.int64)
+    runtime.run(count_nonzeros, 0, x, step, found)
+    return bool(found[0] < SPARSE_BELOW * -(-rows // step) * width)
 
 
 def checked_samples(x: Any, width: int, dtype: np.dtype, name: str = "x") -> Samples:

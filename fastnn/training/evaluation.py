@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 
 from fastnn.compiler import runtime
 from fastnn.compiler.rounding import rounding_to_nearest
 from fastnn.kernels import evaluate as kernels
-from fastnn.kernels.groups import Network
 from fastnn.kernels.rows import ROW_BLOCK
 from fastnn.training.data import Samples
 from fastnn.training.parameters import Parameters, aligned_zeros
@@ -37,6 +37,28 @@ def rows_of_a_call(cost: float, slots: int) -> int:
     return max(1, int(EVALUATION_WORK / cost), min(slots, int(LONG_PIECE / cost)))
 
 
+class Passage(NamedTuple):
+    """Memory of passes through a network, so many rows at a time."""
+
+    slots: int
+    order: np.ndarray  # 0, 1, ..., a number for each row
+    values: np.ndarray  # what is in these means nothing
+    cursor: np.ndarray
+
+
+def passage_of(params: Parameters, rows: int, most: int, blocks: int) -> Passage:
+    """Memory for passes of `rows` rows in all, and of `most` at a time."""
+    plan = params.plan(most, gathers=False)
+    values = aligned_zeros(plan.values_size, params.block.dtype)
+    return Passage(most, np.arange(rows), values, np.empty((blocks, most), np.int64))
+
+
+def slots_for(work: float, rows: int) -> int:
+    """Rows that the chunks of a call of so much work take at a time."""
+    chunks = runtime.most_chunks(work)
+    return chunks * ROW_BLOCK if chunks > 1 else min(ROW_BLOCK, rows)
+
+
 def evaluate(
     params: Parameters,
     loss: int,
@@ -44,28 +66,27 @@ def evaluate(
     wanted: tuple[np.ndarray, np.ndarray],
     outputs: np.ndarray,
     row_loss: np.ndarray,
+    memory: Passage | None = None,
 ) -> None:
     """Fill in the outputs of all rows and their losses against what is `wanted`.
 
     An empty `outputs` or `row_loss` is left out.
     """
     cost, rows = multiply_adds(params, inputs), inputs.rows
-    chunks = runtime.most_chunks(cost * rows)
-    slots = chunks * ROW_BLOCK if chunks > 1 else min(ROW_BLOCK, rows)
-    plan = params.plan(slots, gathers=False, first=inputs.kind)
-    network = Network(plan.table, loss, params.block)
-    values, cursor = aligned_zeros(plan.values_size, params.block.dtype), inputs.cursors(slots)
-    order = np.arange(rows)
-    for first, end in spans(0, rows, rows_of_a_call(cost, slots)):
+    slots = slots_for(cost * rows, rows)
+    if memory is None or memory.slots < slots:
+        memory = passage_of(params, rows, slots, inputs.blocks)
+    plan = params.plan(memory.slots, gathers=False, first=inputs.kind)
+    before = plan.table, loss, params.block, *inputs.data, *wanted
+    most = rows_of_a_call(cost, slots)
+    for first, end in spans(0, rows, most):
         runtime.run(
             kernels.evaluate,
             cost * (end - first),
-            *network,
-            *inputs.data,
-            *wanted,
-            order[first:end],
-            values,
-            cursor,
+            *before,
+            memory.order[first:end],
+            memory.values,
+            memory.cursor,
             outputs[first:end],
             row_loss[first:end],
         )

@@ -7,12 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from fastnn import gate
 from fastnn.kernels.activations import ACTIVATION_CODES
+from fastnn.kernels.groups import Targets
 from fastnn.kernels.losses import LABELS, LOSS_CODES, LOSSES, PROBABILITIES
 from fastnn.training.data import Examples, Samples, checked_samples, looks_sparse
 from fastnn.training.evaluation import FEW_WORK, evaluate, mean_loss, outputs_of_dense
 from fastnn.training.parameters import Parameters
+from fastnn.training.targets import TargetsWanted
 
 # The losses that `MLP` offers with each output, and their codes; the first is the default.
 OUTPUT_LOSSES: dict[str, dict[str, int]] = {}
@@ -44,6 +45,8 @@ class Model:
         Name of the loss, a key of `fastnn.kernels.losses.LOSSES`.
     targets : str
         Kind of targets that the loss takes.
+    wanted : TargetsWanted
+        How they are looked at.
     """
 
     def __init__(self, params: Parameters, activations: Sequence[str], output: str, loss: int):
@@ -52,6 +55,7 @@ class Model:
         self.layer_sizes, self.dtype = params.layer_sizes, params.block.dtype
         self.loss_name = list(LOSSES)[loss]
         self.targets = LOSSES[self.loss_name].targets
+        self.wanted = TargetsWanted(self.targets, self.layer_sizes[-1], self.dtype)
 
     @property
     def has_classes(self) -> bool:
@@ -73,18 +77,11 @@ class Model:
 
     def with_targets(self, samples: Samples, t: Any, t_name: str = "t") -> Examples:
         """Inputs that were checked, and targets that are checked here."""
-        O = self.layer_sizes[-1]
-        labels, targets = self.no_targets()
-        if self.targets == LABELS:
-            labels = gate.labels(t, samples.rows, O, t_name)
-        else:
-            unit = self.targets == PROBABILITIES
-            targets = gate.targets(t, samples.rows, O, self.dtype, t_name, unit)
-        return Examples(samples, labels, targets)
+        return Examples(samples, *self.wanted.check(t, samples.rows, t_name))
 
-    def no_targets(self) -> tuple[np.ndarray, np.ndarray]:
+    def no_targets(self) -> Targets:
         """Labels and targets of no rows."""
-        return np.empty(0, np.int64), np.empty((0, 1), self.dtype)
+        return self.wanted.none
 
     # Passes ------------------------------------------------------------------
 

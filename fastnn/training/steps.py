@@ -92,7 +92,7 @@ class Steps:
             aligned_zeros(plan.values_size, dtype),
             aligned_zeros(plan.deltas_size, dtype),
             aligned_zeros(chunks * int(plan.work_size), dtype).reshape(chunks, plan.work_size),
-            rows.cursors(batch_size),
+            np.empty((rows.blocks, batch_size), np.int64),
             np.empty(batch_size),
             np.empty(train.SQUARES),
             params.block[:0],
