@@ -1,4 +1,4 @@
-"""The multilayer perceptron: parameters, and what can be asked of them."""
+"""The multilayer perceptron: parameters, training, keeping."""
 
 from __future__ import annotations
 
@@ -10,25 +10,34 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fastnn import files, finite_difference, gate
+from fastnn import files, gate
+from fastnn.answers import Answering
 from fastnn.history import History
 from fastnn.optimizers import SGD, Optimizer
-from fastnn.sparse_rows import SparseRows
-from fastnn.specification import InitialWeights, Specified, generator
+from fastnn.specification import InitialWeights, generator
+from fastnn.training import calls
 from fastnn.training.batches import Sampling
-from fastnn.training.data import samples_of
-from fastnn.training.evaluation import mean_loss
 from fastnn.training.fit import fit
 from fastnn.training.model import OUTPUT_LOSSES, Model
 from fastnn.training.optimizer_state import OptimizerState, refuse_other_state
 from fastnn.training.parameters import Parameters
-from fastnn.training.steps import gradient_block
 from fastnn.training.watch import Looks
 
 __all__ = ["MLP", "TwoLayerNet"]
 
+_DEFAULT = SGD()
 
-class MLP(Specified):
+
+def checked_optimizer(optimizer: Optimizer | None) -> Optimizer:
+    """The optimiser, or the default one."""
+    if optimizer is None:
+        return _DEFAULT
+    if not isinstance(optimizer, Optimizer):
+        raise TypeError(f"optimizer must be one of fastnn's, such as SGD(0.1), got {optimizer!r}")
+    return optimizer
+
+
+class MLP(Answering):
     """A multilayer perceptron, trained by mini-batch or per-sample gradient descent.
 
     Parameters
@@ -120,176 +129,53 @@ class MLP(Specified):
             refuse_other_state(value, self.params)
         super().__setattr__(name, value)
 
-    # Asking ------------------------------------------------------------------
-
-    def predict(self, x: ArrayLike) -> np.ndarray:
-        """Outputs of the network.
-
-        Parameters
-        ----------
-        x : array_like, data frame or SciPy sparse matrix, shape (N, I)
-            Inputs, finite numbers.
-
-        Returns
-        -------
-        ndarray, shape (N, O)
-            Of the network's dtype; probabilities if the output is softmax or
-            sigmoid.  A row does not depend on the rows beside it, to the bit.
-
-        Raises
-        ------
-        TypeError, ValueError
-            If `x` is not as above.
-
-        Examples
-        --------
-        >>> import fastnn
-        >>> net = fastnn.MLP([3, 4, 2], seed=0)
-        >>> net.predict([[1, 2, 3], [4, 5, 6]]).sum(axis=1)
-        array([1., 1.], dtype=float32)
-        """
-        rows: np.ndarray | SparseRows | None = gate.plain_rows(x, self.layer_sizes[0], self.dtype)
-        if rows is None:
-            rows = gate.matrix(x, self.layer_sizes[0], self.dtype, "x")
-        if isinstance(rows, SparseRows):
-            return self._model.outputs(samples_of(rows, x, "x"))
-        found = self._model.outputs_if_finite(rows)
-        if found is None:
-            gate.refuse_not_finite(x, rows, "x")
-        return found
-
-    def loss(self, x: ArrayLike, t: ArrayLike) -> float:
-        """Mean loss over the rows.
-
-        Parameters
-        ----------
-        x : array_like, data frame or SciPy sparse matrix, shape (N, I)
-            Inputs.
-        t : array_like
-            Labels (N,) or one-hot (N, O) with softmax; otherwise targets (N, O),
-            or (N,) with one output.
-
-        Returns
-        -------
-        float
-            Infinite or NaN if the parameters are so large that the loss is.
-
-        Raises
-        ------
-        TypeError, ValueError
-            If `x` or `t` is not as above.
-
-        Examples
-        --------
-        >>> import fastnn
-        >>> net = fastnn.MLP([3, 4, 2], weight_init=0.0)
-        >>> round(net.loss([[1, 2, 3]], [0]), 4)
-        0.6931
-        """
-        return mean_loss(self._model.row_losses(self._model.examples(x, t)))
-
-    def accuracy(self, x: ArrayLike, t: ArrayLike) -> float:
-        """Share of rows whose most probable class is the label.
-
-        With sigmoid outputs, share of rows whose outputs are all on the right
-        side of one half.
-
-        Parameters
-        ----------
-        x : array_like, data frame or SciPy sparse matrix, shape (N, I)
-            Inputs.
-        t : array_like
-            Labels or targets, as for `loss`.
-
-        Returns
-        -------
-        float
-            From 0 to 1.
-
-        Raises
-        ------
-        TypeError, ValueError
-            If `x` or `t` is not as above, or the output is identity.
-
-        Examples
-        --------
-        >>> import fastnn
-        >>> net = fastnn.MLP([3, 4, 2], weight_init=0.0)
-        >>> net.accuracy([[1, 2, 3], [4, 5, 6]], [0, 1])
-        0.5
-        """
-        if not self._model.has_classes:
-            raise ValueError("accuracy needs classes, but the output is 'identity'")
-        return self._model.measure(self._model.examples(x, t))[1]
-
-    def gradient(self, x: ArrayLike, t: ArrayLike) -> dict[str, np.ndarray]:
-        """Gradient of the mean loss by backpropagation.
-
-        Parameters
-        ----------
-        x : array_like, data frame or SciPy sparse matrix, shape (N, I)
-            Inputs.
-        t : array_like
-            Labels or targets, as for `loss`.
-
-        Returns
-        -------
-        dict of ndarray
-            New arrays, keys and shapes as in `params`.
-
-        Raises
-        ------
-        TypeError, ValueError
-            If `x` or `t` is not as above.
-
-        Examples
-        --------
-        >>> import fastnn
-        >>> net = fastnn.MLP([1, 1], output="identity", weight_init=0.0)
-        >>> float(net.gradient([[2.0]], [3.0])["W1"][0, 0])  # x * (y - t)
-        -6.0
-        """
-        block = gradient_block(self.params, self._model.loss, self._model.examples(x, t))
-        return {name: view.copy() for name, view in self.params.views_of(block).items()}
-
-    def numerical_gradient(
-        self, x: ArrayLike, t: ArrayLike, h: float = 1e-4
-    ) -> dict[str, np.ndarray]:
-        """Gradient of the mean loss by central differences, evaluated in float64.
-
-        Parameters
-        ----------
-        x : array_like, data frame or SciPy sparse matrix, shape (N, I)
-            Inputs.
-        t : array_like
-            Labels or targets, as for `loss`.
-        h : float, default 1e-4
-            Half the distance of the two evaluations, as in the book.
-
-        Returns
-        -------
-        dict of ndarray
-            New float64 arrays, keys and shapes as in `params`.
-
-        Raises
-        ------
-        TypeError, ValueError
-            If an argument is not as above.
-
-        Examples
-        --------
-        >>> import fastnn
-        >>> net = fastnn.MLP([1, 1], output="identity", weight_init=0.0)
-        >>> round(float(net.numerical_gradient([[2.0]], [3.0])["W1"][0, 0]), 6)
-        -6.0
-        """
-        h = gate.real_number(h, "h", 0, above=True)
-        double = self._model.in_precision(np.dtype(np.float64))
-        wanted = double.examples(x, t).wanted
-        rows = gate.dense_matrix(x, self.layer_sizes[0], double.dtype, "x")
-        return finite_difference.gradient(double.params, double.loss, rows, wanted, float(h))
-
     # Training ----------------------------------------------------------------
+
+    def train_step(self, x: ArrayLike, t: ArrayLike, optimizer: Optimizer | None = None) -> float:
+        """Make one step on all rows: for who looks at the world between two steps.
+
+        It gives the same bits as ``fit(x, t, batches=[range(N)], optimizer=optimizer)`` without
+        what a fit makes beside its steps, such as a history.
+
+        Parameters
+        ----------
+        x : array_like, data frame or SciPy sparse matrix, shape (N, I)
+            Inputs.
+        t : array_like
+            Labels or targets, as for `loss`.
+        optimizer : Optimizer, optional
+            As for `fit`, which goes on with what it remembers; default ``SGD(lr=0.1)``.
+
+        Returns
+        -------
+        float
+            Mean loss over the rows before the step.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument is not as above, or the optimiser's learning rate is not; the network is
+            unchanged.
+        FloatingPointError
+            If the loss is not finite; the network is unchanged.  Or if the weights are not after
+            the step, which, other than in `fit`, is not undone.
+
+        Examples
+        --------
+        >>> import fastnn
+        >>> net, adam = fastnn.MLP([2, 8, 1], output="identity", seed=0), fastnn.Adam(0.01)
+        >>> x, t = [[0.0, 1.0], [1.0, 0.0]], [1.0, 2.0]
+        >>> losses = [net.train_step(x, t, adam) for _ in range(300)]
+        >>> round(losses[0], 2), losses[-1] < 0.01
+        (1.25, True)
+        """
+        optimizer = checked_optimizer(optimizer)
+        loss = calls.loss_of_step(self, self._model, x, t, optimizer)
+        if loss is None:  # the rows are sparse, many, or not as they should be
+            rows = len(gate.matrix(x, self.layer_sizes[0], self.dtype, "x"))
+            history = self.fit(x, t, batches=np.arange(rows)[np.newaxis], optimizer=optimizer)
+            loss = float(history.loss[0])
+        return loss
 
     def fit(
         self,
@@ -394,7 +280,7 @@ class MLP(Specified):
             self._model,
             x,
             t,
-            optimizer=SGD() if optimizer is None else optimizer,
+            optimizer=checked_optimizer(optimizer),
             sampling=Sampling(epochs, iterations, batch_size, sampling, batches),
             looks=Looks(validation_data, evaluate_every, callbacks),
             random=self._random if seed is None else generator(seed),

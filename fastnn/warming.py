@@ -36,6 +36,7 @@ def warmup(dtype: str | None = None) -> None:
         for always in (False, True):
             with runtime.forced(parallel=always):
                 net.fit(x, t, epochs=1, batch_size=4, validation_data=(x, t))
+        net.predict(x), net.accuracy(x, t), net.gradient(x, t), net.train_step(x, t)
         net.fit(x, t, epochs=1, batch_size=1)  # per-sample training has an entry of its own
         if name == "float64":
             net.numerical_gradient(x, t)

@@ -220,7 +220,7 @@ def _thirds(chunk, chunks, y, fails):
 
 @Chunked
 @entry(parallel=False)
-def thirds(chunks, context, y, fails):
+def thirds(context, chunks, y, fails):
     run_or_pack(chunks, context, _thirds, (y, fails))
 
 

@@ -60,11 +60,11 @@ def run(entry: Entry | Chunked, work: float, *args: Any) -> Any:
     object
         What the kernel returns.
     """
-    if work < _threshold.work or entry.parallel is entry.serial:
+    if work < _threshold.work:
         return entry.serial(1, *args)
     process = _this_process()
-    if not process.lock.acquire(blocking=False):
-        return entry.serial(1, *args)  # another call is parallel already
+    if entry.parallel is entry.serial or not process.lock.acquire(blocking=False):
+        return entry.serial(1, *args)  # or another call is parallel already
     try:
         plan = process.plan(start_pool=True)
         if plan.threads == 1:

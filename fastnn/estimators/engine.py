@@ -19,6 +19,7 @@ from fastnn.kernels import activations as kernels
 from fastnn.kernels.losses import COUNTS, LABELS, LOSS_CODES, LOSSES
 from fastnn.rules import Rule
 from fastnn.sparse_rows import SparseRows
+from fastnn.training import calls
 from fastnn.training.data import Examples, Samples
 from fastnn.training.model import Model
 from fastnn.training.pace import Pacer
@@ -115,14 +116,14 @@ class Engine:
         rows = gate.kernel_array(X, self.dtype)
         if rows.shape[1] != self.params.layer_sizes[0]:
             self.samples(X)  # raises
-        found = self.model.outputs_if_finite(rows)
+        found = calls.outputs(self.model, rows)
         if found is None:
             gate.refuse_too_large(X, self.dtype, "X")
             # scikit-learn was told not to look.
             found = np.full((len(rows), self.params.layer_sizes[-1]), np.nan, self.dtype)
             finite = np.isfinite(rows).all(axis=1)
             if finite.any():
-                found[finite] = self.model.outputs_if_finite(np.ascontiguousarray(rows[finite]))
+                found[finite] = calls.outputs(self.model, np.ascontiguousarray(rows[finite]))
         return found
 
     def examples(self, samples: Samples, Y: np.ndarray) -> Examples:

@@ -20,6 +20,7 @@ from fastnn.compiler.rounding import rounding_to_nearest
 from fastnn.estimators.lbfgs import WithLBFGS
 from fastnn.estimators.stochastic import WithEpochs
 from fastnn.estimators.with_engine import ACTIVATIONS
+from fastnn.training import calls
 from fastnn.training.data import Samples
 
 # Inputs of which to see whether all are finite takes longer than to find their zeros.
@@ -68,7 +69,7 @@ class OnEngine(WithEpochs, WithLBFGS):
             return None
         engine = self._engine_at_hand()
         rows = gate.plain_rows(X, engine.params.layer_sizes[0], engine.dtype)
-        return None if rows is None else engine.model.outputs_if_finite(rows)
+        return None if rows is None else calls.outputs(engine.model, rows)
 
     def score(self, X, y, sample_weight=None):
         """scikit-learn's score of a prediction; what is masked is refused.

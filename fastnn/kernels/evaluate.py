@@ -3,18 +3,23 @@
 from fastnn.compiler.jit import entry, inner
 from fastnn.compiler.launch import Chunked, chunked, run_or_pack
 from fastnn.compiler.tiles import flat
+from fastnn.kernels.given import take_rows
 from fastnn.kernels.groups import (
     ZERO,
     Data,
+    Examples,
     Network,
     Place,
     Rows,
     Scratch,
-    Targets,
+    data_of,
     last_layer,
+    layer_of,
     outputs_of,
     share_of,
+    targets_of,
 )
+from fastnn.kernels.layers import SPARSE_AFFINE
 from fastnn.kernels.narrow_outputs import SCRATCH as NARROW_SCRATCH
 from fastnn.kernels.nonzeros import all_finite
 from fastnn.kernels.rows import ROW_BLOCK, forward_rows, losses_of_rows, outputs_of_rows
@@ -42,26 +47,22 @@ def _columns(layer, values, chunk):
 
 @chunked
 def evaluate(
-    chunk,
-    chunks,
-    network: Network,
-    data: Data,
-    targets: Targets,
-    index,
-    values,
-    cursor,
-    outputs,
-    row_loss,
+    chunk, chunks, network: Network, examples: Examples, index, values, cursor, outputs, row_loss
 ):
     """A chunk's share of rows `index`: outputs and losses; an empty array of either is left out.
 
-    `index` counts upwards by one.
+    `index` counts upwards by one.  Rows that come with the call are looked at while they are in
+    cache, and each block's lists take the place of the last one's.
     """
     layer, scratch = last_layer(network), _scratch(values, cursor, row_loss)
+    data, targets = data_of(examples), targets_of(examples)
     slot, columns = chunk * ROW_BLOCK, _columns(layer, values, chunk)
+    lists = layer_of(network, 0).kind == SPARSE_AFFINE
     y, (begin, end) = outputs_of(layer, values, slot), share_of(index.size, chunk, chunks)
     for first in range(begin, end, ROW_BLOCK):
         numbers = index[first : min(first + ROW_BLOCK, end)]
+        if examples.found.size:
+            take_rows(chunk, chunks, lists, examples, numbers[0], numbers[0] + numbers.size)
         rows = Rows(numbers, numbers.size, numbers[0], slot, ZERO, False, network.params[:0])
         forward_rows(network, data, rows, scratch)
         if row_loss.size:
@@ -98,7 +99,7 @@ def _predict_rows(chunk, chunks, network: Network, x, column, values, outputs, s
 
 @Chunked
 @entry(parallel=False)
-def predict(chunks, context, plan, loss, params, x, column, values, outputs, strange):
+def predict(context, chunks, plan, loss, params, x, column, values, outputs, strange):
     """`_predict_rows` in so many chunks.
 
     Arguments by name: to look through a tuple of them takes Numba longer than a row of 4-16-3.

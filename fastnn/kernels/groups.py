@@ -63,6 +63,29 @@ class Targets(NamedTuple):
     targets: Any  # (N, O)
 
 
+class Examples(NamedTuple):
+    """Inputs and what is wanted of them, as entries take them: `Data`, `Targets`, and more.
+
+    Rows that come with a call are looked at by the kernel that uses them; `found` says so, which is
+    empty otherwise.  It then lists nonzeros in the arrays of `Data`, of which x is the rows as they
+    were given, and writes labels; see `given.take_rows`.
+    """
+
+    x: Any
+    bounds: Any
+    column: Any
+    value: Any
+    labels: Any
+    targets: Any
+    one_hot: Any  # of those given, the bytes of one-hot rows, of elements of any type;
+    given: Any  # or their labels (N,) of int64; one of them is empty
+    classes: int  # labels are less
+    size: int  # bytes of an element of one-hot rows
+    one: int  # a 1 of its type, as a number without a sign
+    limits: Any  # (2,): the least and the largest target
+    found: Any  # (chunks, fields of `nonzeros.Found`)
+
+
 class Rows(NamedTuple):
     """Rows of data on their way through a network."""
 
@@ -178,6 +201,18 @@ class Wanted(NamedTuple):
 def share_of(count, part, parts):
     """First and end of a part of so many things, of equal parts that stand in a row."""
     return count * part // parts, count * (part + 1) // parts
+
+
+@inner
+def data_of(examples):
+    """The inputs."""
+    return Data(examples.x, examples.bounds, examples.column, examples.value)
+
+
+@inner
+def targets_of(examples):
+    """What is wanted of them."""
+    return Targets(examples.labels, examples.targets)
 
 
 @inner

@@ -36,6 +36,7 @@ class Found(NamedTuple):
     entries: int
     without_room: int  # rows whose nonzeros are not listed
     not_finite: int  # rows
+    not_wanted: int  # targets that are not as they should be
 
 
 @chunked
@@ -86,7 +87,7 @@ def all_finite(array, at, size):
 
 
 @inner
-def _compress_row(row, inputs, entry, most, column, value):
+def compress_row(row, inputs, entry, most, column, value):
     """Write the nonzeros of a row from an entry on; return their end.
 
     With no room up to entry `most` nothing is written and NO_ROOM returned; NOT_FINITE for a
@@ -107,19 +108,26 @@ def compress_rows(chunk, chunks, x, chosen, bounds, column, value, found):
     """Compress a chunk's share of the `chosen` rows of x, in its share of `column` and `value`.
 
     ``bounds[r]`` become the first entry of row r and its end, which is NO_ROOM or NOT_FINITE
-    for the reasons of `_compress_row`; ``found[chunk]`` becomes a `Found`.
+    for the reasons of `compress_row`; a `Found` is added to ``found[chunk]``.
     """
     inputs, X = x.shape[1], flat(x)
     entry, most = share_of(value.size, chunk, chunks)
     first, end_of_rows = share_of(chosen.size, chunk, chunks)
     begin, without_room, not_finite = entry, 0, 0
     for r in chosen[first:end_of_rows]:
-        end = _compress_row(Place(X, r * inputs), inputs, entry, most, column, value)
+        end = compress_row(Place(X, r * inputs), inputs, entry, most, column, value)
         bounds[r, 0], bounds[r, 1] = entry, end
         without_room += end == NO_ROOM
         not_finite += end == NOT_FINITE
         entry = max(entry, end)
-    found[chunk, 0], found[chunk, 1], found[chunk, 2] = entry - begin, without_room, not_finite
+    add_found(found, chunk, Found(entry - begin, without_room, not_finite, 0))
+
+
+@inner
+def add_found(found, chunk, more):
+    """Add to what a chunk has found."""
+    for i in range(len(more)):
+        found[chunk, i] += more[i]
 
 
 @inner

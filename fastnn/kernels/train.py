@@ -7,19 +7,24 @@ from fastnn.compiler.jit import inner
 from fastnn.compiler.launch import chunked
 from fastnn.compiler.team import assemble, barrier
 from fastnn.kernels.epochs import SCALE, STEPS, note_step
+from fastnn.kernels.given import any_strange, take_rows
 from fastnn.kernels.groups import (
     GATHER,
     ZERO,
     AllScratch,
     Batches,
     Call,
-    Data,
+    Examples,
     Network,
     Record,
     Rows,
     Rule,
-    Targets,
+    data_of,
+    layer_of,
+    share_of,
+    targets_of,
 )
+from fastnn.kernels.layers import SPARSE_AFFINE
 from fastnn.kernels.rows import column_sweep, row_sweep, work_of
 from fastnn.kernels.rules import STORE, RateAndDecay, of_step, storing, without_decay
 from fastnn.kernels.weights import (
@@ -32,8 +37,8 @@ from fastnn.kernels.weights import (
 # Networks of so many weights: batches of few rows are shared out by columns, and for very few
 # reading and writing the weights is all that counts.
 WIDE_WEIGHTS, COLUMN_ROWS, FEW_ROWS = 200_000, 64, 4
-# Stages of `Call`: whole steps, or pieces of one.
-WHOLE_STEPS, SOME_ROWS, SOME_GRADIENTS, UPDATE = range(4)
+# Stages of `Call`: one step on rows that are given, whole steps, or pieces of one.
+ON_GIVEN, WHOLE_STEPS, SOME_ROWS, SOME_GRADIENTS, UPDATE = range(5)
 # How a step goes on when its loss is known.
 GO_ON, STOP_BEFORE_UPDATE, STOP_AFTER_UPDATE = range(3)
 # Parts that the sum of the squares of all weights is made of.
@@ -88,8 +93,7 @@ def train(
     call: Call,
     network: Network,
     rule: Rule,
-    data: Data,
-    targets: Targets,
+    examples: Examples,
     batches: Batches,
     scratch: AllScratch,
     record: Record,
@@ -102,17 +106,25 @@ def train(
 
     The steps of the `call` are whole; or there are many calls for one: of all
     pieces of SOME_ROWS, then of all of SOME_GRADIENTS, which go to ``scratch.gradient``, and last
-    UPDATE.
+    UPDATE.  Or it is one step, ON_GIVEN, on rows that come with the call and are looked at first:
+    if one is not as it should be, nothing is changed or recorded.
     """
     chunks = assemble(call.team, chunk, chunks)
     if chunks == 0:
         return
     mine, wide = work_of(scratch, chunk), number_of_weights(network) >= WIDE_WEIGHTS
+    data, targets = data_of(examples), targets_of(examples)
     part, parts = call.piece * chunks + chunk, call.pieces * chunks
     for s in range(call.first, call.end):
         batch = _batch_of(wide, batches, s)
         by_columns = wide and chunks > 1 and batch.count <= COLUMN_ROWS
-        if call.stage == WHOLE_STEPS and by_columns:
+        if call.stage == ON_GIVEN:
+            lists = layer_of(network, 0).kind == SPARSE_AFFINE
+            begin, end = share_of(batch.count, chunk, chunks)
+            take_rows(chunk, chunks, lists, examples, begin, end)
+            if by_columns:
+                barrier(call.team, chunks)
+        if call.stage <= WHOLE_STEPS and by_columns:
             column_sweep(chunk, chunks, network, data, targets, batch, mine, call.team)
         elif call.stage <= SOME_ROWS:
             row_sweep(part, parts, network, data, targets, batch, mine)
@@ -123,6 +135,8 @@ def train(
             if batches.penalty.size:
                 squares_of_weights(chunk, chunks, network, scratch.squares)
             barrier(call.team, chunks)
+            if call.stage == ON_GIVEN and any_strange(examples.found):
+                return
             then = _note_loss(chunk, s, batch, batches, scratch, record)
         if then == STOP_BEFORE_UPDATE and rule.code != STORE:  # a gradient is what it is
             return

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -14,40 +14,29 @@ from fastnn.kernels.layers.sparse_affine import COLUMN_BLOCK
 from fastnn.kernels.nonzeros import Found, compress_rows, count_nonzeros
 from fastnn.sparse_rows import SparseRows
 
+# Fields of `groups.Examples` that are for rows which come with a call.
+NOTHING_GIVEN = {
+    dtype: (
+        np.empty((0, 0), np.uint8),
+        np.empty(0, np.int64),
+        *(0, 0, 0),
+        np.zeros(2, dtype),
+        np.empty((0, len(Found._fields)), np.int64),
+    )
+    for dtype in map(np.dtype, (np.float32, np.float64))
+}
 # Below this share of nonzeros the kernels that skip zeros win: for 8 vectors of outputs, forward
 # and back, an entry takes 19 cycles, and an input of the dense products 8 (AVX2).
 SPARSE_BELOW = 0.4
 # Narrower inputs gain nothing from lists; a few rows do not pay for making them.
 SPARSE_WIDTH = 32
 SPARSE_ROWS = 8
-SAMPLED_ROWS = 32  # to look at 256 took longer than to list the nonzeros of 1,000
+SAMPLED_ROWS = 16  # to look at 256 took longer than to list the nonzeros of 1,000
 COMPRESS_WORK = 4  # multiply-adds that looking at an input takes as long as
 
 
-class Lists(NamedTuple):
-    """Memory for lists of the nonzeros of some rows; what is in it means nothing."""
-
-    chosen: np.ndarray  # their numbers, which do: 0, 1, ...
-    bounds: np.ndarray
-    column: np.ndarray
-    value: np.ndarray
-    found: np.ndarray  # a `Found` for each chunk
-
-
-def lists_of(rows: int, width: int, dtype: np.dtype, room: int) -> Lists:
-    """Memory for so many rows, and for so many nonzeros of them."""
-    chunks = runtime.most_chunks(COMPRESS_WORK * rows * width)
-    return Lists(
-        np.arange(rows),
-        np.zeros((rows, 2), np.int64),
-        np.empty(room, _column_kind(width)),
-        np.empty(room, dtype),
-        np.empty((chunks, len(Found._fields)), np.int64),
-    )
-
-
 def room_of(rows: int, width: int) -> int:
-    """Nonzeros up to which so many rows count as mostly zero."""
+    """Nonzeros up to which so many rows count as mostly zero; 0 if lists would gain nothing."""
     may_be = rows >= SPARSE_ROWS and width >= SPARSE_WIDTH
     return int(rows * width * SPARSE_BELOW) if may_be else 0
 
@@ -56,7 +45,6 @@ class Samples:
     """Rows of input data in the form that the kernels read: dense, or without the zeros.
 
     If some are `chosen`, in ascending order, the others are not looked at and must not be read.
-    What is listed goes to `lists`, if they are given; then `data` must be read before the next use.
 
     Attributes
     ----------
@@ -76,22 +64,17 @@ class Samples:
         Rows of the scratch in which a pass keeps its place in each list.
     """
 
-    def __init__(
-        self, x: np.ndarray, chosen: np.ndarray | None = None, lists: Lists | None = None
-    ):
+    def __init__(self, x: np.ndarray, chosen: np.ndarray | None = None):
         self.rows, width = x.shape
-        looked_at = self.rows if chosen is None else len(chosen)
-        size, work = looked_at * width, COMPRESS_WORK * looked_at * width
-        room = room_of(looked_at, width)
-        if room and not looks_sparse(x):
-            room = 0
-        if lists is None or len(lists.found) < runtime.most_chunks(work):
-            lists = lists_of(self.rows, width, x.dtype, room)
-        self.looked_at = chosen = lists.chosen[: self.rows] if chosen is None else chosen
-        bounds, column, value = lists.bounds[: self.rows], lists.column[:room], lists.value[:room]
-        lists.found.fill(0)
-        runtime.run(compress_rows, work, x, chosen, bounds, column, value, lists.found)
-        entries, without_room, not_finite = map(sum, zip(*lists.found.tolist(), strict=True))
+        if chosen is None:
+            chosen = np.arange(self.rows)
+        self.looked_at, size = chosen, len(chosen) * width
+        room = room_of(len(chosen), width) if looks_sparse(x) else 0
+        column, value = np.empty(room, column_kind(width)), np.empty(room, x.dtype)
+        bounds, work = np.zeros((self.rows, 2), np.int64), COMPRESS_WORK * size
+        found = np.zeros((runtime.most_chunks(work), len(Found._fields)), np.int64)
+        runtime.run(compress_rows, work, x, chosen, bounds, column, value, found)
+        entries, without_room, not_finite, _ = found.sum(axis=0).tolist()
         self.finite = not not_finite
         self.sparse = bool(room and not without_room and self.finite)
         self.density = 1.0
@@ -128,7 +111,7 @@ class Samples:
             x.refuse_too_large(chosen)
         self.density = len(value) / max(1, (len(begin) - 1) * width)
         # A copy: kernels find their way by it, whatever a callback does to the matrix.
-        column = np.array(column, _column_kind(width))
+        column = np.array(column, column_kind(width))
         self.data = Data(np.empty((0, width), x.dtype), bounds, column, ready)
         self.blocks = blocks_of(width)
         return self
@@ -150,7 +133,7 @@ def blocks_of(width: int) -> int:
     return -(-width // COLUMN_BLOCK) + 1
 
 
-def _column_kind(width: int) -> np.dtype:
+def column_kind(width: int) -> np.dtype:
     """Type of the column numbers of so many columns, as narrow as may be."""
     return np.dtype(np.uint16 if width <= 1 << 16 else np.int32)
 
@@ -161,7 +144,7 @@ def looks_sparse(x: np.ndarray) -> bool:
     if rows < SPARSE_ROWS or width < SPARSE_WIDTH:
         return False
     step, found = max(1, rows // SAMPLED_ROWS), np.empty(1, np.int64)
-    runtime.run(count_nonzeros, 0, x, step, found)
+    count_nonzeros.serial(1, x, step, found)
     return bool(found[0] < SPARSE_BELOW * -(-rows // step) * width)
 
 
@@ -191,3 +174,8 @@ class Examples:
     def __init__(self, samples: Samples, labels: np.ndarray, targets: np.ndarray):
         self.samples, self.rows = samples, samples.rows
         self.wanted = Targets(labels, targets)
+
+
+def looked_at(samples: Samples, wanted: tuple[np.ndarray, np.ndarray]) -> tuple[Any, ...]:
+    """The fields of `groups.Examples` for rows, and targets, that have been looked at."""
+    return *samples.data, *wanted, *NOTHING_GIVEN[samples.data.x.dtype]

@@ -35,8 +35,6 @@ def fit(
     progress: bool | None,
 ) -> History:
     """`MLP.fit` of a network and its model; `random` draws the batches."""
-    if not isinstance(optimizer, Optimizer):
-        raise TypeError(f"optimizer must be one of fastnn's, such as SGD(0.1), got {optimizer!r}")
     callbacks = checked_callbacks(looks.callbacks)
     rows = gate.matrix(x, model.layer_sizes[0], model.dtype, "x")
     schedule = make_schedule(len(rows), sampling, random)

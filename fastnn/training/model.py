@@ -7,13 +7,15 @@ from typing import Any
 
 import numpy as np
 
+from fastnn.compiler.rounding import rounding_to_nearest
 from fastnn.kernels.activations import ACTIVATION_CODES
+from fastnn.kernels.given import add_up
 from fastnn.kernels.groups import Targets
 from fastnn.kernels.losses import LABELS, LOSS_CODES, LOSSES, PROBABILITIES
-from fastnn.training.data import Examples, Samples, checked_samples, looks_sparse
-from fastnn.training.evaluation import FEW_WORK, evaluate, mean_loss, outputs_of_dense
+from fastnn.training.data import Examples, Samples, checked_samples
+from fastnn.training.evaluation import evaluate
 from fastnn.training.parameters import Parameters
-from fastnn.training.targets import TargetsWanted
+from fastnn.training.targets import NO_LABELS, TargetsWanted
 
 # The losses that `MLP` offers with each output, and their codes; the first is the default.
 OUTPUT_LOSSES: dict[str, dict[str, int]] = {}
@@ -56,6 +58,8 @@ class Model:
         self.loss_name = list(LOSSES)[loss]
         self.targets = LOSSES[self.loss_name].targets
         self.wanted = TargetsWanted(self.targets, self.layer_sizes[-1], self.dtype)
+        self.no_outputs = np.empty((0, self.layer_sizes[-1]), self.dtype)
+        self.desks: list[Any] = []  # of `calls`, that are not at work
 
     @property
     def has_classes(self) -> bool:
@@ -81,7 +85,7 @@ class Model:
 
     def no_targets(self) -> Targets:
         """Labels and targets of no rows."""
-        return self.wanted.none
+        return Targets(NO_LABELS, self.wanted.none.targets)
 
     # Passes ------------------------------------------------------------------
 
@@ -91,18 +95,12 @@ class Model:
         evaluate(self.params, self.loss, samples, self.no_targets(), outputs, np.empty(0))
         return outputs
 
-    def outputs_if_finite(self, x: np.ndarray) -> np.ndarray | None:
-        """Outputs (N, O) for rows that kernels can take; None if an input is not finite."""
-        few = self.params.multiply_adds * len(x) <= FEW_WORK
-        if few or not looks_sparse(x):
-            return outputs_of_dense(self.params, self.loss, x)
-        samples = Samples(x)
-        return self.outputs(samples) if samples.finite else None
-
     def row_losses(self, examples: Examples) -> np.ndarray:
         """Losses (N,), whose outputs are not wanted."""
-        row_loss, nothing = np.empty(examples.rows), np.empty((0, self.layer_sizes[-1]), self.dtype)
-        evaluate(self.params, self.loss, examples.samples, examples.wanted, nothing, row_loss)
+        row_loss = np.empty(examples.rows)
+        evaluate(
+            self.params, self.loss, examples.samples, examples.wanted, self.no_outputs, row_loss
+        )
         return row_loss
 
     def outputs_and_losses(self, examples: Examples) -> tuple[np.ndarray, np.ndarray]:
@@ -112,18 +110,21 @@ class Model:
         evaluate(self.params, self.loss, examples.samples, examples.wanted, outputs, row_loss)
         return outputs, row_loss
 
-    def measure(self, examples: Examples) -> tuple[float, float]:
-        """Mean loss, and accuracy (NaN for real outputs)."""
-        outputs, row_loss = self.outputs_and_losses(examples)
-        accuracy = float("nan")
-        if self.has_classes:
-            right = self._all_right(outputs, examples)
-            accuracy = float(np.mean(right & ~np.isnan(row_loss)))  # NaN is no answer
-        return mean_loss(row_loss), accuracy
+    def measure(self, examples: Examples, with_accuracy: bool = True) -> tuple[float, float]:
+        """Mean loss, and accuracy (NaN for real outputs, or if it is not asked for)."""
+        with_accuracy &= self.has_classes
+        if with_accuracy:
+            outputs, row_loss = self.outputs_and_losses(examples)
+        else:
+            outputs, row_loss = self.no_outputs, self.row_losses(examples)
+        return self.means(row_loss, outputs, examples.wanted)
 
-    def _all_right(self, outputs: np.ndarray, examples: Examples) -> np.ndarray:
-        """Which rows are classified as is wanted."""
-        labels, targets = examples.wanted
-        if self.targets == LABELS:
-            return outputs.argmax(axis=1) == labels
-        return ((outputs > 0.5) == (targets > 0.5)).all(axis=1)
+    def means(
+        self, row_loss: np.ndarray, outputs: np.ndarray, wanted: Targets
+    ) -> tuple[float, float]:
+        """Mean loss, and accuracy (NaN without outputs)."""
+        sums = np.zeros(2)
+        add_up.serial(1, row_loss, outputs, *wanted, sums)
+        with rounding_to_nearest():
+            loss, right = (sums / row_loss.size).tolist()
+        return loss, right if len(outputs) else float("nan")

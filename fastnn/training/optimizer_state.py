@@ -6,12 +6,16 @@ from typing import Any
 
 import numpy as np
 
+from fastnn.compiler.rounding import rounding_to_nearest
+from fastnn.kernels.groups import Rule
 from fastnn.optimizers import Optimizer
 from fastnn.training.parameters import Parameters, aligned_zeros
 from fastnn.training.steps import StepCount
 
 # Learning rates asked for at once.
 ASKED_AHEAD = 1 << 18
+# The same for steps that are made one by one.
+RATES_AHEAD = 64
 
 
 class OptimizerState:
@@ -19,11 +23,37 @@ class OptimizerState:
 
     def __init__(self, optimizer: Optimizer, memory: np.ndarray, steps: int = 0):
         self.optimizer, self.memory, self.count = optimizer, memory, StepCount(steps)
+        # For single steps: the rule as kernels take it, and rates and decays from a step on.
+        self._rule: Rule | None = None
+        self._ahead: tuple[int, np.ndarray] = 0, memory[:0]
 
     @property
     def steps(self) -> int:
         """Steps that are in the weights and in the memory."""
         return self.count.steps
+
+    def rule(self) -> Rule:
+        """The rule as kernels take it, but for the rate and the decay of a step."""
+        if self._rule is None:
+            dtype = self.memory.dtype
+            code, numbers, _ = self.optimizer.rule(dtype)
+            self._rule = Rule(code, numbers, self.memory, dtype.type(0), dtype.type(0))
+        return self._rule
+
+    def next_pace(self) -> np.ndarray:
+        """Learning rate and weight decay of the next step, in an array (1, 2)."""
+        at, (first, paces) = self.steps, self._ahead
+        if not first <= at < first + len(paces):
+            # A function is asked for each step when it is due.
+            count = 1 if callable(self.optimizer.lr) else RATES_AHEAD
+            rates, error = self.optimizer.good_rates(at, count, self.memory.dtype)
+            if error is not None and not rates.size:
+                raise error
+            first, paces = at, np.empty((rates.size, 2), self.memory.dtype)
+            with rounding_to_nearest():
+                paces[:, 0], paces[:, 1] = rates, self.optimizer.weight_decay
+            self._ahead = first, paces
+        return paces[at - first : at - first + 1]
 
     def following(self, optimizer: Optimizer) -> OptimizerState:
         """The same memory and count, for an optimiser that goes on with them."""
@@ -63,6 +93,8 @@ def continued(
 ) -> OptimizerState:
     """The state to train with: the one at hand if `optimizer` can go on with it, else a new one."""
     if state is not None:
+        if state.optimizer is optimizer and not callable(optimizer.lr):
+            return state
         following = optimizer.following(state.optimizer, state.steps)
         if following is not None:
             return state.following(following)

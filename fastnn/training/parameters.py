@@ -8,9 +8,9 @@ the network, as the integers that the kernels read.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, MutableMapping, Sequence
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -63,9 +63,8 @@ class Parameters(MutableMapping):
         self._layers = _layers(layer_sizes, dtype, VECTOR_BYTES)
         self.block = aligned_zeros(_size(self._layers), dtype)
         self._views = self.views_of(self.block)
+        self.places = _places(self._views)
         self._plans: dict[Any, Plan] = {}
-        # Scratch of short calls; one that is at work is not in the list, so threads share none.
-        self.kept_scratch: list[tuple[Any, ...]] = []
 
     def views_of(self, block: np.ndarray) -> dict[str, np.ndarray]:
         """The named parts of a block laid out like this one."""
@@ -128,6 +127,10 @@ class Parameters(MutableMapping):
         if name not in self._views:
             raise KeyError(f"no parameter {name!r}; there are {', '.join(self._views)}")
         view = self._views[name]
+        if value is view:  # of `params[name] -= ...`, which has changed it
+            if view.ndim == 1:
+                view += 0.0  # -0.0, see below
+            return
         array = gate.numbers(value, f"params[{name!r}]")
         if array.shape != view.shape:
             raise ValueError(f"params[{name!r}] must have shape {view.shape}, got {array.shape}")
@@ -181,6 +184,23 @@ class Plan:
         self.values_size, self.deltas_size = values, deltas
         widest = max(max(layer.inputs, layer.outputs) for layer in layers)
         self.work_size = int(PANEL) + widest * TILE_VECTORS * VECTOR_BYTES // dtype.itemsize
+
+
+class Parameter(NamedTuple):
+    """Where a parameter is in a vector of all of them, without padding."""
+
+    name: str
+    first: int
+    end: int
+    shape: tuple[int, ...]
+
+
+def _places(views: Mapping[str, np.ndarray]) -> list[Parameter]:
+    places, at = [], 0
+    for name, view in views.items():
+        places.append(Parameter(name, at, at + view.size, view.shape))
+        at += view.size
+    return places
 
 
 def _views(layers: Sequence[Layer], block: np.ndarray) -> dict[str, np.ndarray]:

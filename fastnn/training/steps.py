@@ -17,7 +17,7 @@ from fastnn.compiler.team import new_team
 from fastnn.kernels import epochs, samples, train
 from fastnn.kernels.groups import AllScratch, Batches, Call, Network, Record, Rule
 from fastnn.kernels.rules import SGD, STORE, Numbers
-from fastnn.training.data import Examples
+from fastnn.training.data import Examples, looked_at
 from fastnn.training.evaluation import LONG_PIECE, multiply_adds
 from fastnn.training.parameters import Parameters, aligned_zeros
 
@@ -88,6 +88,7 @@ class Steps:
         self._network = Network(plan.table, loss, params.block)
         self._rule = Rule(code, hyper, memory, dtype.type(0), dtype.type(0))
         self._data, self._targets = rows.data, examples.wanted
+        self._examples = looked_at(rows, examples.wanted)
         self._scratch = AllScratch(
             aligned_zeros(plan.values_size, dtype),
             aligned_zeros(plan.deltas_size, dtype),
@@ -199,8 +200,7 @@ class Steps:
             *call,
             *self._network,
             *self._rule,
-            *self._data,
-            *self._targets,
+            *self._examples,
             *batches,
             *self._scratch,
             *record,
@@ -240,11 +240,11 @@ class Steps:
         return bool(at_end and watch[epochs.WAITED] > watch[epochs.PATIENCE])
 
 
-def gradient_block(params: Parameters, loss: int, examples: Examples) -> np.ndarray:
-    """Block of the gradients of the mean loss over all rows, laid out like the parameters."""
+def gradient_block(params: Parameters, loss: int, examples: Examples) -> tuple[float, np.ndarray]:
+    """Mean loss over all rows, and a block of its gradients, laid out like the parameters."""
     dtype, rows = params.block.dtype, examples.rows
     block = aligned_zeros(params.block.size, dtype)
     rule = (STORE, np.zeros(len(Numbers._fields), dtype), 0.0)
     one_step = np.arange(rows), np.array([0, rows]), np.zeros(1, dtype)
-    Steps(params, loss, examples, rows, rule, block).run(*one_step)
-    return block
+    _, losses = Steps(params, loss, examples, rows, rule, block).run(*one_step)
+    return float(losses[0]), block

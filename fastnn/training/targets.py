@@ -3,22 +3,36 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from fastnn import gate
-from fastnn.compiler import runtime
-from fastnn.kernels.given import Allowed, GivenTargets, take_targets
+from fastnn.kernels.given import take_targets
 from fastnn.kernels.groups import Targets
 from fastnn.kernels.losses import COUNTS, LABELS, PROBABILITIES
+from fastnn.kernels.nonzeros import Found
 
-_NO_BYTES, _NO_LABELS = np.empty((0, 0), np.uint8), np.empty(0, np.int64)
+NO_BYTES, NO_LABELS = np.empty((0, 0), np.uint8), np.empty(0, np.int64)
+NO_BOUNDS, NO_COLUMN = np.empty((0, 2), np.int64), np.empty(0, np.uint16)
+NOTHING_FOUND = np.empty((0, len(Found._fields)), np.int64)
 # Types of one-hot rows whose elements kernels can tell apart, and their 1 as a whole number.
-_ONES = {
+ONES = {
     dtype: int.from_bytes(np.ones(1, dtype).tobytes(), sys.byteorder)
     for dtype in map(np.dtype, "?bhilqBHILQefd")
 }
+
+
+class GivenTargets(NamedTuple):
+    """Targets as they were given: fields of `groups.Examples`, behind the labels."""
+
+    targets: np.ndarray
+    one_hot: np.ndarray
+    given: np.ndarray
+    classes: int
+    size: int
+    one: int
+    limits: np.ndarray
 
 
 class TargetsWanted:
@@ -31,59 +45,51 @@ class TargetsWanted:
     outputs : int
     dtype : numpy.dtype
         Of the network.
+
+    Attributes
+    ----------
+    none : GivenTargets
+        Of no rows.
     """
 
     def __init__(self, kind: str, outputs: int, dtype: np.dtype):
         self.kind, self.outputs, self.dtype = kind, outputs, dtype
         largest = np.finfo(dtype).max
         least = 0 if kind in (PROBABILITIES, COUNTS) else -largest
-        self._limits = np.array([least, 1 if kind == PROBABILITIES else largest], dtype)
-        self.none = Targets(_NO_LABELS, np.empty((0, 1), dtype))
+        limits = np.array([least, 1 if kind == PROBABILITIES else largest], dtype)
+        self.none = GivenTargets(
+            np.empty((0, 1), dtype), NO_BYTES, NO_LABELS, outputs, 1, 1, limits
+        )
+        self._no_inputs = np.empty((0, 1), dtype), NO_BOUNDS, NO_COLUMN, np.empty(0, dtype)
 
-    def given(self, t: Any, rows: int) -> tuple[GivenTargets, Allowed] | None:
-        """Targets as `take_targets` reads them; None if `check` has to see them."""
+    def given(self, t: Any, rows: int) -> GivenTargets | None:
+        """Targets as they are; None if `check` has to see them."""
         if type(t) is not np.ndarray:
             return None
-        one_hot, labels, targets, one = _NO_BYTES, _NO_LABELS, self.none.targets, 1
+        shape = rows, self.outputs
         if self.kind != LABELS:
-            if t.shape != (rows, self.outputs) or t.dtype != self.dtype or not t.flags.carray:
-                return None
-            targets = t
-        elif t.shape == (rows, self.outputs):
-            if t.dtype not in _ONES or not t.flags.carray:
-                return None
-            one_hot, one = t.view(np.uint8), _ONES[t.dtype]
-        elif t.shape == (rows,) and t.dtype.kind in "iu":
-            labels = np.ascontiguousarray(t, np.int64)
-        else:
-            return None
-        allowed = Allowed(self.outputs, t.dtype.itemsize, one, self._limits)
-        return GivenTargets(one_hot, labels, targets), allowed
-
-    def take(self, given: tuple[GivenTargets, Allowed], labels: np.ndarray) -> Targets | None:
-        """Targets as kernels read them, labels written to an array; None if one is wrong."""
-        (one_hot, _, targets), strange = given[0], _new_flag()
-        of_labels = self.kind == LABELS
-        if not of_labels:
-            labels = _NO_LABELS
-        runtime.run(take_targets, 0, *given[0], *given[1], labels, strange)
-        return None if strange[0] else Targets(labels, targets)
+            right = t.shape == shape and t.dtype == self.dtype and t.flags.carray
+            return self.none._replace(targets=t) if right else None
+        if t.shape == shape and t.dtype in ONES and t.flags.carray:
+            no_targets, _, no_labels, classes, _, _, limits = self.none
+            words, one = t.view(np.uint8), ONES[t.dtype]
+            return GivenTargets(no_targets, words, no_labels, classes, t.itemsize, one, limits)
+        if t.shape == (rows,) and t.dtype.kind in "iu":
+            return self.none._replace(given=np.array(t, np.int64))
+        return None
 
     def check(self, t: Any, rows: int, name: str) -> Targets:
-        """Targets as kernels read them, in arrays of their own; or an error that names `t`."""
+        """Targets as kernels read them, in arrays of their own; or an error that names them."""
         given = self.given(t, rows)
         if given is not None:
-            found = self.take(given, np.empty(rows, np.int64))
-            if found is not None:
-                return found
-        labels, targets = self.none
+            labels = np.empty(rows * (self.kind == LABELS), np.int64)
+            found = np.zeros((1, len(Found._fields)), np.int64)
+            take_targets.serial(1, *self._no_inputs, labels, *given, found)
+            if not found.any():
+                return Targets(labels, given.targets)
         if self.kind == LABELS:
             labels = gate.labels(t, rows, self.outputs, name)
-        else:
-            unit = self.kind == PROBABILITIES
-            targets = gate.targets(t, rows, self.outputs, self.dtype, name, unit)
-        return Targets(labels, targets)
-
-
-def _new_flag() -> np.ndarray:
-    return np.empty(1, np.int64)
+            return Targets(labels, self.none.targets)
+        unit = self.kind == PROBABILITIES
+        targets = gate.targets(t, rows, self.outputs, self.dtype, name, unit)
+        return Targets(NO_LABELS, targets)

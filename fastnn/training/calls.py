@@ -1,0 +1,393 @@
+"""One call on rows that are given once: losses, gradients, single steps.
+
+What a call needs beside the rows lies on a desk, which the network keeps for the next call.  A desk
+at work is not among those kept, so threads share none; and it is in no pickle and no copy.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fastnn import gate
+from fastnn.compiler import runtime
+from fastnn.compiler.team import new_team
+from fastnn.compiler.tiles import VECTOR_BYTES
+from fastnn.kernels import epochs, train
+from fastnn.kernels import evaluate as kernels
+from fastnn.kernels.given import look_at_weights, without_padding
+from fastnn.kernels.groups import AllScratch, Rule, Targets
+from fastnn.kernels.nonzeros import Found
+from fastnn.kernels.rows import ROW_BLOCK
+from fastnn.kernels.rules import STORE, Numbers
+from fastnn.optimizers import Optimizer
+from fastnn.sparse_rows import SparseRows
+from fastnn.training.data import COMPRESS_WORK, blocks_of, column_kind, looks_sparse, room_of
+from fastnn.training.evaluation import EVALUATION_WORK, rows_of_a_call, spans
+from fastnn.training.model import Model
+from fastnn.training.optimizer_state import continued
+from fastnn.training.parameters import Parameters, aligned_zeros
+from fastnn.training.steps import LONG_STEP, gradient_block
+from fastnn.training.targets import GivenTargets
+from fastnn.training.watch import Trained
+
+# Bytes of all desks that a network keeps.
+KEPT_BYTES = 64 << 20
+FEWEST = 16  # rows that memory is made for
+# Multiply-adds of rows up to which lists of their nonzeros are not worth making: 13 rows of
+# 784-50-10.
+FEW_WORK = 500_000
+# Share of nonzeros that is expected of the first rows that look sparse, and multiply-adds that one
+# of a list takes as long as.
+FIRST_DENSITY, LISTED = 0.2, 2.4
+LANES = VECTOR_BYTES // 4  # of the narrower precision
+
+
+class Given(NamedTuple):
+    """Rows as kernels can read them; no number has been looked at."""
+
+    x: np.ndarray
+    targets: GivenTargets
+
+
+def _given(model: Model, x: Any, t: Any) -> Given | None:
+    """What is given; None if `Model.examples` has to see it, to make examples or an error."""
+    rows = gate.plain_rows(x, model.layer_sizes[0], model.dtype)
+    if rows is None:
+        matrix = gate.matrix(x, model.layer_sizes[0], model.dtype, "x")
+        if isinstance(matrix, SparseRows):
+            return None
+        rows = matrix
+    targets = model.wanted.given(t, len(rows))
+    return None if targets is None else Given(rows, targets)
+
+
+class Seen:
+    """Memory for what kernels see in up to so many rows, `listed` of which have lists at a time."""
+
+    def __init__(self, model: Model, rows: int, listed: int, chunks: int):
+        width = model.layer_sizes[0]
+        self.rows, self.chunks = rows, chunks
+        room = room_of(listed, width)
+        self.bounds, self.labels = np.empty((rows, 2), np.int64), np.empty(rows, np.int64)
+        self.column, self.value = np.empty(room, column_kind(width)), np.empty(room, model.dtype)
+        self.found = np.zeros((chunks, len(Found._fields)), np.int64)
+        self.arrays = [self.bounds, self.labels, self.column, self.value]
+
+    def examples(self, given: Given) -> tuple[Any, ...]:
+        """The fields of `groups.Examples` for given rows."""
+        self.found.fill(0)
+        x, targets = given
+        labels = self.labels[: max(len(targets.one_hot), len(targets.given))]
+        self.wanted = Targets(labels, targets.targets)
+        return x, self.bounds, self.column, self.value, labels, *targets, self.found
+
+
+class DenseMemory:
+    """Memory for outputs of dense rows."""
+
+    def __init__(self, model: Model, chunks: int):
+        plan = model.params.plan(chunks * ROW_BLOCK, gathers=False)
+        self.chunks, self.table = chunks, plan.table
+        self.values = aligned_zeros(plan.values_size, model.dtype)
+        self.strange, self.no_column = np.zeros(chunks), np.empty(0, np.uint16)
+
+
+class AnswerMemory(Seen):
+    """Memory for passes of up to so many rows, `slots` at a time."""
+
+    def __init__(self, model: Model, rows: int, chunks: int):
+        slots = chunks * ROW_BLOCK
+        super().__init__(model, rows, slots, chunks)
+        plan, (width, *_, outputs) = model.params.plan(slots, gathers=False), model.layer_sizes
+        self.slots, self.order, self.sums = slots, np.arange(rows), np.empty(2)
+        self.values = aligned_zeros(plan.values_size, model.dtype)
+        self.cursor = np.empty((blocks_of(width), slots), np.int64)
+        self.row_loss, self.outputs = np.empty(rows), np.empty((rows, outputs), model.dtype)
+        self.arrays += [self.order, self.values, self.cursor, self.row_loss, self.outputs]
+
+
+class StepMemory(Seen):
+    """Memory for a step on up to so many rows."""
+
+    def __init__(self, model: Model, rows: int, chunks: int):
+        super().__init__(model, rows, rows, chunks)
+        dtype, plan = model.dtype, model.params.plan(rows)
+        self.scratch = AllScratch(
+            aligned_zeros(plan.values_size, dtype),
+            aligned_zeros(plan.deltas_size, dtype),
+            aligned_zeros(chunks * plan.work_size, dtype).reshape(chunks, plan.work_size),
+            np.empty((blocks_of(model.layer_sizes[0]), rows), np.int64),
+            np.empty(rows),
+            np.empty(train.SQUARES),
+            model.params.block[:0],
+        )
+        self.gradient = aligned_zeros(model.params.block.size, dtype)
+        self.arrays += [*self.scratch, self.gradient]
+        self.index, self.begin, self.loss = np.arange(rows), np.zeros(2, np.int64), np.empty(1)
+        self.watch = np.zeros((chunks, epochs.WATCH_COLUMNS))
+        self.no_share, self.nothing = np.empty(0, dtype), np.empty(0)
+        zero, numbers = dtype.type(0), np.zeros(len(Numbers._fields), dtype)
+        self.storing = Rule(STORE, numbers, self.gradient, zero, zero)
+
+
+class Desk:
+    """Memory of a network for one call at a time; what is in it means nothing."""
+
+    def __init__(self, model: Model):
+        self.model = model
+        self._dense: DenseMemory | None = None
+        self._answer: AnswerMemory | None = None
+        self._step: StepMemory | None = None
+        self.nbytes = 0
+        # Whether the last rows were mostly zero, and their share of nonzeros.
+        self._sparse, self._density = False, FIRST_DENSITY
+
+    def _made(self, kind: type[Any], at_hand: Any, rows: int, work: float) -> Any:
+        """Memory for so many rows and so much work: that at hand, if it is large enough."""
+        chunks = runtime.most_chunks(work)
+        if at_hand is None or at_hand.rows < rows or at_hand.chunks < chunks:
+            before = 0 if at_hand is None else _bytes_of(at_hand)
+            at_hand = kind(self.model, room_for(rows), chunks)
+            self.nbytes += _bytes_of(at_hand) - before
+        return at_hand
+
+    def _looks_sparse(self, x: np.ndarray) -> bool:
+        """Whether lists of nonzeros are likely to pay; of rows like the last ones they are."""
+        if self.model.params.multiply_adds * len(x) < FEW_WORK or not room_of(*x.shape):
+            return False
+        return self._sparse or looks_sparse(x)
+
+    def _cost(self, sparse: bool) -> float:
+        """Multiply-adds that a row's forward pass takes as long as, a look at it included."""
+        params, (width, first, *_) = self.model.params, self.model.layer_sizes
+        if not sparse:
+            return params.multiply_adds
+        skipped = 1 - LISTED * self._density
+        return params.multiply_adds - skipped * width * first + COMPRESS_WORK * width
+
+    def _passes(self, found: np.ndarray, sparse: bool, size: int) -> bool | None:
+        """Whether a kernel has found rows to be as they should; None if they are not sparse."""
+        seen = found[0] if len(found) == 1 else found.sum(axis=0)
+        entries, without_room, not_finite, not_wanted = seen.tolist()
+        if not_finite or not_wanted:
+            return False
+        self._sparse = sparse and not without_room
+        if without_room:
+            return None
+        if sparse:
+            self._density = entries / size
+        return True
+
+    def outputs(self, x: np.ndarray) -> np.ndarray | None:
+        """Outputs of rows; None if a number is not finite."""
+        outputs = np.empty((len(x), self.model.layer_sizes[-1]), x.dtype)
+        if self._looks_sparse(x):
+            given = Given(x, self.model.wanted.none)
+            return None if self.answer(given, outputs, with_loss=False) is None else outputs
+        work = self.model.params.multiply_adds * len(x)
+        memory = self._dense
+        if memory is None or memory.chunks < runtime.most_chunks(work):
+            self._dense = memory = DenseMemory(self.model, runtime.most_chunks(work))
+            self.nbytes += memory.values.nbytes
+        strange, before = memory.strange, (memory.table, self.model.loss, self.model.params.block)
+        strange.fill(0)
+        calls = 1
+        if work > EVALUATION_WORK:
+            most = rows_of_a_call(self.model.params.multiply_adds, memory.chunks * ROW_BLOCK)
+            calls = -(-len(x) // most)
+        if calls == 1:
+            after = memory.no_column, memory.values, outputs, strange
+            runtime.run(kernels.predict, work, *before, x, *after)
+        else:
+            for rows, y in zip(
+                np.array_split(x, calls), np.array_split(outputs, calls), strict=True
+            ):
+                after = memory.no_column, memory.values, y, strange
+                runtime.run(kernels.predict, work / calls, *before, rows, *after)
+        return None if 1.0 in strange.tolist() else outputs  # any() would take a fifth of it
+
+    def answer(
+        self, given: Given, outputs: np.ndarray, with_loss: bool, may_be_sparse: bool = True
+    ) -> AnswerMemory | None:
+        """Fill in outputs, if there is an array for them; losses are in the memory returned.
+
+        None if a row is not as it should be.
+        """
+        x, model, rows = given.x, self.model, len(given.x)
+        sparse = may_be_sparse and self._looks_sparse(x)
+        cost = self._cost(sparse)
+        self._answer = memory = self._made(AnswerMemory, self._answer, rows, cost * rows)
+        first = "sparse_affine" if sparse else "affine"
+        plan = model.params.plan(memory.slots, gathers=False, first=first)
+        before = plan.table, model.loss, model.params.block, *memory.examples(given)
+        row_loss, most = memory.row_loss[: rows * with_loss], rows_of_a_call(cost, memory.slots)
+        for start, end in spans(0, rows, most):
+            runtime.run(
+                kernels.evaluate,
+                cost * (end - start),
+                *before,
+                memory.order[start:end],
+                memory.values,
+                memory.cursor,
+                outputs[start:end],
+                row_loss[start:end],
+            )
+        passed = self._passes(memory.found, sparse, x.size)
+        if passed is None:  # they are not mostly zero
+            return self.answer(given, outputs, with_loss, may_be_sparse=False)
+        return memory if passed else None
+
+    def step(
+        self,
+        given: Given,
+        rule: Rule | None,
+        pace: np.ndarray,
+        done: np.ndarray,
+        may_be_sparse: bool = True,
+    ) -> StepMemory | None:
+        """Make a step on all rows, with the rate and decay of a `pace`, or leave their gradient.
+
+        None if a row is not as it should be; then nothing has changed.  ``done[0]`` becomes 1 if
+        weights have changed.
+        """
+        x, model, rows = given.x, self.model, len(given.x)
+        sparse = may_be_sparse and self._looks_sparse(x)
+        work = 2 * self._cost(sparse) * rows
+        self._step = memory = self._made(StepMemory, self._step, rows, work)
+        plan = model.params.plan(memory.rows, first="sparse_affine" if sparse else "affine")
+        memory.begin[1] = rows
+        runtime.run(
+            train.train,
+            work,
+            *(train.ON_GIVEN, 0, 1, 0, 1, new_team()),
+            *(plan.table, model.loss, model.params.block),
+            *(memory.storing if rule is None else rule),
+            *memory.examples(given),
+            *(memory.index, memory.begin, memory.no_share, pace, memory.nothing, 0),
+            *memory.scratch,
+            *(memory.loss, memory.watch, memory.nothing, done),
+        )
+        passed = self._passes(memory.found, sparse, x.size)
+        if passed is None:
+            return self.step(given, rule, pace, done, may_be_sparse=False)
+        return memory if passed else None
+
+
+def _bytes_of(memory: Seen) -> int:
+    return sum([array.nbytes for array in memory.arrays])
+
+
+def room_for(rows: int) -> int:
+    """Rows that memory is made for, so that other numbers of rows find it large enough."""
+    return 1 << (max(rows, FEWEST) - 1).bit_length()
+
+
+def take_desk(model: Model) -> Desk:
+    """A desk, to be given back."""
+    try:
+        return model.desks.pop()
+    except IndexError:  # none yet, or all at work in other threads
+        return Desk(model)
+
+
+def give_back(model: Model, desk: Desk) -> None:
+    """Keep a desk for the next call."""
+    if sum([kept.nbytes for kept in model.desks]) + desk.nbytes <= KEPT_BYTES:
+        model.desks.append(desk)
+
+
+def outputs(model: Model, x: np.ndarray) -> np.ndarray | None:
+    """Outputs of rows that kernels can take; None if a number is not finite."""
+    desk = take_desk(model)
+    try:
+        return desk.outputs(x)
+    finally:
+        give_back(model, desk)
+
+
+def measured(model: Model, x: Any, t: Any, with_accuracy: bool = False) -> tuple[float, float]:
+    """Mean loss over the rows, and accuracy if it is asked for."""
+    given = _given(model, x, t)
+    if given is None:
+        return model.measure(model.examples(x, t), with_accuracy)
+    desk, rows = take_desk(model), len(given.x)
+    try:
+        outputs = np.empty((rows * with_accuracy, model.layer_sizes[-1]), model.dtype)
+        memory = desk.answer(given, outputs, with_loss=True)
+        if memory is not None:
+            return model.means(memory.row_loss[:rows], outputs, memory.wanted)
+    finally:
+        give_back(model, desk)
+    return model.measure(model.examples(x, t), with_accuracy)
+
+
+def gradient(model: Model, x: Any, t: Any) -> tuple[float, dict[str, np.ndarray]]:
+    """Mean loss over the rows, and its gradient in new arrays."""
+    given = _given(model, x, t)
+    if given is not None and _is_short(model, len(given.x)):
+        desk = take_desk(model)
+        try:
+            pace, done = np.zeros((1, 2), model.dtype), np.empty(2, np.int64)
+            memory = desk.step(given, None, pace, done)
+            if memory is not None:
+                return float(memory.loss[0]), handed_out(model.params, memory.gradient)
+        finally:
+            give_back(model, desk)
+    loss, block = gradient_block(model.params, model.loss, model.examples(x, t))
+    return loss, handed_out(model.params, block)
+
+
+def _is_short(model: Model, rows: int) -> bool:
+    """Whether a step on so many rows is made in one call, in memory that can be kept."""
+    numbers = 2 * room_for(rows) * sum(model.layer_sizes) + 4 * model.params.block.size
+    short = 3 * model.params.multiply_adds * rows < LONG_STEP
+    return short and numbers * model.dtype.itemsize <= KEPT_BYTES
+
+
+def loss_of_step(net: Trained, model: Model, x: Any, t: Any, optimizer: Optimizer) -> float | None:
+    """Make a step on all rows, and give the loss before it; None if that is for `fit` to do."""
+    given = _given(model, x, t)
+    if given is None or not _is_short(model, len(given.x)):
+        return None
+    before = net.optimizer_state
+    state = continued(before, optimizer, model.params.block)
+    rule, pace, done = state.rule(), state.next_pace(), np.zeros(2, np.int64)
+    desk = take_desk(model)
+    try:
+        if state is not before:
+            net.optimizer_state = state
+        state.count.count_on(done)  # what the kernel makes counts, wherever an interrupt comes
+        memory = desk.step(given, rule, pace, done)
+        if memory is None:
+            net.optimizer_state = before
+            return None
+        loss = float(memory.loss[0])
+    finally:
+        give_back(model, desk)
+    _refuse_diverged(model, loss, state.steps, bool(done[0]))
+    return loss
+
+
+def _refuse_diverged(model: Model, loss: float, steps: int, made: bool) -> None:
+    """Raise an error if the loss of a step, or weights after it, are not finite."""
+    if not made:
+        raise FloatingPointError(
+            f"the loss became {loss} at step {steps + 1}; the network is unchanged. "
+            "A smaller learning rate may help."
+        )
+    finite = np.empty(1, np.int64)
+    look_at_weights.serial(1, model.params.block, finite)
+    if not finite[0]:
+        raise FloatingPointError(
+            f"weights were no longer finite after step {steps}, and the network has them. "
+            "A smaller learning rate may help."
+        )
+
+
+def handed_out(params: Parameters, block: np.ndarray) -> dict[str, np.ndarray]:
+    """What lies in a block like that of the weights, by name, in new arrays without padding."""
+    out = np.empty(params.places[-1].end + LANES, block.dtype)
+    without_padding.serial(1, params.plan(1).table, block, out)
+    return {name: out[first:end].reshape(shape) for name, first, end, shape in params.places}
