@@ -90,7 +90,9 @@ def _shuffled(rows: int, size: int, count: int, random: np.random.Generator) -> 
     cuts = np.minimum(np.arange(per_epoch) * size, rows)
     while count > 0:
         epochs = min(-(-count // per_epoch), max(1, INDEX_BLOCK // rows))
-        order = np.broadcast_to(np.arange(rows), (epochs, rows))
+        order = np.arange(rows)[np.newaxis]
+        if epochs > 1:
+            order = np.broadcast_to(order, (epochs, rows))
         index = random.permuted(order, axis=1).ravel()
         starts = (cuts + rows * np.arange(epochs)[:, np.newaxis]).ravel()
         begin = np.append(starts, index.size)[: count + 1]

@@ -1,7 +1,7 @@
 """One call on rows that are given once: losses, gradients, single steps.
 
-What a call needs beside the rows lies on a desk, which the network keeps for the next call.  A desk
-at work is not among those kept, so threads share none; and it is in no pickle and no copy.
+What a call needs beside the rows lies on a desk, which is kept for the next call on a network of
+the same shape.  A desk at work is not among those kept, so threads share none.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from fastnn.compiler.tiles import VECTOR_BYTES
 from fastnn.kernels import epochs, train
 from fastnn.kernels import evaluate as kernels
 from fastnn.kernels.given import look_at_weights, without_padding
-from fastnn.kernels.groups import AllScratch, Rule, Targets
+from fastnn.kernels.groups import Rule, Targets
 from fastnn.kernels.nonzeros import Found
 from fastnn.kernels.rows import ROW_BLOCK
 from fastnn.kernels.rules import STORE, Numbers
@@ -28,12 +28,14 @@ from fastnn.training.evaluation import EVALUATION_WORK, rows_of_a_call, spans
 from fastnn.training.model import Model
 from fastnn.training.optimizer_state import continued
 from fastnn.training.parameters import Parameters, aligned_zeros
-from fastnn.training.steps import LONG_STEP, gradient_block
+from fastnn.training.steps import LONG_STEP, StepScratch, gradient_block
 from fastnn.training.targets import GivenTargets
 from fastnn.training.watch import Trained
 
-# Bytes of all desks that a network keeps.
-KEPT_BYTES = 64 << 20
+# Desks that are kept, and bytes of all of them.  Networks of the same shape share them: those of a
+# thousand small networks would take a gigabyte.
+KEPT_DESKS, KEPT_BYTES = 16, 64 << 20
+_kept: list[Desk] = []
 FEWEST = 16  # rows that memory is made for
 # Multiply-adds of rows up to which lists of their nonzeros are not worth making: 13 rows of
 # 784-50-10.
@@ -89,7 +91,7 @@ class DenseMemory:
 
     def __init__(self, model: Model, chunks: int):
         plan = model.params.plan(chunks * ROW_BLOCK, gathers=False)
-        self.chunks, self.table = chunks, plan.table
+        self.chunks = chunks
         self.values = aligned_zeros(plan.values_size, model.dtype)
         self.strange, self.no_column = np.zeros(chunks), np.empty(0, np.uint16)
 
@@ -113,18 +115,10 @@ class StepMemory(Seen):
 
     def __init__(self, model: Model, rows: int, chunks: int):
         super().__init__(model, rows, rows, chunks)
-        dtype, plan = model.dtype, model.params.plan(rows)
-        self.scratch = AllScratch(
-            aligned_zeros(plan.values_size, dtype),
-            aligned_zeros(plan.deltas_size, dtype),
-            aligned_zeros(chunks * plan.work_size, dtype).reshape(chunks, plan.work_size),
-            np.empty((blocks_of(model.layer_sizes[0]), rows), np.int64),
-            np.empty(rows),
-            np.empty(train.SQUARES),
-            model.params.block[:0],
-        )
+        dtype = model.dtype
+        self.scratch = StepScratch(model.params, rows, chunks)
         self.gradient = aligned_zeros(model.params.block.size, dtype)
-        self.arrays += [*self.scratch, self.gradient]
+        self.arrays += [*self.scratch.arrays, self.gradient]
         self.index, self.begin, self.loss = np.arange(rows), np.zeros(2, np.int64), np.empty(1)
         self.watch = np.zeros((chunks, epochs.WATCH_COLUMNS))
         self.no_share, self.nothing = np.empty(0, dtype), np.empty(0)
@@ -133,10 +127,10 @@ class StepMemory(Seen):
 
 
 class Desk:
-    """Memory of a network for one call at a time; what is in it means nothing."""
+    """Memory for one call at a time on networks of one shape; what is in it means nothing."""
 
     def __init__(self, model: Model):
-        self.model = model
+        self._shape = model.layer_sizes, model.dtype
         self._dense: DenseMemory | None = None
         self._answer: AnswerMemory | None = None
         self._step: StepMemory | None = None
@@ -144,24 +138,28 @@ class Desk:
         # Whether the last rows were mostly zero, and their share of nonzeros.
         self._sparse, self._density = False, FIRST_DENSITY
 
-    def _made(self, kind: type[Any], at_hand: Any, rows: int, work: float) -> Any:
+    def fits(self, model: Model) -> bool:
+        """Whether it is for networks of this shape."""
+        return self._shape == (model.layer_sizes, model.dtype)
+
+    def _made(self, model: Model, kind: type[Any], at_hand: Any, rows: int, work: float) -> Any:
         """Memory for so many rows and so much work: that at hand, if it is large enough."""
         chunks = runtime.most_chunks(work)
         if at_hand is None or at_hand.rows < rows or at_hand.chunks < chunks:
             before = 0 if at_hand is None else _bytes_of(at_hand)
-            at_hand = kind(self.model, room_for(rows), chunks)
+            at_hand = kind(model, room_for(rows), chunks)
             self.nbytes += _bytes_of(at_hand) - before
         return at_hand
 
-    def _looks_sparse(self, x: np.ndarray) -> bool:
+    def _looks_sparse(self, model: Model, x: np.ndarray) -> bool:
         """Whether lists of nonzeros are likely to pay; of rows like the last ones they are."""
-        if self.model.params.multiply_adds * len(x) < FEW_WORK or not room_of(*x.shape):
+        if model.params.multiply_adds * len(x) < FEW_WORK or not room_of(*x.shape):
             return False
         return self._sparse or looks_sparse(x)
 
-    def _cost(self, sparse: bool) -> float:
+    def _cost(self, model: Model, sparse: bool) -> float:
         """Multiply-adds that a row's forward pass takes as long as, a look at it included."""
-        params, (width, first, *_) = self.model.params, self.model.layer_sizes
+        params, (width, first, *_) = model.params, model.layer_sizes
         if not sparse:
             return params.multiply_adds
         skipped = 1 - LISTED * self._density
@@ -180,22 +178,23 @@ class Desk:
             self._density = entries / size
         return True
 
-    def outputs(self, x: np.ndarray) -> np.ndarray | None:
+    def outputs(self, model: Model, x: np.ndarray) -> np.ndarray | None:
         """Outputs of rows; None if a number is not finite."""
-        outputs = np.empty((len(x), self.model.layer_sizes[-1]), x.dtype)
-        if self._looks_sparse(x):
-            given = Given(x, self.model.wanted.none)
-            return None if self.answer(given, outputs, with_loss=False) is None else outputs
-        work = self.model.params.multiply_adds * len(x)
+        outputs = np.empty((len(x), model.layer_sizes[-1]), x.dtype)
+        if self._looks_sparse(model, x):
+            given = Given(x, model.wanted.none)
+            return None if self.answer(model, given, outputs, with_loss=False) is None else outputs
+        work = model.params.multiply_adds * len(x)
         memory = self._dense
         if memory is None or memory.chunks < runtime.most_chunks(work):
-            self._dense = memory = DenseMemory(self.model, runtime.most_chunks(work))
+            self._dense = memory = DenseMemory(model, runtime.most_chunks(work))
             self.nbytes += memory.values.nbytes
-        strange, before = memory.strange, (memory.table, self.model.loss, self.model.params.block)
+        plan = model.params.plan(memory.chunks * ROW_BLOCK, gathers=False)
+        strange, before = memory.strange, (plan.table, model.loss, model.params.block)
         strange.fill(0)
         calls = 1
         if work > EVALUATION_WORK:
-            most = rows_of_a_call(self.model.params.multiply_adds, memory.chunks * ROW_BLOCK)
+            most = rows_of_a_call(model.params.multiply_adds, memory.chunks * ROW_BLOCK)
             calls = -(-len(x) // most)
         if calls == 1:
             after = memory.no_column, memory.values, outputs, strange
@@ -209,21 +208,26 @@ class Desk:
         return None if 1.0 in strange.tolist() else outputs  # any() would take a fifth of it
 
     def answer(
-        self, given: Given, outputs: np.ndarray, with_loss: bool, may_be_sparse: bool = True
+        self,
+        model: Model,
+        given: Given,
+        outputs: np.ndarray,
+        with_loss: bool,
+        may_be_sparse: bool = True,
     ) -> AnswerMemory | None:
         """Fill in outputs, if there is an array for them; losses are in the memory returned.
 
         None if a row is not as it should be.
         """
-        x, model, rows = given.x, self.model, len(given.x)
-        sparse = may_be_sparse and self._looks_sparse(x)
-        cost = self._cost(sparse)
-        self._answer = memory = self._made(AnswerMemory, self._answer, rows, cost * rows)
+        x, rows = given.x, len(given.x)
+        sparse = may_be_sparse and self._looks_sparse(model, x)
+        cost = self._cost(model, sparse)
+        self._answer = memory = self._made(model, AnswerMemory, self._answer, rows, cost * rows)
         first = "sparse_affine" if sparse else "affine"
         plan = model.params.plan(memory.slots, gathers=False, first=first)
         before = plan.table, model.loss, model.params.block, *memory.examples(given)
         row_loss, most = memory.row_loss[: rows * with_loss], rows_of_a_call(cost, memory.slots)
-        for start, end in spans(0, rows, most):
+        for start, end in spans(0, rows, max(most, rows * (cost * rows <= EVALUATION_WORK))):
             runtime.run(
                 kernels.evaluate,
                 cost * (end - start),
@@ -236,11 +240,20 @@ class Desk:
             )
         passed = self._passes(memory.found, sparse, x.size)
         if passed is None:  # they are not mostly zero
-            return self.answer(given, outputs, with_loss, may_be_sparse=False)
+            return self.answer(model, given, outputs, with_loss, may_be_sparse=False)
         return memory if passed else None
+
+    def scratch(self, model: Model, rows: int) -> StepScratch | None:
+        """Memory for many steps on so many rows; None if it would be too large to keep."""
+        if not is_short(model, rows):
+            return None
+        work = model.params.multiply_adds * rows / runtime.STEP_SHARE
+        self._step = self._made(model, StepMemory, self._step, rows, work)
+        return self._step.scratch
 
     def step(
         self,
+        model: Model,
         given: Given,
         rule: Rule | None,
         pace: np.ndarray,
@@ -252,10 +265,10 @@ class Desk:
         None if a row is not as it should be; then nothing has changed.  ``done[0]`` becomes 1 if
         weights have changed.
         """
-        x, model, rows = given.x, self.model, len(given.x)
-        sparse = may_be_sparse and self._looks_sparse(x)
-        work = 2 * self._cost(sparse) * rows
-        self._step = memory = self._made(StepMemory, self._step, rows, work)
+        x, rows = given.x, len(given.x)
+        sparse = may_be_sparse and self._looks_sparse(model, x)
+        work = 2 * self._cost(model, sparse) * rows
+        self._step = memory = self._made(model, StepMemory, self._step, rows, work)
         plan = model.params.plan(memory.rows, first="sparse_affine" if sparse else "affine")
         memory.begin[1] = rows
         runtime.run(
@@ -266,12 +279,12 @@ class Desk:
             *(memory.storing if rule is None else rule),
             *memory.examples(given),
             *(memory.index, memory.begin, memory.no_share, pace, memory.nothing, 0),
-            *memory.scratch,
+            *memory.scratch.arrays,
             *(memory.loss, memory.watch, memory.nothing, done),
         )
         passed = self._passes(memory.found, sparse, x.size)
         if passed is None:
-            return self.step(given, rule, pace, done, may_be_sparse=False)
+            return self.step(model, given, rule, pace, done, may_be_sparse=False)
         return memory if passed else None
 
 
@@ -285,26 +298,34 @@ def room_for(rows: int) -> int:
 
 
 def take_desk(model: Model) -> Desk:
-    """A desk, to be given back."""
-    try:
-        return model.desks.pop()
-    except IndexError:  # none yet, or all at work in other threads
-        return Desk(model)
+    """A desk for a network, to be given back."""
+    for desk in reversed(_kept):
+        if desk.fits(model):
+            try:
+                _kept.remove(desk)
+            except ValueError:  # another thread has it
+                continue
+            return desk
+    return Desk(model)
 
 
-def give_back(model: Model, desk: Desk) -> None:
-    """Keep a desk for the next call."""
-    if sum([kept.nbytes for kept in model.desks]) + desk.nbytes <= KEPT_BYTES:
-        model.desks.append(desk)
+def give_back(desk: Desk) -> None:
+    """Keep a desk for the next call on a network of this shape."""
+    _kept.append(desk)
+    while len(_kept) > KEPT_DESKS or sum([kept.nbytes for kept in _kept]) > KEPT_BYTES:
+        try:
+            _kept.pop(0)
+        except IndexError:  # other threads have all
+            return
 
 
 def outputs(model: Model, x: np.ndarray) -> np.ndarray | None:
     """Outputs of rows that kernels can take; None if a number is not finite."""
     desk = take_desk(model)
     try:
-        return desk.outputs(x)
+        return desk.outputs(model, x)
     finally:
-        give_back(model, desk)
+        give_back(desk)
 
 
 def measured(model: Model, x: Any, t: Any, with_accuracy: bool = False) -> tuple[float, float]:
@@ -315,31 +336,31 @@ def measured(model: Model, x: Any, t: Any, with_accuracy: bool = False) -> tuple
     desk, rows = take_desk(model), len(given.x)
     try:
         outputs = np.empty((rows * with_accuracy, model.layer_sizes[-1]), model.dtype)
-        memory = desk.answer(given, outputs, with_loss=True)
+        memory = desk.answer(model, given, outputs, with_loss=True)
         if memory is not None:
             return model.means(memory.row_loss[:rows], outputs, memory.wanted)
     finally:
-        give_back(model, desk)
+        give_back(desk)
     return model.measure(model.examples(x, t), with_accuracy)
 
 
 def gradient(model: Model, x: Any, t: Any) -> tuple[float, dict[str, np.ndarray]]:
     """Mean loss over the rows, and its gradient in new arrays."""
     given = _given(model, x, t)
-    if given is not None and _is_short(model, len(given.x)):
+    if given is not None and is_short(model, len(given.x)):
         desk = take_desk(model)
         try:
             pace, done = np.zeros((1, 2), model.dtype), np.empty(2, np.int64)
-            memory = desk.step(given, None, pace, done)
+            memory = desk.step(model, given, None, pace, done)
             if memory is not None:
                 return float(memory.loss[0]), handed_out(model.params, memory.gradient)
         finally:
-            give_back(model, desk)
+            give_back(desk)
     loss, block = gradient_block(model.params, model.loss, model.examples(x, t))
     return loss, handed_out(model.params, block)
 
 
-def _is_short(model: Model, rows: int) -> bool:
+def is_short(model: Model, rows: int) -> bool:
     """Whether a step on so many rows is made in one call, in memory that can be kept."""
     numbers = 2 * room_for(rows) * sum(model.layer_sizes) + 4 * model.params.block.size
     short = 3 * model.params.multiply_adds * rows < LONG_STEP
@@ -349,23 +370,25 @@ def _is_short(model: Model, rows: int) -> bool:
 def loss_of_step(net: Trained, model: Model, x: Any, t: Any, optimizer: Optimizer) -> float | None:
     """Make a step on all rows, and give the loss before it; None if that is for `fit` to do."""
     given = _given(model, x, t)
-    if given is None or not _is_short(model, len(given.x)):
+    if given is None or not is_short(model, len(given.x)):
         return None
     before = net.optimizer_state
     state = continued(before, optimizer, model.params.block)
-    rule, pace, done = state.rule(), state.next_pace(), np.zeros(2, np.int64)
+    (code, numbers, _), zero = state.rule, model.dtype.type(0)
+    rule = Rule(code, numbers, state.memory, zero, zero)
+    pace, done = state.next_pace(), np.zeros(2, np.int64)
     desk = take_desk(model)
     try:
         if state is not before:
             net.optimizer_state = state
         state.count.count_on(done)  # what the kernel makes counts, wherever an interrupt comes
-        memory = desk.step(given, rule, pace, done)
+        memory = desk.step(model, given, rule, pace, done)
         if memory is None:
             net.optimizer_state = before
             return None
         loss = float(memory.loss[0])
     finally:
-        give_back(model, desk)
+        give_back(desk)
     _refuse_diverged(model, loss, state.steps, bool(done[0]))
     return loss
 

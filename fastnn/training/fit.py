@@ -13,6 +13,7 @@ from fastnn import gate, hints
 from fastnn.history import History
 from fastnn.optimizers import Optimizer
 from fastnn.progress import progress_bar
+from fastnn.training import calls
 from fastnn.training.batches import Piece, Sampling, Schedule, make_schedule
 from fastnn.training.data import Examples, samples_of
 from fastnn.training.model import Model
@@ -45,13 +46,16 @@ def fit(
     state = continued(net.optimizer_state, optimizer, model.params.block)
     rates = ComingRates(state, schedule.iterations, model.dtype)
     watch.start()
-    run = _Run(watch, examples, state, rates, schedule)
+    desk = calls.take_desk(model)
+    run = _Run(watch, examples, state, rates, schedule, desk)
     try:
         with progress_bar(progress, schedule.iterations, "step") as bar:
             return run.train(bar.update)
     except BaseException as error:  # of a callback's `finish`, too
         run.end_by(error)
         raise
+    finally:
+        calls.give_back(desk)
 
 
 @contextlib.contextmanager
@@ -75,6 +79,7 @@ class _Run:
         state: OptimizerState,
         rates: ComingRates,
         schedule: Schedule,
+        desk: calls.Desk,
     ):
         model = watch.model
         self.watch, self.model, self.examples = watch, model, examples
@@ -85,8 +90,9 @@ class _Run:
             model.loss,
             examples,
             schedule.batch_size,
-            state.optimizer.rule(model.dtype),
+            state.rule,
             state.memory,
+            scratch=desk.scratch(model, schedule.batch_size),
         )
         self.way_back = WayBack(self.steps, model.params.block, state)
         self.pacer = Pacer()

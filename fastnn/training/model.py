@@ -59,7 +59,6 @@ class Model:
         self.targets = LOSSES[self.loss_name].targets
         self.wanted = TargetsWanted(self.targets, self.layer_sizes[-1], self.dtype)
         self.no_outputs = np.empty((0, self.layer_sizes[-1]), self.dtype)
-        self.desks: list[Any] = []  # of `calls`, that are not at work
 
     @property
     def has_classes(self) -> bool:
@@ -125,6 +124,6 @@ class Model:
         """Mean loss, and accuracy (NaN without outputs)."""
         sums = np.zeros(2)
         add_up.serial(1, row_loss, outputs, *wanted, sums)
+        loss, right = sums.tolist()
         with rounding_to_nearest():
-            loss, right = (sums / row_loss.size).tolist()
-        return loss, right if len(outputs) else float("nan")
+            return loss / len(row_loss), right / len(row_loss) if len(outputs) else float("nan")

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 
 from fastnn.compiler.rounding import rounding_to_nearest
-from fastnn.kernels.groups import Rule
 from fastnn.optimizers import Optimizer
 from fastnn.training.parameters import Parameters, aligned_zeros
 from fastnn.training.steps import StepCount
@@ -23,8 +22,8 @@ class OptimizerState:
 
     def __init__(self, optimizer: Optimizer, memory: np.ndarray, steps: int = 0):
         self.optimizer, self.memory, self.count = optimizer, memory, StepCount(steps)
-        # For single steps: the rule as kernels take it, and rates and decays from a step on.
-        self._rule: Rule | None = None
+        self._rule: tuple[int, np.ndarray, float] | None = None
+        # For single steps: rates and decays from a step on.
         self._ahead: tuple[int, np.ndarray] = 0, memory[:0]
 
     @property
@@ -32,12 +31,11 @@ class OptimizerState:
         """Steps that are in the weights and in the memory."""
         return self.count.steps
 
-    def rule(self) -> Rule:
-        """The rule as kernels take it, but for the rate and the decay of a step."""
+    @property
+    def rule(self) -> tuple[int, np.ndarray, float]:
+        """What `Optimizer.rule` gives, made once."""
         if self._rule is None:
-            dtype = self.memory.dtype
-            code, numbers, _ = self.optimizer.rule(dtype)
-            self._rule = Rule(code, numbers, self.memory, dtype.type(0), dtype.type(0))
+            self._rule = self.optimizer.rule(self.memory.dtype)
         return self._rule
 
     def next_pace(self) -> np.ndarray:

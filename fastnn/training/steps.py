@@ -17,7 +17,7 @@ from fastnn.compiler.team import new_team
 from fastnn.kernels import epochs, samples, train
 from fastnn.kernels.groups import AllScratch, Batches, Call, Network, Record, Rule
 from fastnn.kernels.rules import SGD, STORE, Numbers
-from fastnn.training.data import Examples, looked_at
+from fastnn.training.data import Examples, blocks_of, looked_at
 from fastnn.training.evaluation import LONG_PIECE, multiply_adds
 from fastnn.training.parameters import Parameters, aligned_zeros
 
@@ -60,6 +60,29 @@ class StepCount:
         deque(moves, maxlen=0)
 
 
+class StepScratch:
+    """Memory of steps of up to so many rows, in up to so many chunks; what is in it means nothing.
+
+    Attributes
+    ----------
+    rows, chunks : int
+    arrays : AllScratch
+    """
+
+    def __init__(self, params: Parameters, rows: int, chunks: int):
+        self.rows, self.chunks = rows, chunks
+        dtype, plan = params.block.dtype, params.plan(rows)
+        self.arrays = AllScratch(
+            aligned_zeros(plan.values_size, dtype),
+            aligned_zeros(plan.deltas_size, dtype),
+            aligned_zeros(chunks * plan.work_size, dtype).reshape(chunks, plan.work_size),
+            np.empty((blocks_of(params.layer_sizes[0]), rows), np.int64),
+            np.empty(rows),
+            np.empty(train.SQUARES),
+            np.empty(0, dtype),
+        )
+
+
 class Steps:
     """Training steps on one set of examples, with the scratch they share."""
 
@@ -72,11 +95,15 @@ class Steps:
         rule: tuple[int, np.ndarray, float],
         memory: np.ndarray,
         dropout: Sequence[float] = (),
+        scratch: StepScratch | None = None,
     ):
         dtype, rows = params.block.dtype, examples.samples
-        plan = params.plan(batch_size, first=rows.kind, dropout=dropout)
         self._work = multiply_adds(params, rows) * batch_size
         chunks = runtime.most_chunks(self._work / runtime.STEP_SHARE)
+        if scratch is None or scratch.rows < batch_size or scratch.chunks < chunks:
+            scratch = StepScratch(params, batch_size, chunks)
+        self._scratch = scratch.arrays
+        plan = params.plan(scratch.rows, first=rows.kind, dropout=dropout)
         self._pace = runtime.Pace() if chunks > 1 else None
         self._watch = np.zeros((chunks, epochs.WATCH_COLUMNS))
         code, hyper, decay = rule
@@ -89,15 +116,6 @@ class Steps:
         self._rule = Rule(code, hyper, memory, dtype.type(0), dtype.type(0))
         self._data, self._targets = rows.data, examples.wanted
         self._examples = looked_at(rows, examples.wanted)
-        self._scratch = AllScratch(
-            aligned_zeros(plan.values_size, dtype),
-            aligned_zeros(plan.deltas_size, dtype),
-            aligned_zeros(chunks * int(plan.work_size), dtype).reshape(chunks, plan.work_size),
-            np.empty((rows.blocks, batch_size), np.int64),
-            np.empty(batch_size),
-            np.empty(train.SQUARES),
-            params.block[:0],
-        )
 
     @property
     def share(self) -> float:

@@ -66,17 +66,19 @@ class TargetsWanted:
         """Targets as they are; None if `check` has to see them."""
         if type(t) is not np.ndarray:
             return None
-        shape = rows, self.outputs
+        none, one_hot, labels, classes, _, _, limits = self.none
+        targets, size, one, shape = none, 1, 1, (rows, self.outputs)
         if self.kind != LABELS:
-            right = t.shape == shape and t.dtype == self.dtype and t.flags.carray
-            return self.none._replace(targets=t) if right else None
-        if t.shape == shape and t.dtype in ONES and t.flags.carray:
-            no_targets, _, no_labels, classes, _, _, limits = self.none
-            words, one = t.view(np.uint8), ONES[t.dtype]
-            return GivenTargets(no_targets, words, no_labels, classes, t.itemsize, one, limits)
-        if t.shape == (rows,) and t.dtype.kind in "iu":
-            return self.none._replace(given=np.array(t, np.int64))
-        return None
+            if not (t.shape == shape and t.dtype == self.dtype and t.flags.carray):
+                return None
+            targets = t
+        elif t.shape == shape and t.dtype in ONES and t.flags.carray:
+            one_hot, size, one = t.view(np.uint8), t.itemsize, ONES[t.dtype]
+        elif t.shape == (rows,) and t.dtype.kind in "iu":
+            labels = np.array(t, np.int64)
+        else:
+            return None
+        return GivenTargets(targets, one_hot, labels, classes, size, one, limits)
 
     def check(self, t: Any, rows: int, name: str) -> Targets:
         """Targets as kernels read them, in arrays of their own; or an error that names them."""
