@@ -9,6 +9,7 @@ from sklearn import neural_network
 from sklearn.utils import compute_sample_weight
 from sklearn.utils._param_validation import StrOptions
 
+from fastnn.estimators.engine import Engine
 from fastnn.estimators.on_engine import OnEngine
 
 
@@ -244,3 +245,14 @@ class MLPClassifier(OnEngine, neural_network.MLPClassifier):
         else:
             right = ((outputs > 0.5) == y).all(axis=1)
         return float(np.average(right, weights=sample_weight))
+
+    def _plain_targets(self, engine: Engine, y: np.ndarray) -> np.ndarray | None:
+        classes = self.classes_
+        if y.ndim != 1 or len(classes) < 2 or not y.dtype.kind == classes.dtype.kind in "iu":
+            return None
+        labels = np.minimum(np.searchsorted(classes, y), len(classes) - 1)
+        if not (classes[labels] == y).all():
+            return None
+        if self.out_activation_ == "softmax":
+            return labels
+        return labels[:, np.newaxis].astype(engine.dtype) if len(classes) == 2 else None

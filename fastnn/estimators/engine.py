@@ -187,6 +187,8 @@ class Training:
         Mean losses of the epochs that are in them.
     diverged : bool
         Whether the loss of a step was not finite.  The weights are NaN then.
+    orders : list of ndarray or None
+        The order of the rows in the next epoch, if it is known.
     """
 
     def __init__(
@@ -208,7 +210,7 @@ class Training:
         model, dtype = engine.model, engine.dtype
         # scikit-learn's squared error is a mean over the outputs, its gradient is not.
         self.scale = 1 / model.layer_sizes[-1] if model.loss_name == "squared_error" else 1.0
-        hyper = rule.hyper(dtype, **numbers)
+        self._way, hyper = (alpha, batch_size, (rule, numbers)), rule.hyper(dtype, **numbers)
         size = rule.memories * model.params.block.size
         self.memory = aligned_zeros(size, dtype) if memory is None else memory
         self.steps = Steps(
@@ -222,9 +224,23 @@ class Training:
         )
         self.steps.watch(self.counts.size, self.rows, self.scale)
         self.salt, self.diverged = dropout.salt, False
+        self.orders: list[np.ndarray] | None = None
         self.count, self.losses = StepCount(), Losses()
         work = model.params.multiply_adds * batch_size
         self.pacer = Pacer(1 / (work / SLOW_MULTIPLY_ADDS + SLOW_STEP))
+
+    def is_of(
+        self, engine: Engine, alpha: float, batch_size: int, rule: tuple[Rule, Mapping[str, float]]
+    ) -> bool:
+        """Whether this trains an engine in this way."""
+        return self.engine is engine and self._way == (alpha, batch_size, rule)
+
+    def take(self, examples: Examples) -> bool:
+        """Go on with other examples, of the same number and kind; False if they are not."""
+        if examples.rows != self.rows or self.weights is not None or not self.steps.take(examples):
+            return False
+        self.count, self.losses, self.diverged = StepCount(), Losses(), False
+        return True
 
     def packed(self, block: np.ndarray) -> np.ndarray:
         """What lies in a block like that of the weights, in a row: coefs, then intercepts."""

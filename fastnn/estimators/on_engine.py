@@ -18,7 +18,7 @@ from sklearn.utils.validation import validate_data
 from fastnn import gate, intake
 from fastnn.compiler.rounding import rounding_to_nearest
 from fastnn.estimators.lbfgs import WithLBFGS
-from fastnn.estimators.stochastic import WithEpochs
+from fastnn.estimators.online import Online
 from fastnn.estimators.with_engine import ACTIVATIONS
 from fastnn.training import calls
 from fastnn.training.data import Samples
@@ -27,7 +27,7 @@ from fastnn.training.data import Samples
 MANY_INPUTS = 1_000_000
 
 
-class OnEngine(WithEpochs, WithLBFGS):
+class OnEngine(Online, WithLBFGS):
     """What both estimators do in fastnn's way."""
 
     _parameter_constraints: ClassVar[dict] = {
@@ -94,6 +94,8 @@ class OnEngine(WithEpochs, WithLBFGS):
     # Training ----------------------------------------------------------------
 
     def _fit(self, X, y, sample_weight=None, incremental=False):
+        if incremental and sample_weight is None and self._takes_more(X, y):
+            return self
         _refuse_masked(X, y, sample_weight)
         self._refuse_other_layers(incremental)
         try:

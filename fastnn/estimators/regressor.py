@@ -8,6 +8,8 @@ import numpy as np
 from sklearn import neural_network
 from sklearn.metrics import r2_score
 
+from fastnn import gate
+from fastnn.estimators.engine import Engine
 from fastnn.estimators.on_engine import OnEngine
 
 
@@ -199,3 +201,8 @@ class MLPRegressor(OnEngine, neural_network.MLPRegressor):
             return float("nan")
         with np.errstate(over="ignore"):  # of squares of what diverges
             return r2_score(y, outputs, sample_weight=sample_weight)
+
+    def _plain_targets(self, engine: Engine, y: np.ndarray) -> np.ndarray | None:
+        if y.dtype.kind not in "fiu" or y.ndim > 2 or (y.ndim == 2 and y.shape[1] == 1):
+            return None  # of one column in two dimensions there is a warning
+        return gate.kernel_array(y if y.ndim == 2 else y[:, np.newaxis], engine.dtype)

@@ -14,9 +14,10 @@ from sklearn.model_selection import train_test_split
 from sklearn.neural_network._base import LOSS_FUNCTIONS
 
 from fastnn.estimators import optimizers
-from fastnn.estimators.engine import Dropout, Training
+from fastnn.estimators.engine import Dropout, Engine, Training
 from fastnn.estimators.with_engine import WithEngine
 from fastnn.progress import progress_bar
+from fastnn.training.data import Examples
 
 # Seconds of epochs that are made in one call.
 AHEAD_SECONDS = 0.02
@@ -49,13 +50,17 @@ class WithEpochs(WithEngine):
             # After a warm start scikit-learn has nothing to go back to until the score improves.
             first = self.best_validation_score_, training.engine.params.block.copy()
             best = [] if self.validation_scores_ else [first]
+        self._train(training, held_out, best, incremental)
+
+    def _train(self, training: Training, held_out, best, incremental: bool) -> None:
+        """All epochs; after an interrupt everything agrees with the weights."""
         scores = 0 if best is None else len(self.validation_scores_)
         before = len(self.loss_curve_), scores, self.t_, optimizers.count_of(self._optimizer)
         try:
             self._epochs(training, held_out, best, incremental)
         except KeyboardInterrupt:
             self._agree(training, best, *before)
-            warnings.warn("Training interrupted by user.", stacklevel=4)
+            warnings.warn("Training interrupted by user.", stacklevel=5)
         if best:
             training.engine.params.block[:] = best[0][1]
             self._view(training.engine)
@@ -93,16 +98,21 @@ class WithEpochs(WithEngine):
         return train, held_out
 
     def _training(self, X, y, sample_weight) -> Training:
-        rows, optimizer = X.shape[0], self._optimizer
-        batch_size = min(200, rows) if self.batch_size == "auto" else self.batch_size
-        if batch_size > rows:
+        engine = self._engine_at_hand()
+        return self._training_on(engine, engine.examples(self._samples_of(X), y), sample_weight)
+
+    def _rows_of_a_batch(self, rows: int) -> int:
+        return int(min(200 if self.batch_size == "auto" else self.batch_size, rows))
+
+    def _training_on(self, engine: Engine, examples: Examples, sample_weight) -> Training:
+        rows, optimizer = examples.rows, self._optimizer
+        if self.batch_size != "auto" and self.batch_size > rows:
             warnings.warn(
                 "Got `batch_size` less than 1 or larger than "
                 "sample size. It is going to be clipped",
-                stacklevel=5,
+                stacklevel=6,
             )
-        rule, numbers = optimizers.rule_of(optimizer)
-        engine, shares = self._engine_at_hand(), self._dropout()
+        (rule, numbers), shares = optimizers.rule_of(optimizer), self._dropout()
         weights = engine.params.layer_sizes, engine.dtype
         memory = optimizer.memory
         if memory is not None:
@@ -116,10 +126,10 @@ class WithEpochs(WithEngine):
         salt = int(self._random_state.randint(1 << 31)) if any(shares) else 0
         training = Training(
             engine,
-            engine.examples(self._samples_of(X), y),
+            examples,
             sample_weight,
             self.alpha,
-            int(min(batch_size, rows)),
+            self._rows_of_a_batch(rows),
             rule,
             numbers,
             memory,
@@ -152,7 +162,7 @@ class WithEpochs(WithEngine):
                         f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) "
                         "reached and the optimization hasn't converged yet.",
                         ConvergenceWarning,
-                        stacklevel=6,
+                        stacklevel=7,
                     )
 
     def _agree(self, training: Training, best, losses, scores, rows, steps) -> None:
@@ -191,7 +201,7 @@ class WithEpochs(WithEngine):
                 training.steps.stop_when(
                     self.best_loss_, self.tol, self._no_improvement_count, self.n_iter_no_change
                 )
-            orders = self._orders(order, ahead)
+            orders = training.orders or self._orders(order, ahead)
             rates = optimizers.take_rates(self._optimizer, ahead * steps)
             losses = training.epochs(orders, rates)
             made = len(losses)

@@ -16,7 +16,7 @@ from fastnn.estimators import callbacks
 from fastnn.estimators.engine import ACTIVATIONS, Engine, Training
 from fastnn.training.data import Samples
 
-NOT_PICKLED = ("_engine",)
+NOT_PICKLED = ("_engine", "_training_at_hand", "_drawn_at_hand")
 
 
 class WithEngine(BaseMultilayerPerceptron):
@@ -154,7 +154,7 @@ class WithEngine(BaseMultilayerPerceptron):
                     f"max_time={self.max_time} seconds are over after {self.n_iter_} {unit}, and "
                     "the optimization hasn't converged yet.",
                     ConvergenceWarning,
-                    stacklevel=7,
+                    stacklevel=8,
                 )
             return self.n_iter_ < self.max_iter
         return any(wishes)

@@ -400,13 +400,18 @@ def _refuse_diverged(model: Model, loss: float, steps: int, made: bool) -> None:
             f"the loss became {loss} at step {steps + 1}; the network is unchanged. "
             "A smaller learning rate may help."
         )
-    finite = np.empty(1, np.int64)
-    look_at_weights.serial(1, model.params.block, finite)
-    if not finite[0]:
+    if not weights_are_finite(model.params.block):
         raise FloatingPointError(
             f"weights were no longer finite after step {steps}, and the network has them. "
             "A smaller learning rate may help."
         )
+
+
+def weights_are_finite(block: np.ndarray) -> bool:
+    """Whether all weights of a network are."""
+    finite = np.empty(1, np.int64)
+    look_at_weights.serial(1, block, finite)
+    return bool(finite[0])
 
 
 def handed_out(params: Parameters, block: np.ndarray) -> dict[str, np.ndarray]:

@@ -105,7 +105,7 @@ class _Run:
         self.history.stop_reason = "finished"
         try:
             self._make_all(tell)
-            if not np.isfinite(self.model.params.block).all():
+            if not calls.weights_are_finite(self.model.params.block):
                 self._diverged()
         except BaseException as error:
             self.end_by(error)

@@ -13,6 +13,7 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from fastnn import gate
 from fastnn.compiler.rounding import rounding_to_nearest
@@ -69,6 +70,76 @@ class Parameters(MutableMapping):
     def views_of(self, block: np.ndarray) -> dict[str, np.ndarray]:
         """The named parts of a block laid out like this one."""
         return _views(self._layers, block)
+
+    def to_vector(self, arrays: Mapping[str, np.ndarray] | None = None) -> np.ndarray:
+        """All parameters in one vector, as optimisers of others want them.
+
+        Parameters
+        ----------
+        arrays : mapping of str to ndarray, optional
+            Arrays of the same names and shapes to put there instead, such as gradients.
+
+        Returns
+        -------
+        ndarray, shape (P,)
+            New: ``W1`` row by row, ``b1``, ``W2``, ...
+
+        Raises
+        ------
+        TypeError, ValueError
+            If `arrays` are not as above.
+
+        Examples
+        --------
+        >>> import fastnn
+        >>> net = fastnn.MLP([2, 1], output="identity", weight_init=0.0)
+        >>> net.params["b1"] = [3.0]
+        >>> net.params.to_vector()
+        array([0., 0., 3.], dtype=float32)
+        >>> net.params.to_vector(net.gradient([[1.0, 2.0]], [0.0]))
+        array([3., 6., 3.], dtype=float32)
+        """
+        if arrays is None:
+            arrays = self._views
+        if not isinstance(arrays, Mapping) or set(arrays) != set(self._views):
+            raise ValueError(f"arrays must have the names {', '.join(self._views)}, got {arrays!r}")
+        found = [gate.numbers(arrays[name], f"arrays[{name!r}]") for name in self._views]
+        for array, (name, view) in zip(found, self._views.items(), strict=True):
+            if array.shape != view.shape:
+                raise ValueError(
+                    f"arrays[{name!r}] must have shape {view.shape}, got {array.shape}"
+                )
+        return np.concatenate([array.ravel() for array in found])
+
+    def from_vector(self, vector: ArrayLike) -> None:
+        """Set all parameters to what `to_vector` would give.
+
+        Parameters
+        ----------
+        vector : array_like, shape (P,)
+            Numbers, which are cast to the precision of the network.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If it is not as above, or a number is too large; the parameters are unchanged.
+
+        Examples
+        --------
+        >>> import fastnn
+        >>> net = fastnn.MLP([2, 1], seed=0)
+        >>> net.params.from_vector([1.0, 2.0, 3.0])
+        >>> net.params["b1"]
+        array([3.], dtype=float32)
+        """
+        array = gate.numbers(vector, "vector")
+        if array.shape != (self.places[-1].end,):
+            raise ValueError(f"vector must have shape ({self.places[-1].end},), got {array.shape}")
+        gate.refuse_too_large(array, self.block.dtype, "vector")
+        with np.errstate(all="ignore"), rounding_to_nearest():
+            array = array + 0.0  # see __setitem__
+            for name, first, end, shape in self.places:
+                self._views[name][...] = array[first:end].reshape(shape)
 
     def in_layout(self, memory: np.ndarray, count: int) -> np.ndarray | None:
         """What a rule remembers, so many blocks; None if they are of no network like this one.

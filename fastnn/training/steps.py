@@ -117,6 +117,14 @@ class Steps:
         self._data, self._targets = rows.data, examples.wanted
         self._examples = looked_at(rows, examples.wanted)
 
+    def take(self, examples: Examples) -> bool:
+        """Go on with as many other examples, all of their inputs dense; False if they are not."""
+        if examples.samples.sparse or len(self._data.bounds):
+            return False
+        self._data, self._targets = examples.samples.data, examples.wanted
+        self._examples = looked_at(examples.samples, examples.wanted)
+        return True
+
     @property
     def share(self) -> float:
         """How much of a call's usual length the next one should have."""

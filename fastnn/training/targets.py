@@ -80,15 +80,21 @@ class TargetsWanted:
             return None
         return GivenTargets(targets, one_hot, labels, classes, size, one, limits)
 
-    def check(self, t: Any, rows: int, name: str) -> Targets:
-        """Targets as kernels read them, in arrays of their own; or an error that names them."""
+    def looked_at(self, t: Any, rows: int) -> Targets | None:
+        """Targets as kernels read them, in arrays of their own; None if `check` has to see them."""
         given = self.given(t, rows)
-        if given is not None:
-            labels = np.empty(rows * (self.kind == LABELS), np.int64)
-            found = np.zeros((1, len(Found._fields)), np.int64)
-            take_targets.serial(1, *self._no_inputs, labels, *given, found)
-            if not found.any():
-                return Targets(labels, given.targets)
+        if given is None:
+            return None
+        labels = np.empty(rows * (self.kind == LABELS), np.int64)
+        found = np.zeros((1, len(Found._fields)), np.int64)
+        take_targets.serial(1, *self._no_inputs, labels, *given, found)
+        return None if found.any() else Targets(labels, given.targets)
+
+    def check(self, t: Any, rows: int, name: str) -> Targets:
+        """`looked_at`, or an error that names the targets."""
+        found = self.looked_at(t, rows)
+        if found is not None:
+            return found
         if self.kind == LABELS:
             labels = gate.labels(t, rows, self.outputs, name)
             return Targets(labels, self.none.targets)
