@@ -16,6 +16,7 @@ import operator
 import os
 import re
 import threading
+import time
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -131,6 +132,33 @@ class Pace:
             self._best = max(self._best, pace)
         if self._left <= 0 and (fallen or not self.parallel or not self._tried):
             self.trying, self.parallel = True, not self.parallel
+
+
+class Job:
+    """Calls of kernels, one at a time: in parallel, or serial while others need the cores.
+
+    The caller says how long a call is, so short calls are put together until they are long enough
+    to be judged.
+    """
+
+    WINDOW = 0.05  # seconds of calls that `Pace` judges together
+
+    def __init__(self) -> None:
+        self._pace = Pace()
+        self._work = self._seconds = 0.0
+
+    def run(self, kernel: Entry | Chunked, work: float, *args: Any) -> None:
+        """`run`, but with no work to share while serial calls are faster."""
+        if work < _threshold.work:
+            kernel.serial(1, *args)
+            return
+        began = time.perf_counter()
+        run(kernel, work if self._pace.parallel else 0, *args)
+        self._seconds += time.perf_counter() - began
+        self._work += work
+        if self._seconds > self.WINDOW:
+            self._pace.record(self._work, self._seconds)
+            self._work = self._seconds = 0.0
 
 
 class _Threshold(threading.local):

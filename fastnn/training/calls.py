@@ -23,7 +23,14 @@ from fastnn.kernels.rows import ROW_BLOCK
 from fastnn.kernels.rules import STORE, Numbers
 from fastnn.optimizers import Optimizer
 from fastnn.sparse_rows import SparseRows
-from fastnn.training.data import COMPRESS_WORK, blocks_of, column_kind, looks_sparse, room_of
+from fastnn.training.data import (
+    COMPRESS_WORK,
+    SPARSE_BELOW,
+    blocks_of,
+    column_kind,
+    looks_sparse,
+    room_of,
+)
 from fastnn.training.evaluation import EVALUATION_WORK, rows_of_a_call, spans
 from fastnn.training.model import Model
 from fastnn.training.optimizer_state import continued
@@ -135,6 +142,7 @@ class Desk:
         self._answer: AnswerMemory | None = None
         self._step: StepMemory | None = None
         self.nbytes = 0
+        self._job = runtime.Job()
         # Whether the last rows were mostly zero, and their share of nonzeros.
         self._sparse, self._density = False, FIRST_DENSITY
 
@@ -171,7 +179,7 @@ class Desk:
         entries, without_room, not_finite, not_wanted = seen.tolist()
         if not_finite or not_wanted:
             return False
-        self._sparse = sparse and not without_room
+        self._sparse = sparse and not without_room and entries <= SPARSE_BELOW * size
         if without_room:
             return None
         if sparse:
@@ -198,13 +206,13 @@ class Desk:
             calls = -(-len(x) // most)
         if calls == 1:
             after = memory.no_column, memory.values, outputs, strange
-            runtime.run(kernels.predict, work, *before, x, *after)
+            self._job.run(kernels.predict, work, *before, x, *after)
         else:
             for rows, y in zip(
                 np.array_split(x, calls), np.array_split(outputs, calls), strict=True
             ):
                 after = memory.no_column, memory.values, y, strange
-                runtime.run(kernels.predict, work / calls, *before, rows, *after)
+                self._job.run(kernels.predict, work / calls, *before, rows, *after)
         return None if 1.0 in strange.tolist() else outputs  # any() would take a fifth of it
 
     def answer(
@@ -228,7 +236,7 @@ class Desk:
         before = plan.table, model.loss, model.params.block, *memory.examples(given)
         row_loss, most = memory.row_loss[: rows * with_loss], rows_of_a_call(cost, memory.slots)
         for start, end in spans(0, rows, max(most, rows * (cost * rows <= EVALUATION_WORK))):
-            runtime.run(
+            self._job.run(
                 kernels.evaluate,
                 cost * (end - start),
                 *before,
@@ -271,7 +279,7 @@ class Desk:
         self._step = memory = self._made(model, StepMemory, self._step, rows, work)
         plan = model.params.plan(memory.rows, first="sparse_affine" if sparse else "affine")
         memory.begin[1] = rows
-        runtime.run(
+        self._job.run(
             train.train,
             work,
             *(train.ON_GIVEN, 0, 1, 0, 1, new_team()),
