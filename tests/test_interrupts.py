@@ -11,12 +11,14 @@ import pytest
 from numpy_mlp import bits, bits_of, inputs, targets
 
 import fastnn
+from fastnn.training import calls
 
 # Of these files every bytecode is a place at which a signal may be noticed.
 FILES = (
     *("fit.py", "watch.py", "way_back.py", "optimizer_state.py", "batches.py", "pace.py"),
-    *("model.py", "steps.py", "history.py"),
+    *("model.py", "steps.py", "history.py", "calls.py", "targets.py"),
     *("on_engine.py", "stochastic.py", "lbfgs.py", "with_engine.py", "optimizers.py", "engine.py"),
+    "online.py",
 )
 STEPS = 4
 
@@ -71,6 +73,7 @@ def traced(tracer):
 
 
 def fresh(output="softmax"):
+    calls._kept.clear()  # each run makes its memory anew, or some places would not be passed
     net = fastnn.MLP([5, 4, 3], output=output, weight_init="he", seed=0)
     rng = np.random.default_rng(1)
     return net, inputs(rng, 24, 5), targets(rng, net, 24)
@@ -145,6 +148,34 @@ def test_what_is_kept_agrees_wherever_a_fit_is_interrupted():
         assert error is not None
         made.add(assert_agrees(net, histories, error, states))
     assert made == {0, 1, 2, 4}  # the first call is one step, to see how long that takes
+
+
+def test_single_steps_agree_wherever_they_are_interrupted():
+    states = []
+    for steps in range(STEPS + 1):
+        net, x, t = fresh()
+        for _ in range(steps):
+            net.train_step(x, t, fastnn.Adam(0.05))
+        states.append(state_of(net))
+
+    def run(tracer):
+        (net, x, t), error = fresh(), None
+        with traced(tracer):
+            try:
+                for _ in range(STEPS):
+                    net.train_step(x, t, fastnn.Adam(0.05))
+            except KeyboardInterrupt as caught:
+                error = caught
+        return net, [], error
+
+    places = Places()
+    assert assert_agrees(*run(places), states) == STEPS
+    made = set()
+    for place in places:
+        net, histories, error = run(InterruptAt(*place))
+        assert error is not None
+        made.add(assert_agrees(net, histories, error, states))
+    assert made == {0, 1, STEPS - 1, STEPS}  # places in the first step and in the last
 
 
 def test_going_back_after_divergence_is_never_half_done():

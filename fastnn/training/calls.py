@@ -100,6 +100,7 @@ class DenseMemory:
         plan = model.params.plan(chunks * ROW_BLOCK, gathers=False)
         self.chunks = chunks
         self.values = aligned_zeros(plan.values_size, model.dtype)
+        self.arrays = [self.values]
         self.strange, self.no_column = np.zeros(chunks), np.empty(0, np.uint16)
 
 
@@ -114,7 +115,7 @@ class AnswerMemory(Seen):
         self.values = aligned_zeros(plan.values_size, model.dtype)
         self.cursor = np.empty((blocks_of(width), slots), np.int64)
         self.row_loss, self.outputs = np.empty(rows), np.empty((rows, outputs), model.dtype)
-        self.arrays += [self.order, self.values, self.cursor, self.row_loss, self.outputs]
+        self.arrays += [self.values, self.cursor, self.row_loss, self.outputs]
 
 
 class StepMemory(Seen):
@@ -195,8 +196,9 @@ class Desk:
         work = model.params.multiply_adds * len(x)
         memory = self._dense
         if memory is None or memory.chunks < runtime.most_chunks(work):
+            self.nbytes -= 0 if memory is None else _bytes_of(memory)
             self._dense = memory = DenseMemory(model, runtime.most_chunks(work))
-            self.nbytes += memory.values.nbytes
+            self.nbytes += _bytes_of(memory)
         plan = model.params.plan(memory.chunks * ROW_BLOCK, gathers=False)
         strange, before = memory.strange, (plan.table, model.loss, model.params.block)
         strange.fill(0)
@@ -296,7 +298,7 @@ class Desk:
         return memory if passed else None
 
 
-def _bytes_of(memory: Seen) -> int:
+def _bytes_of(memory: Seen | DenseMemory) -> int:
     return sum([array.nbytes for array in memory.arrays])
 
 
