@@ -76,14 +76,14 @@ class Case:
     @property
     def check_steps(self) -> int:
         """Steps whose answers are compared before any clock starts."""
-        if self.kind == "mnist_job":
+        if self.has_evaluations:
             return 601  # to the second evaluation
         return min(20, max(2, self.steps // 5))
 
     @property
-    def can_be_cut(self) -> bool:
-        """Whether fewer steps take the same time each; not with evaluations between them."""
-        return self.kind != "mnist_job"
+    def has_evaluations(self) -> bool:
+        """Whether all rows are evaluated between the steps: fewer steps take another time each."""
+        return self.kind in ("mnist_job", "book_program")
 
     @property
     def flops(self) -> int:
@@ -286,6 +286,10 @@ def _loops() -> Iterable[Case]:
     group, better = "calls: the documents' loops", Goal(1.5, 2.5)
     yield Case("calls loop of document 001 784-50-10, 100 rows", "book_loop", group, (784, 50, 10),
                activation="sigmoid", contestants=("document", "pytorch", "jax"), quick=True,
+               goals={"document": Goal(2, 3), "pytorch": better, "jax": better})  # fmt: skip
+    yield Case("calls program of document 001, 1,200 steps, 2 evaluations", "book_program", group,
+               (784, 50, 10), steps=1200, activation="sigmoid",
+               contestants=("document", "pytorch", "jax"),
                goals={"document": Goal(2, 3), "pytorch": better, "jax": better})  # fmt: skip
     yield Case("calls loop of document 004's layers 784-50-10, 100 rows", "layers_loop", group,
                (784, 50, 10), dtype="float64", contestants=("document",),

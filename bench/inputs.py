@@ -128,6 +128,7 @@ MAKERS = {
     "step_call": _call,
     "partial_fit_call": _partial_fit,
     "book_loop": _book_loop,
+    "book_program": _book_loop,
     "layers_loop": _book_loop,
     "neurons_loop": _neurons_loop,
 }

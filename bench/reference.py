@@ -179,13 +179,14 @@ def _steps(case: Case, given: Arrays, x: np.ndarray, t: np.ndarray) -> Run:
 
 
 def book_loop(case: Case, given: Arrays) -> Run:
-    """So many steps: the losses of their rows, each after its update, and the weights."""
+    """So many steps: losses of their rows, after each update, and the weights; or the accuracy."""
     x, right = given["x"], labels(given)
+    every = len(x) // case.batch
 
     def run(steps: int) -> Arrays:
         random, params = np.random.RandomState(SEED_OF_LOOPS), parameters(given, np.float64)
-        losses, rule = [], Rule(case, params)
-        for _ in range(steps):
+        losses, rule, accuracy = [], Rule(case, params), 0.0
+        for step in range(steps):
             mask = random.choice(len(x), case.batch)
             rows, t = x[mask].astype(np.float64), right[mask]
             rule.update(params, gradients_of(case, params, rows, t)[1])
@@ -193,12 +194,16 @@ def book_loop(case: Case, given: Arrays) -> Run:
             e = np.exp(z - z.max(axis=1, keepdims=True))
             y = e[np.arange(len(t)), t] / e.sum(axis=1)
             losses.append(-np.log(y + LOSS_EPSILON).mean())
+            if case.has_evaluations and step % every == 0:
+                accuracy = float(np.mean(scores(case, params, x).argmax(axis=1) == right))
+        if case.has_evaluations:
+            return {"accuracy": np.array([accuracy])}
         return {"losses": np.array(losses)} | by_name(params)
 
     return run
 
 
-layers_loop = book_loop
+book_program = layers_loop = book_loop
 
 
 def neurons_loop(case: Case, given: Arrays) -> Run:

@@ -44,6 +44,7 @@ def variants():
         for loss in LOSSES:
             yield replace(NETWORK, kind="partial_fit_call", optimizer=name, loss=loss, rows=8)
     yield replace(NETWORK, kind="book_loop", sizes=(20, 9, 4), activation="sigmoid")
+    yield replace(NETWORK, kind="book_program", steps=8, sizes=(20, 9, 4), activation="sigmoid")
     yield replace(NETWORK, kind="layers_loop", sizes=(20, 9, 4))
     small = {"batch": 1, "loss": "squared_error"}
     yield replace(NETWORK, data="sine", sizes=(1, 3, 1), activation="sigmoid", **small)

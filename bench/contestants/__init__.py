@@ -51,6 +51,7 @@ NEEDS: dict[str, dict[str, str]] = {
     "step_call": TRAINING,
     "partial_fit_call": TRAINING,
     "book_loop": {},
+    "book_program": {},
     "layers_loop": {},
     "neurons_loop": {},
 }

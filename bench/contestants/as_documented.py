@@ -202,6 +202,13 @@ class TwoLayerNet:
         y = self.predict(x)
         return cross_entropy_error(y, t)
 
+    def accuracy(self, x: Any, t: Any) -> float:
+        """The share of rows whose largest probability is the right one."""
+        y = self.predict(x)
+        y = np.argmax(y, axis=1)
+        t = np.argmax(t, axis=1)
+        return np.sum(y == t) / float(x.shape[0])
+
     def gradient(self, x: Any, t: Any) -> Arrays:
         """Its gradient by backpropagation."""
         W1, W2 = self.params["W1"], self.params["W2"]
@@ -319,11 +326,12 @@ class LayeredNet:
 
 
 def train(network: Any, case: Case, x_train: np.ndarray, t_train: np.ndarray, steps: int) -> Arrays:
-    """The loop of both, without evaluations."""
+    """The loop of both, with its evaluations where the case has them."""
     np.random.seed(SEED_OF_LOOPS)
     train_size, batch_size, learning_rate = x_train.shape[0], case.batch, case.lr
-    train_loss_list = []
-    for _ in range(steps):
+    iter_per_epoch = max(train_size // batch_size, 1)
+    train_loss_list, train_acc_list = [], []
+    for i in range(steps):
         batch_mask = np.random.choice(train_size, batch_size)
         x_batch = x_train[batch_mask]
         t_batch = t_train[batch_mask]
@@ -332,6 +340,10 @@ def train(network: Any, case: Case, x_train: np.ndarray, t_train: np.ndarray, st
             network.params[key] -= learning_rate * grad[key]
         loss = network.loss(x_batch, t_batch)
         train_loss_list.append(loss)
+        if case.has_evaluations and i % iter_per_epoch == 0:
+            train_acc_list.append(network.accuracy(x_train, t_train))
+    if case.has_evaluations:
+        return {"accuracy": np.array(train_acc_list[-1:])}
     return {"losses": np.array(train_loss_list)} | dict(network.params)
 
 
@@ -339,6 +351,9 @@ def book_loop(case: Case, given: Arrays) -> Run:
     """Document 001's in the case's precision, targets included."""
     t = given["t"].astype(case.dtype)
     return lambda steps: train(TwoLayerNet(params_of(case, given)), case, given["x"], t, steps)
+
+
+book_program = book_loop
 
 
 def layers_loop(case: Case, given: Arrays, library: Any = sys.modules[__name__]) -> Run:

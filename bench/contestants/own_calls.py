@@ -71,6 +71,9 @@ def book_loop(case: Case, given: Arrays) -> Run:
     return run
 
 
+book_program = book_loop
+
+
 def layers_loop(case: Case, given: Arrays) -> Run:
     """The network and the loop of document 004 with the layers of `fastnn.book`."""
     return as_documented.layers_loop(case, given, layers)

@@ -28,11 +28,7 @@ def loss_call(case: Case, given: Arrays) -> Run:
 
 def accuracy_call(case: Case, given: Arrays) -> Run:
     """The share of rows whose largest score is the right one."""
-
-    @jax.jit
-    def formula(params: Any, x: Any, t: Any) -> Any:
-        return jnp.mean(scores(case, params, x).argmax(axis=1) == t)
-
+    formula = jax.jit(partial(share_right, case))
     return repeated(number("accuracy"), lambda *rows: float(formula(*rows)), *_call(case, given))
 
 
@@ -65,6 +61,7 @@ def step_call(case: Case, given: Arrays) -> Run:
 def book_loop(case: Case, given: Arrays) -> Run:
     """The loop of document 001: a step with its gathering, and the loss after it, in one call."""
     _, x, t = _call(case, given)
+    accuracy_of, every = jax.jit(partial(share_right, case)), len(x) // case.batch
 
     @partial(jax.jit, donate_argnums=0)
     def step(state: Any, x: Any, t: Any, mask: Any) -> Any:
@@ -76,14 +73,26 @@ def book_loop(case: Case, given: Arrays) -> Run:
 
     def run(steps: int) -> Arrays:
         np.random.seed(SEED_OF_LOOPS)
-        state, losses = begin(case, parameters(given, case.dtype)), []
-        for _ in range(steps):
+        state, losses, accuracy = begin(case, parameters(given, case.dtype)), [], 0.0
+        for taken in range(steps):
             mask = np.random.choice(len(x), case.batch).astype(np.int32)
             state, loss = step(state, x, t, mask)
             losses.append(float(loss))
+            if case.has_evaluations and taken % every == 0:
+                accuracy = float(accuracy_of(state[0], x, t))
+        if case.has_evaluations:
+            return {"accuracy": np.array([accuracy])}
         return {"losses": np.array(losses)} | by_name(state[0])
 
     return run
+
+
+book_program = book_loop
+
+
+def share_right(case: Case, params: Any, x: Any, t: Any) -> Any:
+    """The share of rows whose largest score is the right one."""
+    return jnp.mean(scores(case, params, x).argmax(axis=1) == t)
 
 
 def _call(case: Case, given: Arrays) -> tuple[Any, Any, Any]:
