@@ -112,4 +112,5 @@ def accuracy_of(case: Case, params: list[Any], x: Any, t: Any) -> float:
 def _rows(case: Case, given: Arrays) -> tuple[Any, Any, list[Any]]:
     """The rows and their labels, and weights without gradients."""
     params = [torch.from_numpy(array) for array in parameters(given, case.dtype)]
-    return torch.from_numpy(given["x"]), torch.from_numpy(labels(given)), params
+    x = given["x"].astype(case.dtype, copy=False)
+    return torch.from_numpy(x), torch.from_numpy(labels(given)), params
