@@ -30,6 +30,9 @@ Run = Callable[[int], Arrays]
 # far more.
 TOLERANCES = {"float32": 1e-4, "float64": 1e-9}
 TRAVELLED = {"float32": 1e-2, "float64": 1e-6}
+# It also moves a weight of the smallest gradient by a whole step: one of 512 biases whose unit is
+# on the other side of its ReLU's kink in a single row is 0.04 of the way of all.
+KINKS_OF_ADAM = 10
 # Kinds whose answers are weights after steps.
 MOVING = ("training", "step_call", "partial_fit_call", "book_loop", "layers_loop", "neurons_loop")
 # float32 runs of 10,000 steps differ by what rounding has grown to.
@@ -310,7 +313,8 @@ def _distance(case: Case, name: str, answer: Any, wanted: Any, given: Arrays) ->
         return _safe(np.abs(answer - wanted).max() / ACCURACY_TOLERANCE)
     if case.kind in MOVING and name in given:
         travelled = np.linalg.norm(wanted - given[name])
-        return _safe(np.linalg.norm(answer - wanted) / travelled / TRAVELLED[case.dtype])
+        allowed = TRAVELLED[case.dtype] * (KINKS_OF_ADAM if case.optimizer == "adam" else 1)
+        return _safe(np.linalg.norm(answer - wanted) / travelled / allowed)
     if case.kind == "numerical_gradient":
         return _safe(np.abs(answer - wanted).max() / np.abs(wanted).max() / 1e-5)
     size = np.abs(wanted).max()
