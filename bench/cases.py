@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from itertools import pairwise
+from typing import Any
 
 from bench.formulas import ACTIVATIONS, MEMORIES
 
@@ -75,14 +76,14 @@ class Case:
     @property
     def check_steps(self) -> int:
         """Steps whose answers are compared before any clock starts."""
-        if self.kind == "mnist_job":
+        if self.has_evaluations:
             return 601  # to the second evaluation
         return min(20, max(2, self.steps // 5))
 
     @property
-    def can_be_cut(self) -> bool:
-        """Whether fewer steps take the same time each; not with evaluations between them."""
-        return self.kind != "mnist_job"
+    def has_evaluations(self) -> bool:
+        """Whether all rows are evaluated between the steps: fewer steps take another time each."""
+        return self.kind in ("mnist_job", "book_program")
 
     @property
     def flops(self) -> int:
@@ -95,9 +96,10 @@ class Case:
         counts = {
             "affine_forward": sum(products),
             "affine_backward": 2 * sum(products),
-            "prediction": sum(products),
-            "training": 3 * sum(products) - sum(products[:1]),
-        }
+            **dict.fromkeys(("prediction", "loss_call", "accuracy_call"), sum(products)),
+            **dict.fromkeys(("training", "gradient_call", "step_call", "partial_fit_call"),
+                            3 * sum(products) - sum(products[:1])),
+        }  # fmt: skip
         return counts.get(self.kind, 0)
 
     @property
@@ -232,7 +234,75 @@ def _predictions() -> Iterable[Case]:
                contestants=ALL)  # fmt: skip
 
 
-CASES: tuple[Case, ...] = (*_steps(), *_steps_over_sizes(), *_jobs(), *_predictions(), *_kernels())
+# Networks of single calls: widths, rows of a call, what the rows are.
+ROWS_OF_CALLS = (1, 32, 100, 1000)
+CALLED: tuple[tuple[tuple[int, ...], tuple[int, ...], str], ...] = (
+    ((4, 64, 64, 2), ROWS_OF_CALLS, "dense"),
+    ((64, 100, 10), (1, 100), "dense"),
+    ((784, 50, 10), ROWS_OF_CALLS, "mnist"),
+    ((784, 512, 512, 10), ROWS_OF_CALLS, "mnist"),
+)
+# Their kinds, and what they do besides.  Steps are made on the same rows again and again: by small
+# rates, so that the weights, and with them the work, stay what they are.
+CALLS: dict[str, tuple[str, dict[str, Any]]] = {
+    "predict": ("prediction", {}),
+    "loss": ("loss_call", {}),
+    "accuracy": ("accuracy_call", {}),
+    "gradient": ("gradient_call", {}),
+    "step of SGD": ("step_call", {"optimizer": "sgd", "lr": 0.01}),
+    "step of Adam": ("step_call", {"optimizer": "adam", "lr": 1e-5}),
+}
+# What is wanted of single calls besides being no slower than NumPy.
+NEVER_SLOWER = Goal(1, 1)
+GOALS_OF_CALLS: dict[str, dict[str, Goal]] = {
+    "calls gradient 784-50-10, 100 rows": {"numpy": Goal(2, 3)},
+    "calls loss 784-50-10, 100 rows": {"numpy": Goal(2, 3)},
+    "calls step of Adam 4-64-64-2, 32 rows": {"pytorch": Goal(8, 15)},
+}
+QUICK_CALLS = ("calls gradient 784-50-10, 100 rows", "calls step of Adam 4-64-64-2, 32 rows")
+
+
+def _calls() -> Iterable[Case]:
+    """One call at a time, from Python."""
+    for word, (kind, more) in CALLS.items():
+        for sizes, all_rows, data in CALLED:
+            for batch in all_rows:
+                name = f"calls {word} {'-'.join(map(str, sizes))}, {batch} rows"
+                goals = {"numpy": NEVER_SLOWER} | GOALS_OF_CALLS.get(name, {})
+                yield Case(name, kind, f"calls: {word}", sizes, batch, rows=1000, data=data,
+                           contestants=ALL if kind == "prediction" else BEST_OF, goals=goals,
+                           quick=name in QUICK_CALLS, **more)  # fmt: skip
+    for estimator, loss, outputs in (("Regressor", "squared_error", 2),
+                                     ("Classifier", "cross_entropy", 3)):  # fmt: skip
+        yield Case(f"calls MLP{estimator}.partial_fit 4-64-64-{outputs}, 32 rows",
+                   "partial_fit_call", "calls: estimators", (4, 64, 64, outputs), 32, rows=32,
+                   data="dense", dtype="float64", loss=loss, optimizer="adam", lr=1e-5,
+                   contestants=("scikit-learn",),
+                   goals={"scikit-learn": Goal(2.5, 5)})  # fmt: skip
+
+
+def _loops() -> Iterable[Case]:
+    """The source documents' own loops, on fastnn's calls and classes."""
+    group, better = "calls: the documents' loops", Goal(1.5, 2.5)
+    yield Case("calls loop of document 001 784-50-10, 100 rows", "book_loop", group, (784, 50, 10),
+               activation="sigmoid", contestants=("document", "pytorch", "jax"), quick=True,
+               goals={"document": Goal(2, 3), "pytorch": better, "jax": better})  # fmt: skip
+    yield Case("calls program of document 001, 1,200 steps, 2 evaluations", "book_program", group,
+               (784, 50, 10), steps=1200, activation="sigmoid",
+               contestants=("document", "pytorch", "jax"),
+               goals={"document": Goal(2, 3), "pytorch": better, "jax": better})  # fmt: skip
+    yield Case("calls loop of document 004's layers 784-50-10, 100 rows", "layers_loop", group,
+               (784, 50, 10), dtype="float64", contestants=("document",),
+               goals={"document": Goal(2, 3)})  # fmt: skip
+    yield Case("calls loop of document 003's classes 1-3-1, one sample", "neurons_loop", group,
+               (1, 3, 1), 1, rows=63, data="sine", dtype="float64", activation="sigmoid",
+               loss="squared_error", contestants=("document",),
+               goals={"document": Goal(1.5, 4)})  # fmt: skip
+
+
+CASES: tuple[Case, ...] = (
+    *_steps(), *_steps_over_sizes(), *_jobs(), *_predictions(), *_calls(), *_loops(), *_kernels(),
+)  # fmt: skip
 
 
 def chosen(patterns: Iterable[str]) -> list[Case]:

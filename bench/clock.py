@@ -223,7 +223,7 @@ def _steps(case: Case, worker: Worker, seconds: float | None, full: bool) -> int
     take the same time each, but `fit` first checks and compresses its data, once a call, which a
     shorter turn would overstate.
     """
-    if worker.setting.contestant == OURS or not case.can_be_cut or not seconds:
+    if worker.setting.contestant == OURS or case.has_evaluations or not seconds:
         return case.steps
     return max(case.check_steps, min(case.steps, int(STEP_SECONDS[full] / seconds)))
 

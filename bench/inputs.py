@@ -12,6 +12,9 @@ import numpy as np
 from bench.cases import Case
 from bench.formulas import LOSSES
 
+# Of `np.random`, from which the documents' loops draw.
+SEED_OF_LOOPS = 8
+
 
 def given(case: Case) -> dict[str, np.ndarray]:
     """Arrays by name for a case; nobody may change them.
@@ -28,7 +31,9 @@ def given(case: Case) -> dict[str, np.ndarray]:
         ``z, t``; for an activation ``z, dy``; for an optimiser ``params, gradient``.  For
         networks ``x, t`` and the weights ``W1, b1, W2, ...``, and for training the row
         numbers of each step, ``batches``, of shape (steps, batch).  t are labels (N,)
-        for cross entropy and rows (N, O) of targets for squared error.
+        for cross entropy and rows (N, O) of targets for squared error; of single calls and
+        of the documents' loops they are one-hot rows in float64, as the book's `load_mnist`
+        gives them.
     """
     return MAKERS[case.kind](case)
 
@@ -80,6 +85,33 @@ def _differences(case: Case) -> dict[str, np.ndarray]:
     return _cast({"x": x[: case.batch]}, case) | {"t": t[: case.batch]} | weights(case)
 
 
+def _call(case: Case) -> dict[str, np.ndarray]:
+    x, t = rows_and_targets(case.data, case.sizes[0], case.sizes[-1], case.rows, case.loss)
+    rows = _cast({"x": x[: case.batch]}, case)
+    return rows | {"t": one_hot(case, t[: case.batch])} | weights(case)
+
+
+def _partial_fit(case: Case) -> dict[str, np.ndarray]:
+    x, t = rows_and_targets(case.data, case.sizes[0], case.sizes[-1], case.rows, case.loss)
+    t = t if t.ndim == 1 else _cast({"t": t}, case)["t"]
+    return _cast({"x": x}, case) | {"t": t} | weights_of_scikit_learn(case)
+
+
+def _book_loop(case: Case) -> dict[str, np.ndarray]:
+    x, t = rows_and_targets(case.data, case.sizes[0], case.sizes[-1], case.rows, case.loss)
+    return {"x": x, "t": one_hot(case, t)} | weights(case)  # float32, whatever the weights are
+
+
+def _neurons_loop(case: Case) -> dict[str, np.ndarray]:
+    x, t = rows_and_targets(case.data, case.sizes[0], case.sizes[-1], case.rows, case.loss)
+    return _cast({"x": x[:, 0], "t": t[:, 0]}, case) | weights(case)
+
+
+def one_hot(case: Case, labels: np.ndarray) -> np.ndarray:
+    """Rows as `load_mnist` of the book makes them."""
+    return np.eye(case.sizes[-1])[labels]
+
+
 MAKERS = {
     "affine_forward": _layer,
     "affine_backward": _layer,
@@ -90,6 +122,15 @@ MAKERS = {
     "mnist_job": _training,
     "prediction": _prediction,
     "numerical_gradient": _differences,
+    "loss_call": _call,
+    "accuracy_call": _call,
+    "gradient_call": _call,
+    "step_call": _call,
+    "partial_fit_call": _partial_fit,
+    "book_loop": _book_loop,
+    "book_program": _book_loop,
+    "layers_loop": _book_loop,
+    "neurons_loop": _neurons_loop,
 }
 
 
@@ -145,6 +186,16 @@ def weights(case: Case) -> dict[str, np.ndarray]:
     for layer, (inputs, outputs) in enumerate(pairwise(case.sizes), start=1):
         found[f"W{layer}"] = random.standard_normal((inputs, outputs)) * np.sqrt(2 / inputs)
         found[f"b{layer}"] = np.zeros(outputs)
+    return _cast(found, case)
+
+
+def weights_of_scikit_learn(case: Case) -> dict[str, np.ndarray]:
+    """First weights as its estimators draw them with ``random_state=0``, but for "logistic"."""
+    random, found = np.random.RandomState(0), {}
+    for layer, (inputs, outputs) in enumerate(pairwise(case.sizes), start=1):
+        bound = np.sqrt(6 / (inputs + outputs))
+        found[f"W{layer}"] = random.uniform(-bound, bound, (inputs, outputs))
+        found[f"b{layer}"] = random.uniform(-bound, bound, outputs)
     return _cast(found, case)
 
 

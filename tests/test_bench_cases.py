@@ -7,14 +7,39 @@ import pytest
 from stub_results import SMALL, STEPS
 
 from bench import cases, contestants, formulas, inputs, reference
-from bench.contestants import with_fastnn, with_numpy
+from bench.contestants import own_calls, with_fastnn, with_numpy, with_numpy_calls
 
 
 def test_names_are_unique_and_every_kind_is_known():
     assert len({case.name for case in cases.CASES}) == len(cases.CASES)
     for case in cases.CASES:
         assert case.kind in inputs.MAKERS
+        assert case.kind in contestants.NEEDS
         assert hasattr(reference, case.kind)
+        assert set(case.goals) <= {*case.contestants, cases.BEST}
+    assert set(cases.GOALS_OF_CALLS) | set(cases.QUICK_CALLS) <= {case.name for case in cases.CASES}
+
+
+def test_every_kind_is_one_that_fastnn_has():
+    fastnns = contestants.load("fastnn")
+    assert all(hasattr(fastnns, kind) for kind in contestants.NEEDS)
+
+
+def test_the_modules_of_a_contestant_are_one():
+    numpys = contestants.load("numpy")
+    assert numpys.training is with_numpy.training
+    assert numpys.gradient_call is with_numpy_calls.gradient_call
+
+
+LATE = [("neurons_loop", "fastnn.neurons"), ("partial_fit_call", "sklearn")]
+
+
+@pytest.mark.parametrize(("kind", "module"), LATE, ids=lambda word: word)
+def test_what_needs_a_module_that_is_not_there_is_no_case(kind, module, monkeypatch):
+    asked = []
+    monkeypatch.setattr(own_calls, "find_spec", asked.append)
+    assert contestants.run_of(contestants.load("fastnn"), replace(STEPS, kind=kind), {}) is None
+    assert asked == [module]
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
-"""Who does the work: a module per contestant, imported only in the process that runs it.
+"""Who does the work: modules of each contestant, imported only in the process that runs it.
 
-A module has, for each kind of work that its library can do, a function of the
+They have, for each kind of work that its library can do, a function of the
 kind's name with the face of those in `reference`: ``kind(case, given)`` prepares
 what a user would prepare once, and returns ``run(steps)``, which begins anew each
 time, makes so many steps or calls and returns the answers by name; or it returns
@@ -8,8 +8,8 @@ None where the library cannot do the case.  Answers may share memory with the
 contestant: the next run may overwrite them.  Whatever a user of the library would
 sensibly do for speed is allowed, and each module says what it does.
 
-Its tables ACTIVATIONS, LOSSES and RULES have what it can do by the names that
-`formulas` has; a case that needs another name is not asked of it.  A module may
+Their tables ACTIVATIONS, LOSSES and RULES have what the library can do by the names that
+`formulas` has; a case that needs another name is not asked of it.  They may
 also have ``threads(n)``, which sets what can only be set from inside, and
 ``NOT_COMPARED``, kinds whose answers cannot be compared
 with the reference.
@@ -17,11 +17,14 @@ with the reference.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
-from types import ModuleType
+from types import SimpleNamespace
 from typing import Any
+
+import numpy as np
 
 from bench.cases import Case
 from bench.reference import Arrays, Run
@@ -42,26 +45,35 @@ NEEDS: dict[str, dict[str, str]] = {
     "mnist_job": TRAINING,
     "prediction": NETWORK,
     "numerical_gradient": NETWORK,
+    "loss_call": NETWORK,
+    "accuracy_call": NETWORK,
+    "gradient_call": NETWORK,
+    "step_call": TRAINING,
+    "partial_fit_call": TRAINING,
+    "book_loop": {},
+    "book_program": {},
+    "layers_loop": {},
+    "neurons_loop": {},
 }
 
 
 @dataclass(frozen=True)
 class Contestant:
-    """Where a contestant is found: its module here, and the library that it needs."""
+    """Where a contestant is found: its modules here, and the library that it needs."""
 
-    module: str
+    modules: tuple[str, ...]
     library: str
 
 
 CONTESTANTS = {
-    OURS: Contestant("with_fastnn", "fastnn"),
-    "numpy": Contestant("with_numpy", "numpy"),
-    "scipy sparse": Contestant("with_scipy_sparse", "scipy"),
-    "pytorch": Contestant("with_pytorch", "torch"),
-    "pytorch compiled": Contestant("with_pytorch_compiled", "torch"),
-    JAX: Contestant("with_jax", "jax"),
-    "scikit-learn": Contestant("with_scikit_learn", "sklearn"),
-    "document": Contestant("as_documented", "numpy"),
+    OURS: Contestant(("with_fastnn", "own_calls"), "fastnn"),
+    "numpy": Contestant(("with_numpy", "with_numpy_calls"), "numpy"),
+    "scipy sparse": Contestant(("with_scipy_sparse",), "scipy"),
+    "pytorch": Contestant(("with_pytorch", "with_pytorch_calls"), "torch"),
+    "pytorch compiled": Contestant(("with_pytorch_compiled",), "torch"),
+    JAX: Contestant(("with_jax", "with_jax_calls"), "jax"),
+    "scikit-learn": Contestant(("with_scikit_learn",), "sklearn"),
+    "document": Contestant(("as_documented",), "numpy"),
 }
 
 
@@ -70,9 +82,11 @@ def is_installed(name: str) -> bool:
     return find_spec(CONTESTANTS[name].library) is not None
 
 
-def load(name: str) -> ModuleType:
-    """The contestant's module, and with it its library."""
-    return import_module(f"{__name__}.{CONTESTANTS[name].module}")
+def load(name: str) -> SimpleNamespace:
+    """What the contestant's modules have, and with them its library."""
+    modules = [import_module(f"{__name__}.{each}") for each in CONTESTANTS[name].modules]
+    found = (item for module in modules for item in vars(module).items())
+    return SimpleNamespace(**{key: value for key, value in found if not key.startswith("_")})
 
 
 def run_of(module: Any, case: Case, given: Arrays) -> Run | None:
@@ -82,3 +96,19 @@ def run_of(module: Any, case: Case, given: Arrays) -> Run | None:
         if getattr(case, part) not in getattr(module, table):
             return None
     return make(case, given) if make else None
+
+
+def repeated(answers: Callable[[Any], Arrays], call: Callable[..., Any], *arguments: Any) -> Run:
+    """A run that makes one and the same call again and again, and says what the last one gave."""
+
+    def run(calls: int) -> Arrays:
+        for _ in range(calls):
+            found = call(*arguments)
+        return answers(found)
+
+    return run
+
+
+def number(name: str) -> Callable[[Any], Arrays]:
+    """Answers of a call that gives a number."""
+    return lambda found: {name: np.array([found])}

@@ -87,7 +87,7 @@ RULES: dict[str, Callable[..., Any]] = {
 def affine_forward(case: Case, given: Arrays) -> Run:
     """One jitted expression."""
     formula = jax.jit(lambda x, W, b: {"y": jax.nn.relu(x @ W + b)})
-    return _calls(formula, *_on_device(case, given, "x", "W", "b"))
+    return _calls(formula, *on_device(case, given, "x", "W", "b"))
 
 
 def affine_backward(case: Case, given: Arrays) -> Run:
@@ -98,7 +98,7 @@ def affine_backward(case: Case, given: Arrays) -> Run:
         dz = jnp.where(y > 0, dy, 0)
         return {"dW": x.T @ dz, "db": dz.sum(axis=0), "dx": dz @ W.T}
 
-    return _calls(formula, *_on_device(case, given, "x", "W", "y", "dy"))
+    return _calls(formula, *on_device(case, given, "x", "W", "y", "dy"))
 
 
 def softmax_cross_entropy(case: Case, given: Arrays) -> Run:
@@ -109,7 +109,7 @@ def softmax_cross_entropy(case: Case, given: Arrays) -> Run:
         loss, dz = jax.value_and_grad(cross_entropy)(z, t)
         return {"loss": loss.reshape(1), "dz": dz}
 
-    return _calls(formula, *_on_device(case, given, "z", "t"))
+    return _calls(formula, *on_device(case, given, "z", "t"))
 
 
 def activation(case: Case, given: Arrays) -> Run:
@@ -120,12 +120,12 @@ def activation(case: Case, given: Arrays) -> Run:
         y, backward = jax.vjp(ACTIVATIONS[case.activation], z)
         return {"y": y, "dz": backward(dy)[0]}
 
-    return _calls(formula, *_on_device(case, given, "z", "dy"))
+    return _calls(formula, *on_device(case, given, "z", "dy"))
 
 
 def optimizer(case: Case, given: Arrays) -> Run:
     """A jitted update whose parameters and memories are donated, so that it works in place."""
-    (gradient,) = _on_device(case, given, "gradient")
+    (gradient,) = on_device(case, given, "gradient")
     step = jax.jit(partial(update, case), donate_argnums=0)
 
     def run(steps: int) -> Arrays:
@@ -139,7 +139,7 @@ def optimizer(case: Case, given: Arrays) -> Run:
 
 def prediction(case: Case, given: Arrays) -> Run:
     """A jitted network on rows that are on the device already."""
-    (x,) = _on_device(case, given, "x")
+    (x,) = on_device(case, given, "x")
     params = [jnp.array(array) for array in parameters(given, case.dtype)]
     formula = jax.jit(lambda params, x: {"y": jax.nn.softmax(scores(case, params, x))})
     return _calls(formula, params, x)
@@ -161,7 +161,7 @@ def _calls(formula: Callable[..., Any], *arguments: Any) -> Run:
 
 def training(case: Case, given: Arrays) -> Run:
     """All steps in one scan, which gathers its own batches."""
-    x, t = _on_device(case, given, "x", "t")
+    x, t = on_device(case, given, "x", "t")
     batches = given["batches"].astype(np.int32)
     train = jax.jit(partial(advance, case), donate_argnums=0)
 
@@ -175,7 +175,7 @@ def training(case: Case, given: Arrays) -> Run:
 
 def mnist_job(case: Case, given: Arrays) -> Run:
     """A scan from each evaluation to the next."""
-    x, t = _on_device(case, given, "x", "t")
+    x, t = on_device(case, given, "x", "t")
     batches = given["batches"].astype(np.int32)
     every = len(x) // case.batch
     train = jax.jit(partial(advance, case), donate_argnums=0)
@@ -244,7 +244,7 @@ def update(case: Case, state: Any, gradients: Any) -> Any:
     return [p for p, *_ in moved], [m for _, *m in moved], taken
 
 
-def _on_device(case: Case, given: Arrays, *names: str) -> list[Any]:
+def on_device(case: Case, given: Arrays, *names: str) -> list[Any]:
     """Copies on the device; labels and indices in 32 bits, as JAX has them by itself."""
     if case.dtype == "float64":
         jax.config.update("jax_enable_x64", True)  # for the whole process, which is ours

@@ -364,7 +364,7 @@ class Network:
         """A step with these rows of x and t; its loss before the update."""
         self.forward(x, rows)
         loss = self.loss(self.outputs[-1], t.take(rows, axis=0), self.rule.scale / len(rows))
-        self._backward()
+        self.backward()
         self.rule.update(self.flat_steps)
         return loss
 
@@ -377,7 +377,8 @@ class Network:
         """Sum a layer's inputs times the gradients of its outputs over the rows."""
         np.matmul(self.outputs[k].T, delta, out=self.gradients[2 * k])
 
-    def _backward(self) -> None:
+    def backward(self) -> None:
+        """From what the loss left in the last outputs, fill the gradients of all parameters."""
         delta = self.outputs[-1]
         for k in reversed(range(len(self.transposed))):
             self.weight_gradient(k, delta)

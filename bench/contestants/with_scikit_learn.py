@@ -1,6 +1,7 @@
 """scikit-learn's MLPClassifier and MLPRegressor, with as many steps of the same batch size.
 
-In training they draw weights and batches of their own, so they are timed but not compared.
+In training they draw weights and batches of their own, so they are timed but not compared, but for
+passes over one batch, which start from the weights that they draw.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import sklearn
-from sklearn.neural_network import MLPClassifier, MLPRegressor
+from sklearn import neural_network
 
 from bench.cases import Case
 from bench.reference import Arrays, Run, by_name, parameters
@@ -18,7 +19,7 @@ from bench.reference import Arrays, Run, by_name, parameters
 NOT_COMPARED = {"training"}
 
 ACTIVATIONS = {"identity": "identity", "relu": "relu", "sigmoid": "logistic", "tanh": "tanh"}
-LOSSES = {"cross_entropy": MLPClassifier, "squared_error": MLPRegressor}
+LOSSES = {"cross_entropy": "MLPClassifier", "squared_error": "MLPRegressor"}
 RULES: dict[str, dict[str, Any]] = {
     "sgd": {"solver": "sgd", "momentum": 0.0, "nesterovs_momentum": False},
     "momentum": {"solver": "sgd", "momentum": 0.9, "nesterovs_momentum": False},
@@ -31,8 +32,7 @@ def training(case: Case, given: Arrays) -> Run:
     """As many passes of `partial_fit`, each shuffled, as have so many steps."""
     x, t = given["x"], given["t"]
     per_pass = len(x) // case.batch
-    of_classes = LOSSES[case.loss] is MLPClassifier
-    more = {"classes": np.arange(case.sizes[-1])} if of_classes else {}
+    more = _classes(case)
     if t.shape[1:] == (1,):
         t = t[:, 0]
 
@@ -42,14 +42,15 @@ def training(case: Case, given: Arrays) -> Run:
             for first in range(0, steps, per_pass):
                 rows = min(per_pass, steps - first) * case.batch
                 model.partial_fit(x[:rows], t[:rows], **more)
-        pairs = zip(model.coefs_, model.intercepts_, strict=True)
-        return by_name([array for pair in pairs for array in pair])
+        return _weights(model)
 
     return run
 
 
-def prediction(case: Case, given: Arrays) -> Run:
-    """`predict_proba` of a model that has the given weights."""
+def prediction(case: Case, given: Arrays) -> Run | None:
+    """`predict_proba` of a model that has the given weights; two classes are one output there."""
+    if case.sizes[-1] == 2:
+        return None
     x, params = given["x"], parameters(given, case.dtype)
     # A first pass makes all that a model needs; then its weights are replaced.
     model = _model(replace(case, batch=1))
@@ -64,9 +65,33 @@ def prediction(case: Case, given: Arrays) -> Run:
     return run
 
 
-def _model(case: Case) -> Any:
+def partial_fit_call(case: Case, given: Arrays, library: Any = neural_network) -> Run:
+    """Passes over one and the same batch, by this library's estimators or those of another."""
+    x, t = given["x"], given["t"]
+    more = _classes(case)
+
+    def run(calls: int) -> Arrays:
+        model = _model(case, library)
+        for _ in range(calls):
+            model.partial_fit(x, t, **more)
+        return _weights(model)
+
+    return run
+
+
+def _classes(case: Case) -> dict[str, Any]:
+    """What `partial_fit` asks of a classifier besides."""
+    return {"classes": np.arange(case.sizes[-1])} if LOSSES[case.loss] == "MLPClassifier" else {}
+
+
+def _weights(model: Any) -> Arrays:
+    pairs = zip(model.coefs_, model.intercepts_, strict=True)
+    return by_name([array for pair in pairs for array in pair])
+
+
+def _model(case: Case, library: Any = neural_network) -> Any:
     """A new model of the case, before its first pass."""
-    return LOSSES[case.loss](
+    return getattr(library, LOSSES[case.loss])(
         hidden_layer_sizes=case.sizes[1:-1],
         activation=ACTIVATIONS[case.activation],
         alpha=0.0,
