@@ -48,10 +48,17 @@ def predict(rows, sizes=(784, 50, 10)):
     return lambda: net.predict(x)
 
 
-def gradient():
-    """The gradients of a batch."""
-    net, (x, t) = fastnn.MLP([784, 50, 10], seed=0), images(100)
-    return lambda: net.gradient(x, t)
+def ask(call, rows=100):
+    """A question on a batch."""
+    net, (x, t) = fastnn.MLP([784, 50, 10], seed=0), images(rows)
+    return lambda: getattr(net, call)(x, t)
+
+
+def fit_of_one_step():
+    """What a fit costs beside its steps."""
+    net, rng, adam = fastnn.MLP([4, 64, 64, 2], seed=0), np.random.default_rng(0), fastnn.Adam()
+    x, t = rng.standard_normal((32, 4), dtype=np.float32), rng.integers(0, 2, 32)
+    return lambda: net.fit(x, t, iterations=1, batch_size=32, optimizer=adam)
 
 
 CASES = {
@@ -63,7 +70,10 @@ CASES = {
     "fit sine 1-3-1, one sample": sine,
     "predict 1 row": lambda: predict(1),
     "predict 6000 rows": lambda: predict(6000),
-    "gradient of 100 rows": gradient,
+    "gradient of 100 rows": lambda: ask("gradient"),
+    "loss of 100 rows": lambda: ask("loss"),
+    "accuracy of 6000 rows": lambda: ask("accuracy", 6000),
+    "fit of one step 4-64-64-2": fit_of_one_step,
 }
 
 

@@ -32,20 +32,14 @@ def gradient_call(case: Case, given: Arrays) -> Run:
 
 
 def step_call(case: Case, given: Arrays) -> Run:
-    """`MLP.train_step`, or where there is none `MLP.fit`, for one step."""
+    """`MLP.train_step`."""
     net, optimizer = network(case, given), RULES[case.optimizer](case.lr)
     x, t = given["x"], given["t"]
-
-    def fit_one(x: Any, t: Any, optimizer: Any) -> float:
-        history = net.fit(x, t, iterations=1, batch_size=len(x), optimizer=optimizer)
-        return float(history.loss[0])
-
-    step = getattr(net, "train_step", fit_one)
 
     def run(steps: int) -> Arrays:
         start(net, given)
         for _ in range(steps):
-            loss = step(x, t, optimizer)
+            loss = net.train_step(x, t, optimizer)
         return {"loss": np.array([loss])} | by_name(net.params.values())
 
     return run
