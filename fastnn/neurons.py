@@ -9,7 +9,7 @@ units learn a sine: a program that defines them runs unchanged on these, at 2.5 
 >>> np.random.seed(0)
 >>> middle = Middle(1, 3, sigmoid, differential_sigmod)
 >>> output = Output(3, 1, identity_func, differential_output)
->>> for _ in range(200):
+>>> for _ in range(1000):
 ...     for x in (-1.0, 0.0, 1.0):
 ...         y = output.forward(middle.forward(np.full((1, 1), x)))
 ...         grad = middle.backword(output.backword(np.full((1, 1), x / 2)))
@@ -369,6 +369,15 @@ class Neuron:
 class Output(Neuron):
     """The last layer: a `Neuron` as it is.
 
+    Parameters
+    ----------
+    n_upper : int
+        Inputs.
+    n : int
+        Neurons.
+    activation_function, differential_function : callable
+        As in `Neuron`.
+
     Examples
     --------
     >>> import numpy as np
@@ -381,6 +390,15 @@ class Output(Neuron):
 
 class Middle(Neuron):
     """A layer below another: its `backword` takes the slope of the loss by its outputs.
+
+    Parameters
+    ----------
+    n_upper : int
+        Inputs.
+    n : int
+        Neurons.
+    activation_function, differential_function : callable
+        As in `Neuron`.
 
     Examples
     --------
