@@ -21,6 +21,7 @@ from fastnn.compiler.launch import chunked
 from fastnn.compiler.tile_products import add_product
 from fastnn.compiler.tiles import (
     TILE_VECTORS,
+    VECTOR_BYTES,
     element,
     flat,
     lanes_of,
@@ -45,8 +46,9 @@ BLOCK, WEIGHT_BLOCK = np.int64(84), np.int64(56)
 # Of the column in a place: it is ``row << BLOCK_BITS`` + column.
 BLOCK_BITS = 7
 # Vectors of outputs that have code of their own: 50 outputs are 13 vectors of 4 float64, as many
-# as 16 registers hold beside the operands.
-WIDTHS = (13, 12, 8, 7, 4, 2, 1)
+# as 16 registers hold beside the operands, or 7 of 8.  Of 13 wide vectors a block of W would fill
+# more than a first-level cache.
+WIDTHS = (8, 7, 4, 2, 1) if VECTOR_BYTES == 64 else (13, 12, 8, 4, 2, 1)
 
 
 class ProductScratch(NamedTuple):
@@ -225,7 +227,7 @@ def _product(low, high, x, factor, start, out, scratch):
 def _product_of_all(low, high, left, factor, out, scratch):
     """Rows ``low .. high`` of ``left @ factor``, zeros included: the same bits as `_product`'s.
 
-    On register tiles, which do a product of two numbers in half of the time that lists take.
+    On register tiles, which take two thirds of the time of lists for each product of two numbers.
     """
     lanes = lanes_of(factor.array)
     width = TILE_VECTORS * lanes
@@ -251,8 +253,8 @@ def _product_of_all(low, high, left, factor, out, scratch):
 
 
 @inner
-def _mostly_zero(array, at, size):
-    """Whether half of so many elements are, so that lists of the others make a product faster."""
+def _has_zeros(array, at, size):
+    """Whether so many elements are zero that lists of the others make a product faster."""
     nonzeros = 0
     for i in range(at, at + size):
         nonzeros += array[i] != 0.0
@@ -378,7 +380,7 @@ def affine_gradients(
         factor = Factor(flat(W), outputs, inputs, True)
         low, high = share_of(count, chunk, chunks)
         left, out, own = flat(dout), flat(wanted.dx), _product_scratch(product, chunk)
-        if _mostly_zero(left, low * outputs, (high - low) * outputs):
+        if _has_zeros(left, low * outputs, (high - low) * outputs):
             _product(low, high, left, factor, mine.sums[:0], out, own)
         else:
             _product_of_all(low, high, left, factor, out, own)
