@@ -79,10 +79,10 @@ def test_gradients_of_outputs_of_which_some_are_zero(shape, density, rng):
 @pytest.mark.usefixtures("kernels_of_any_size")
 def test_lists_and_tiles_have_the_same_bits(shape, rng):
     x, W, _, dout = data(rng, shape)
-    dout[:20] *= rng.random(dout[:20].shape) < 0.3
+    dout[:5] *= rng.random(dout[:5].shape) < 0.3
     among_full_rows, _, _ = compiled.affine_gradients(x, W, dout)
-    alone, _, _ = compiled.affine_gradients(x[:20].copy(), W, dout[:20].copy())
-    assert_same_bits(alone, among_full_rows[:20])
+    alone, _, _ = compiled.affine_gradients(x[:5].copy(), W, dout[:5].copy())
+    assert_same_bits(alone, among_full_rows[:5])
 
 
 def test_panels_of_tiles_fit_into_the_scratch_of_lists():
