@@ -5,7 +5,8 @@ is float64.  So blocks of W and of gradients are copied into padded scratch
 first, a few microseconds for 784 x 50 weights.  Products run over lists of the
 nonzeros of their left factor: images of digits are 81 % zeros, what ReLU has
 passed is half zeros, and where there are none, a list of all inputs costs
-little beside a multiply-add for each output.  Anything may be NaN or infinite:
+little beside a multiply-add for each output; but gradients of inputs, which no
+zeros shorten early in training, then come from register tiles.  Anything may be NaN or infinite:
 zeros are skipped only where what they would be multiplied with is finite, as 0
 times infinity is NaN.
 """
