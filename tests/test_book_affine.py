@@ -16,7 +16,15 @@ import fastnn
 from fastnn.book import compiled
 from fastnn.book.layers import Affine
 from fastnn.compiler import runtime
-from fastnn.kernels.book_affine import BLOCK, ROW_BLOCK, ROWS_OF_A_GRADIENT, WEIGHT_BLOCK
+from fastnn.compiler.tiles import TILE_VECTORS
+from fastnn.kernels.book_affine import (
+    BLOCK,
+    ROW_BLOCK,
+    ROWS_OF_A_GRADIENT,
+    WEIGHT_BLOCK,
+    WIDTHS,
+)
+from fastnn.kernels.products import K_BLOCK
 
 # Rows, inputs and outputs: for kernels, for NumPy, and at the edges of blocks, widths and vectors.
 SHAPES = [(1, 1, 1), (2, 3, 4), (100, 784, 50), (100, 50, 10), (3, 784, 50), (1, 784, 33),
@@ -53,6 +61,33 @@ def test_affine_is_the_product_and_its_gradients(shape, x_dtype, density, rng):
     close(layer.backward(dout), dx)
     close(layer.dW, dW)
     close(layer.db, db)
+
+
+@each_shape
+@pytest.mark.parametrize("density", [0.0, 0.3, 0.9])
+@pytest.mark.usefixtures("both_builds", "kernels_of_any_size")
+def test_gradients_of_outputs_of_which_some_are_zero(shape, density, rng):
+    """As ReLU leaves them: gradients of inputs come from lists, or from tiles if few are zero."""
+    x, W, _, dout = data(rng, shape)
+    dout *= rng.random(dout.shape) < density
+    found = compiled.affine_gradients(x, W, dout)
+    for one, expected in zip(found, reference.affine_gradients(x, W, dout), strict=True):
+        close(one, expected)
+
+
+@pytest.mark.parametrize("shape", [(300, 784, 50), (40, 130, 300), (30, 33, 1000)], ids=str)
+@pytest.mark.usefixtures("kernels_of_any_size")
+def test_lists_and_tiles_have_the_same_bits(shape, rng):
+    x, W, _, dout = data(rng, shape)
+    dout[:5] *= rng.random(dout[:5].shape) < 0.3
+    among_full_rows, _, _ = compiled.affine_gradients(x, W, dout)
+    alone, _, _ = compiled.affine_gradients(x[:5].copy(), W, dout[:5].copy())
+    assert_same_bits(alone, among_full_rows[:5])
+
+
+def test_panels_of_tiles_fit_into_the_scratch_of_lists():
+    assert BLOCK * max(WIDTHS) >= (K_BLOCK + 1) * TILE_VECTORS
+    assert max(WIDTHS) >= TILE_VECTORS
 
 
 @each_shape
@@ -193,6 +228,8 @@ with runtime.forced(True):
             v = np.zeros_like(W)
             assert compiled.update("momentum", W, found[-7], (v,), (0.1, 0.9))
             found += [dout, W, v]
+            some = dout * (rng.random(dout.shape) < 0.3)
+            found += compiled.affine_gradients(x, W, some)
 np.savez(sys.argv[1], *found)
 """
 
@@ -210,6 +247,6 @@ def test_vectors_of_other_widths_and_bounds_checks_change_nothing(setting, tmp_p
         path = {"PYTHONPATH": str(Path(fastnn.__file__).parent.parent)}
         subprocess.run(command, env=dict(os.environ) | path | environment, check=True, timeout=300)
         results.append(np.load(file))
-    assert len(results[0]) == 6 * 12
+    assert len(results[0]) == 6 * 15
     for name in results[0]:
         close(results[1][name], results[0][name])

@@ -211,7 +211,7 @@ def documented_things() -> Iterator[tuple[str, object]]:
     books = [f"fastnn.{name}" for name in names if name in MODULES]
     for module_name in [
         "fastnn", "fastnn.datasets", "fastnn.estimators", "fastnn.plots", "fastnn.files", *books,
-        "fastnn.book",
+        "fastnn.book", "fastnn.neurons",
     ]:  # fmt: skip
         module = importlib.import_module(module_name)
         for name in module.__all__:
