@@ -3,7 +3,7 @@
 from fastnn.compiler.jit import entry, inner
 from fastnn.compiler.launch import Chunked, chunked, run_or_pack
 from fastnn.compiler.tiles import flat
-from fastnn.kernels.given import take_rows
+from fastnn.kernels.given import add_rows, take_rows
 from fastnn.kernels.groups import (
     ZERO,
     Data,
@@ -47,12 +47,22 @@ def _columns(layer, values, chunk):
 
 @chunked
 def evaluate(
-    chunk, chunks, network: Network, examples: Examples, index, values, cursor, outputs, row_loss
+    chunk,
+    chunks,
+    network: Network,
+    examples: Examples,
+    index,
+    values,
+    cursor,
+    outputs,
+    row_loss,
+    sums,
 ):
     """A chunk's share of rows `index`: outputs and losses; an empty array of either is left out.
 
     `index` counts upwards by one.  Rows that come with the call are looked at while they are in
-    cache, and each block's lists take the place of the last one's.
+    cache, and each block's lists take the place of the last one's.  If one chunk makes all, it adds
+    to `sums` what `add_up` would, unless they are empty.
     """
     layer, scratch = last_layer(network), _scratch(values, cursor, row_loss)
     data, targets = data_of(examples), targets_of(examples)
@@ -71,6 +81,8 @@ def evaluate(
             outputs_of_rows(network, rows, scratch, columns)
         if outputs.size:
             _hand_out(y, rows.count, outputs, first)
+    if sums.size and chunks == 1:
+        add_rows(row_loss, outputs, targets, index[0], sums)
 
 
 @inner

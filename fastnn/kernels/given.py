@@ -108,34 +108,39 @@ def look_at_weights(chunk, chunks, params, found):
 
 
 @inner
-def _is_right(outputs, row, targets):
-    """Whether a row is classified as is wanted: by its largest output, or by all, from 1/2 on."""
+def _is_right(y, row, targets):
+    """Whether outputs y are as is wanted of a row: the largest, or each on its side of 1/2."""
     if targets.labels.size:
         best = 0
-        for i in range(1, outputs.shape[1]):
-            if outputs[row, i] > outputs[row, best]:
+        for i in range(1, y.size):
+            if y[i] > y[best]:
                 best = i
         return best == targets.labels[row]
-    half = outputs.dtype.type(0.5)
-    for i in range(outputs.shape[1]):
-        if (outputs[row, i] > half) != (targets.targets[row, i] > half):
-            return False
-    return True
+    half, wrong = y.dtype.type(0.5), 0
+    for i in range(y.size):
+        wrong += (y[i] > half) != (targets.targets[row, i] > half)
+    return wrong == 0
 
 
-@chunked
-def add_up(chunk, chunks, row_loss, outputs, targets: Targets, sums):
-    """Add losses, one after the other, to ``sums[0]``; for one chunk.
+@inner
+def add_rows(row_loss, outputs, targets, first, sums):
+    """Add losses, one after the other, to ``sums[0]``; the rows are numbered from `first` on.
 
     If there are `outputs`, add the number of rows that are right to ``sums[1]``; one whose loss is
-    NaN is not.
+    NaN is not.  Add the number of rows to ``sums[2]``.
     """
     total, right = sums[0], sums[1]
     for r in range(row_loss.size):
         total += row_loss[r]
         if outputs.size and not np.isnan(row_loss[r]):
-            right += _is_right(outputs, r, targets)
-    sums[0], sums[1] = total, right
+            right += _is_right(outputs[r], first + r, targets)
+    sums[0], sums[1], sums[2] = total, right, sums[2] + row_loss.size
+
+
+@chunked
+def add_up(chunk, chunks, row_loss, outputs, targets: Targets, sums):
+    """`add_rows` of all rows; for one chunk."""
+    add_rows(row_loss, outputs, targets, 0, sums)
 
 
 @chunked

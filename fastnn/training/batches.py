@@ -93,8 +93,10 @@ def _shuffled(rows: int, size: int, count: int, random: np.random.Generator) -> 
         order = np.arange(rows)[np.newaxis]
         if epochs > 1:
             order = np.broadcast_to(order, (epochs, rows))
+            starts = (cuts + rows * np.arange(epochs)[:, np.newaxis]).ravel()
+        else:
+            starts = cuts
         index = random.permuted(order, axis=1).ravel()
-        starts = (cuts + rows * np.arange(epochs)[:, np.newaxis]).ravel()
         begin = np.append(starts, index.size)[: count + 1]
         yield index, begin
         count -= begin.size - 1

@@ -6,18 +6,21 @@ the same shape.  A desk at work is not among those kept, so threads share none.
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from fastnn import gate
 from fastnn.compiler import runtime
+from fastnn.compiler.launch import Chunked
 from fastnn.compiler.team import new_team
 from fastnn.compiler.tiles import VECTOR_BYTES
 from fastnn.kernels import epochs, train
 from fastnn.kernels import evaluate as kernels
-from fastnn.kernels.given import look_at_weights, without_padding
-from fastnn.kernels.groups import Rule, Targets
+from fastnn.kernels.given import add_up, look_at_weights, without_padding
+from fastnn.kernels.groups import Rule
 from fastnn.kernels.nonzeros import Found
 from fastnn.kernels.rows import ROW_BLOCK
 from fastnn.kernels.rules import STORE, Numbers
@@ -31,8 +34,8 @@ from fastnn.training.data import (
     looks_sparse,
     room_of,
 )
-from fastnn.training.evaluation import EVALUATION_WORK, rows_of_a_call, spans
-from fastnn.training.model import Model
+from fastnn.training.evaluation import EVALUATION_WORK, NO_SUMS, rows_of_a_call, spans
+from fastnn.training.model import Model, means
 from fastnn.training.optimizer_state import continued
 from fastnn.training.parameters import Parameters, aligned_zeros
 from fastnn.training.steps import LONG_STEP, StepScratch, gradient_block
@@ -89,14 +92,16 @@ class Seen:
         self.found.fill(0)
         x, targets = given
         labels = self.labels[: max(len(targets.one_hot), len(targets.given))]
-        self.wanted = Targets(labels, targets.targets)
+        self.wanted = labels, targets.targets
         return x, self.bounds, self.column, self.value, labels, *targets, self.found
 
 
 class DenseMemory:
-    """Memory for outputs of dense rows."""
+    """Memory for outputs of any number of dense rows."""
 
-    def __init__(self, model: Model, chunks: int):
+    rows = sys.maxsize
+
+    def __init__(self, model: Model, rows: int, chunks: int):
         plan = model.params.plan(chunks * ROW_BLOCK, gathers=False)
         self.chunks = chunks
         self.values = aligned_zeros(plan.values_size, model.dtype)
@@ -111,7 +116,7 @@ class AnswerMemory(Seen):
         slots = chunks * ROW_BLOCK
         super().__init__(model, rows, slots, chunks)
         plan, (width, *_, outputs) = model.params.plan(slots, gathers=False), model.layer_sizes
-        self.slots, self.order, self.sums = slots, np.arange(rows), np.empty(2)
+        self.slots, self.order, self.sums = slots, np.arange(rows), np.empty(3)
         self.values = aligned_zeros(plan.values_size, model.dtype)
         self.cursor = np.empty((blocks_of(width), slots), np.int64)
         self.row_loss, self.outputs = np.empty(rows), np.empty((rows, outputs), model.dtype)
@@ -142,8 +147,8 @@ class Desk:
         self._dense: DenseMemory | None = None
         self._answer: AnswerMemory | None = None
         self._step: StepMemory | None = None
-        self.nbytes = 0
-        self._job = runtime.Job()
+        self.nbytes, self.has_grown = 0, True
+        self._jobs: dict[Any, runtime.Job] = {}
         # Whether the last rows were mostly zero, and their share of nonzeros.
         self._sparse, self._density = False, FIRST_DENSITY
 
@@ -157,8 +162,18 @@ class Desk:
         if at_hand is None or at_hand.rows < rows or at_hand.chunks < chunks:
             before = 0 if at_hand is None else _bytes_of(at_hand)
             at_hand = kind(model, room_for(rows), chunks)
-            self.nbytes += _bytes_of(at_hand) - before
+            self.nbytes, self.has_grown = self.nbytes + _bytes_of(at_hand) - before, True
         return at_hand
+
+    def _way(self, call: str, sparse: bool, rows: int, work: float) -> Callable[..., None]:
+        """How to run calls of a kind: each kind has its pace, alone and with threads."""
+        if runtime.most_chunks(work) == 1:
+            return _run_alone
+        kind = call, sparse, rows.bit_length()
+        job = self._jobs.get(kind)
+        if job is None:
+            job = self._jobs[kind] = runtime.Job()
+        return job.run
 
     def _looks_sparse(self, model: Model, x: np.ndarray) -> bool:
         """Whether lists of nonzeros are likely to pay; of rows like the last ones they are."""
@@ -194,27 +209,23 @@ class Desk:
             given = Given(x, model.wanted.none)
             return None if self.answer(model, given, outputs, with_loss=False) is None else outputs
         work = model.params.multiply_adds * len(x)
-        memory = self._dense
-        if memory is None or memory.chunks < runtime.most_chunks(work):
-            self.nbytes -= 0 if memory is None else _bytes_of(memory)
-            self._dense = memory = DenseMemory(model, runtime.most_chunks(work))
-            self.nbytes += _bytes_of(memory)
+        self._dense = memory = self._made(model, DenseMemory, self._dense, 0, work)
         plan = model.params.plan(memory.chunks * ROW_BLOCK, gathers=False)
         strange, before = memory.strange, (plan.table, model.loss, model.params.block)
         strange.fill(0)
-        calls = 1
+        calls, run = 1, self._way("outputs", False, len(x), work)
         if work > EVALUATION_WORK:
             most = rows_of_a_call(model.params.multiply_adds, memory.chunks * ROW_BLOCK)
             calls = -(-len(x) // most)
         if calls == 1:
             after = memory.no_column, memory.values, outputs, strange
-            self._job.run(kernels.predict, work, *before, x, *after)
+            run(kernels.predict, work, *before, x, *after)
         else:
             for rows, y in zip(
                 np.array_split(x, calls), np.array_split(outputs, calls), strict=True
             ):
                 after = memory.no_column, memory.values, y, strange
-                self._job.run(kernels.predict, work / calls, *before, rows, *after)
+                run(kernels.predict, work / calls, *before, rows, *after)
         return None if 1.0 in strange.tolist() else outputs  # any() would take a fifth of it
 
     def answer(
@@ -236,21 +247,26 @@ class Desk:
         first = "sparse_affine" if sparse else "affine"
         plan = model.params.plan(memory.slots, gathers=False, first=first)
         before = plan.table, model.loss, model.params.block, *memory.examples(given)
-        row_loss, most = memory.row_loss[: rows * with_loss], rows_of_a_call(cost, memory.slots)
-        for start, end in spans(0, rows, max(most, rows * (cost * rows <= EVALUATION_WORK))):
-            self._job.run(
-                kernels.evaluate,
-                cost * (end - start),
-                *before,
-                memory.order[start:end],
-                memory.values,
-                memory.cursor,
-                outputs[start:end],
-                row_loss[start:end],
-            )
+        between, losses = (memory.values, memory.cursor), memory.row_loss[: rows * with_loss]
+        sums, run = (
+            memory.sums if with_loss else NO_SUMS,
+            self._way("answer", sparse, rows, cost * rows),
+        )
+        memory.sums.fill(0)
+        if cost * rows <= EVALUATION_WORK:
+            after = outputs, losses, sums
+            run(kernels.evaluate, cost * rows, *before, memory.order[:rows], *between, *after)
+        else:
+            for start, end in spans(0, rows, rows_of_a_call(cost, memory.slots)):
+                order, part = memory.order[start:end], slice(start, end)
+                after = outputs[part], losses[part], sums
+                run(kernels.evaluate, cost * (end - start), *before, order, *between, *after)
         passed = self._passes(memory.found, sparse, x.size)
         if passed is None:  # they are not mostly zero
             return self.answer(model, given, outputs, with_loss, may_be_sparse=False)
+        if passed and with_loss and sums[2] != rows:  # by many chunks, so not in one order
+            memory.sums.fill(0)
+            add_up.serial(1, losses, outputs, *memory.wanted, memory.sums)
         return memory if passed else None
 
     def scratch(self, model: Model, rows: int) -> StepScratch | None:
@@ -281,7 +297,7 @@ class Desk:
         self._step = memory = self._made(model, StepMemory, self._step, rows, work)
         plan = model.params.plan(memory.rows, first="sparse_affine" if sparse else "affine")
         memory.begin[1] = rows
-        self._job.run(
+        self._way("step", sparse, rows, work)(
             train.train,
             work,
             *(train.ON_GIVEN, 0, 1, 0, 1, new_team()),
@@ -296,6 +312,10 @@ class Desk:
         if passed is None:
             return self.step(model, given, rule, pace, done, may_be_sparse=False)
         return memory if passed else None
+
+
+def _run_alone(kernel: Chunked, work: float, *args: Any) -> None:
+    kernel.serial(1, *args)
 
 
 def _bytes_of(memory: Seen | DenseMemory) -> int:
@@ -322,6 +342,9 @@ def take_desk(model: Model) -> Desk:
 def give_back(desk: Desk) -> None:
     """Keep a desk for the next call on a network of this shape."""
     _kept.append(desk)
+    if not desk.has_grown and len(_kept) <= KEPT_DESKS:
+        return
+    desk.has_grown = False
     while len(_kept) > KEPT_DESKS or sum([kept.nbytes for kept in _kept]) > KEPT_BYTES:
         try:
             _kept.pop(0)
@@ -348,7 +371,7 @@ def measured(model: Model, x: Any, t: Any, with_accuracy: bool = False) -> tuple
         outputs = np.empty((rows * with_accuracy, model.layer_sizes[-1]), model.dtype)
         memory = desk.answer(model, given, outputs, with_loss=True)
         if memory is not None:
-            return model.means(memory.row_loss[:rows], outputs, memory.wanted)
+            return means(memory.sums)
     finally:
         give_back(desk)
     return model.measure(model.examples(x, t), with_accuracy)

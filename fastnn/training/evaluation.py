@@ -13,6 +13,7 @@ from fastnn.kernels.rows import ROW_BLOCK
 from fastnn.training.data import Samples, looked_at
 from fastnn.training.parameters import Parameters, aligned_zeros
 
+NO_SUMS = np.empty(0)
 # Multiply-adds of one evaluation call: about 20 ms on one slow core, so that Ctrl-C is never far.
 # Wide networks take whole blocks of rows, as each reads all weights.
 EVALUATION_WORK = 200_000_000
@@ -59,6 +60,7 @@ def evaluate(
             cursor,
             outputs[first:end],
             row_loss[first:end],
+            NO_SUMS,
         )
 
 

@@ -116,14 +116,14 @@ class Model:
             outputs, row_loss = self.outputs_and_losses(examples)
         else:
             outputs, row_loss = self.no_outputs, self.row_losses(examples)
-        return self.means(row_loss, outputs, examples.wanted)
+        sums = np.zeros(3)
+        add_up.serial(1, row_loss, outputs, *examples.wanted, sums)
+        loss, accuracy = means(sums)
+        return loss, accuracy if with_accuracy else float("nan")
 
-    def means(
-        self, row_loss: np.ndarray, outputs: np.ndarray, wanted: Targets
-    ) -> tuple[float, float]:
-        """Mean loss, and accuracy (NaN without outputs)."""
-        sums = np.zeros(2)
-        add_up.serial(1, row_loss, outputs, *wanted, sums)
-        loss, right = sums.tolist()
-        with rounding_to_nearest():
-            return loss / len(row_loss), right / len(row_loss) if len(outputs) else float("nan")
+
+def means(sums: np.ndarray) -> tuple[float, float]:
+    """Mean loss and accuracy, of the sums that `kernels.given.add_rows` makes."""
+    loss, right, rows = sums.tolist()
+    with rounding_to_nearest():
+        return loss / rows, right / rows

@@ -116,7 +116,7 @@ class ComingRates:
     def _fill(self) -> None:
         count = min(ASKED_AHEAD, self._end - self._next)
         more, self.error = self._optimizer.good_rates(self._next, count, self._ahead.dtype)
-        self._ahead = np.concatenate([self._ahead, more])
+        self._ahead = np.concatenate([self._ahead, more]) if self._ahead.size else more
         self._next += count
 
     def take(self, count: int) -> np.ndarray:
