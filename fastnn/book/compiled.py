@@ -10,7 +10,6 @@ dtypes, strides and subclasses, and read-only arrays.
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -48,33 +47,6 @@ NO_VECTOR, NO_MATRIX = np.empty(0), np.empty((0, 1))
 NO_LABELS, NO_MASK = np.empty(0, np.int64), np.empty(0, np.bool_)
 
 
-class _Job:
-    """Calls of one kernel on one shape: in parallel, or serial while others need the cores.
-
-    The caller says how long a call is, so there is nothing for a `training.pace.Pacer` to choose:
-    short calls are put together until they are long enough to be judged.
-    """
-
-    WINDOW = 0.05  # seconds of calls that `runtime.Pace` judges together
-
-    def __init__(self) -> None:
-        self._pace = runtime.Pace()
-        self._work = self._seconds = 0.0
-
-    def run(self, kernel: Any, work: float, *args: Any) -> None:
-        """`runtime.run`, but with no work to share while serial calls are faster."""
-        if work < runtime.PARALLEL_WORK:
-            runtime.run(kernel, work, *args)
-            return
-        began = time.perf_counter()
-        runtime.run(kernel, work if self._pace.parallel else 0, *args)
-        self._seconds += time.perf_counter() - began
-        self._work += work
-        if self._seconds > self.WINDOW:
-            self._pace.record(self._work, self._seconds)
-            self._work = self._seconds = 0.0
-
-
 class _Scratch(threading.local):
     """Scratch arrays of a thread, by what they are for; what is in them means nothing.
 
@@ -84,7 +56,7 @@ class _Scratch(threading.local):
     MOST = 32
 
     def __init__(self) -> None:
-        self._kept: dict[Any, tuple[_Job, tuple[Any, ...]]] = {}
+        self._kept: dict[Any, tuple[runtime.Job, tuple[Any, ...]]] = {}
 
     def get(self, make: Callable[..., tuple[Any, ...]], *sizes: int) -> Any:
         """The job, and what ``make(*sizes)`` returned once."""
@@ -92,7 +64,7 @@ class _Scratch(threading.local):
         if found is None:
             if len(self._kept) >= self.MOST:
                 self._kept.clear()
-            found = self._kept[make, sizes] = _Job(), make(*sizes)
+            found = self._kept[make, sizes] = runtime.Job(), make(*sizes)
         return found
 
 

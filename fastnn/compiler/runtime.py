@@ -110,7 +110,8 @@ class Pace:
     LONGEST = 0.05  # seconds that a call counts at most: the first may compile
     TRIAL = 0.2  # of a call's usual length: at half the pace, whole ones cost short fits a tenth
 
-    def __init__(self) -> None:
+    def __init__(self, serial_trust: float = SERIAL_TRUST) -> None:
+        self._serial_trust = serial_trust
         self.parallel = True
         self.trying, self._tried = False, False
         self._left = self.FIRST_TRIAL
@@ -124,7 +125,7 @@ class Pace:
         if self.trying:
             self.trying, self._tried = False, True
             self.parallel = self._paces[True] >= self._paces[False]
-            self._left = self.PARALLEL_TRUST if self.parallel else self.SERIAL_TRUST
+            self._left = self.PARALLEL_TRUST if self.parallel else self._serial_trust
             self._best = self._paces[True]
             return
         fallen = self.parallel and pace < self.FALL * self._best
@@ -138,13 +139,19 @@ class Job:
     """Calls of kernels, one at a time: in parallel, or serial while others need the cores.
 
     The caller says how long a call is, so short calls are put together until they are long enough
-    to be judged.
+    to be judged.  Between calls others may come and go, so no judgement holds for long.
     """
 
-    WINDOW = 0.05  # seconds of calls that `Pace` judges together
+    WINDOW = 0.05  # seconds of calls that `Pace` judges together; trials are shorter
+    SERIAL_TRUST = 0.2  # seconds of calls before another trial with threads
+    PAUSE = 0.5  # seconds without a call after which the job begins anew
 
     def __init__(self) -> None:
-        self._pace = Pace()
+        self._begin_anew()
+        self._ended = 0.0
+
+    def _begin_anew(self) -> None:
+        self._pace = Pace(self.SERIAL_TRUST)
         self._work = self._seconds = 0.0
 
     def run(self, kernel: Entry | Chunked, work: float, *args: Any) -> None:
@@ -153,10 +160,13 @@ class Job:
             kernel.serial(1, *args)
             return
         began = time.perf_counter()
+        if began - self._ended > self.PAUSE:
+            self._begin_anew()
         run(kernel, work if self._pace.parallel else 0, *args)
-        self._seconds += time.perf_counter() - began
+        self._ended = time.perf_counter()
+        self._seconds += self._ended - began
         self._work += work
-        if self._seconds > self.WINDOW:
+        if self._seconds > self.WINDOW * (Pace.TRIAL if self._pace.trying else 1):
             self._pace.record(self._work, self._seconds)
             self._work = self._seconds = 0.0
 

@@ -115,12 +115,12 @@ class AnswerMemory(Seen):
     def __init__(self, model: Model, rows: int, chunks: int):
         slots = chunks * ROW_BLOCK
         super().__init__(model, rows, slots, chunks)
-        plan, (width, *_, outputs) = model.params.plan(slots, gathers=False), model.layer_sizes
+        plan, width = model.params.plan(slots, gathers=False), model.layer_sizes[0]
         self.slots, self.order, self.sums = slots, np.arange(rows), np.empty(3)
         self.values = aligned_zeros(plan.values_size, model.dtype)
         self.cursor = np.empty((blocks_of(width), slots), np.int64)
-        self.row_loss, self.outputs = np.empty(rows), np.empty((rows, outputs), model.dtype)
-        self.arrays += [self.values, self.cursor, self.row_loss, self.outputs]
+        self.row_loss = np.empty(rows)
+        self.arrays += [self.values, self.cursor, self.row_loss]
 
 
 class StepMemory(Seen):
@@ -156,18 +156,17 @@ class Desk:
         """Whether it is for networks of this shape."""
         return self._shape == (model.layer_sizes, model.dtype)
 
-    def _made(self, model: Model, kind: type[Any], at_hand: Any, rows: int, work: float) -> Any:
-        """Memory for so many rows and so much work: that at hand, if it is large enough."""
-        chunks = runtime.most_chunks(work)
+    def _made(self, model: Model, kind: type[Any], at_hand: Any, rows: int, chunks: int) -> Any:
+        """Memory for so many rows and chunks: that at hand, if it is large enough."""
         if at_hand is None or at_hand.rows < rows or at_hand.chunks < chunks:
             before = 0 if at_hand is None else _bytes_of(at_hand)
             at_hand = kind(model, room_for(rows), chunks)
             self.nbytes, self.has_grown = self.nbytes + _bytes_of(at_hand) - before, True
         return at_hand
 
-    def _way(self, call: str, sparse: bool, rows: int, work: float) -> Callable[..., None]:
+    def _way(self, call: str, sparse: bool, rows: int, chunks: int) -> Callable[..., None]:
         """How to run calls of a kind: each kind has its pace, alone and with threads."""
-        if runtime.most_chunks(work) == 1:
+        if chunks == 1:
             return _run_alone
         kind = call, sparse, rows.bit_length()
         job = self._jobs.get(kind)
@@ -209,11 +208,12 @@ class Desk:
             given = Given(x, model.wanted.none)
             return None if self.answer(model, given, outputs, with_loss=False) is None else outputs
         work = model.params.multiply_adds * len(x)
-        self._dense = memory = self._made(model, DenseMemory, self._dense, 0, work)
+        chunks = runtime.most_chunks(work)
+        self._dense = memory = self._made(model, DenseMemory, self._dense, 0, chunks)
         plan = model.params.plan(memory.chunks * ROW_BLOCK, gathers=False)
         strange, before = memory.strange, (plan.table, model.loss, model.params.block)
         strange.fill(0)
-        calls, run = 1, self._way("outputs", False, len(x), work)
+        calls, run = 1, self._way("outputs", False, len(x), chunks)
         if work > EVALUATION_WORK:
             most = rows_of_a_call(model.params.multiply_adds, memory.chunks * ROW_BLOCK)
             calls = -(-len(x) // most)
@@ -243,14 +243,15 @@ class Desk:
         x, rows = given.x, len(given.x)
         sparse = may_be_sparse and self._looks_sparse(model, x)
         cost = self._cost(model, sparse)
-        self._answer = memory = self._made(model, AnswerMemory, self._answer, rows, cost * rows)
+        chunks = runtime.most_chunks(cost * rows)
+        self._answer = memory = self._made(model, AnswerMemory, self._answer, rows, chunks)
         first = "sparse_affine" if sparse else "affine"
         plan = model.params.plan(memory.slots, gathers=False, first=first)
         before = plan.table, model.loss, model.params.block, *memory.examples(given)
         between, losses = (memory.values, memory.cursor), memory.row_loss[: rows * with_loss]
         sums, run = (
             memory.sums if with_loss else NO_SUMS,
-            self._way("answer", sparse, rows, cost * rows),
+            self._way("answer", sparse, rows, chunks),
         )
         memory.sums.fill(0)
         if cost * rows <= EVALUATION_WORK:
@@ -274,7 +275,8 @@ class Desk:
         if not is_short(model, rows):
             return None
         work = model.params.multiply_adds * rows / runtime.STEP_SHARE
-        self._step = self._made(model, StepMemory, self._step, rows, work)
+        chunks = runtime.most_chunks(work)
+        self._step = self._made(model, StepMemory, self._step, rows, chunks)
         return self._step.scratch
 
     def step(
@@ -294,10 +296,11 @@ class Desk:
         x, rows = given.x, len(given.x)
         sparse = may_be_sparse and self._looks_sparse(model, x)
         work = 2 * self._cost(model, sparse) * rows
-        self._step = memory = self._made(model, StepMemory, self._step, rows, work)
+        chunks = runtime.most_chunks(work)
+        self._step = memory = self._made(model, StepMemory, self._step, rows, chunks)
         plan = model.params.plan(memory.rows, first="sparse_affine" if sparse else "affine")
         memory.begin[1] = rows
-        self._way("step", sparse, rows, work)(
+        self._way("step", sparse, rows, chunks)(
             train.train,
             work,
             *(train.ON_GIVEN, 0, 1, 0, 1, new_team()),
@@ -368,7 +371,9 @@ def measured(model: Model, x: Any, t: Any, with_accuracy: bool = False) -> tuple
         return model.measure(model.examples(x, t), with_accuracy)
     desk, rows = take_desk(model), len(given.x)
     try:
-        outputs = np.empty((rows * with_accuracy, model.layer_sizes[-1]), model.dtype)
+        outputs = model.no_outputs
+        if with_accuracy:
+            outputs = np.empty((rows, model.layer_sizes[-1]), model.dtype)
         memory = desk.answer(model, given, outputs, with_loss=True)
         if memory is not None:
             return means(memory.sums)
