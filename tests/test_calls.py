@@ -241,6 +241,20 @@ def test_steps_and_fits_alternate(output, dtype):
     assert state_of(net) == state_of(other)
 
 
+# Of three rows each is a step of its own, in the loop that fuses layers.
+@pytest.mark.parametrize(
+    "shape", [*SHAPES, ((3, 20, 33, 2), 3, 1.0), ((40, 9, 16, 5), 3, 1.0)], ids=str
+)
+def test_a_fit_sees_nothing_of_what_lay_on_its_desk(shape, both_builds):
+    states = []
+    for prepare in (calls._kept.clear, poison):
+        net, x, t = problem(*shape)
+        prepare()
+        net.fit(x, t, epochs=2, batch_size=max(1, len(x) // 3), optimizer=fastnn.Adam(), seed=0)
+        states.append(state_of(net))
+    assert states[0] == states[1]
+
+
 def test_another_optimizer_begins_anew():
     net, x, t = problem((5, 4, 3), 24, 1.0)
     other = copy.deepcopy(net)

@@ -23,6 +23,7 @@ from fastnn.compiler.tiles import (
     like,
     load,
     load_row,
+    splat,
     store,
 )
 from fastnn.kernels.activations import activate, slope
@@ -111,6 +112,9 @@ def _forward(network, layer, inputs, values):
 def _deltas(network, layer, below, values, deltas):
     """Deltas of the layer below, for one row."""
     params, inputs, lanes = network.params, layer.inputs, lanes_of(values)
+    if inputs % lanes:  # the padding, which updates of the layer below read
+        zero = splat(params.dtype.type(0), 1)
+        store(deltas, below.dz + inputs - inputs % lanes, zero)
     if lanes > inputs:
         for k in range(inputs):
             total, w = params.dtype.type(0), layer.weights + k * layer.weights_row
