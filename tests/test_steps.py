@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -201,3 +202,53 @@ def test_layers_that_the_fused_loop_does_not_know_are_trained_by_sweeps(monkeypa
         net.fit(x, t, epochs=3, batch_size=1, seed=1)
         nets.append(bits_of(net))
     assert nets[0] == nets[1]
+
+
+# Jobs of single calls -------------------------------------------------------------------
+
+
+@pytest.fixture
+def ways_of_job(monkeypatch):
+    """The ways a `Job` takes in so many calls, given what each takes and pauses before some."""
+    clock, ways = [100.0], []
+    monkeypatch.setattr(runtime, "time", SimpleNamespace(perf_counter=lambda: clock[0]))
+
+    def ways_of(parallel, serial, calls, pauses=()):
+        def run(kernel, work):
+            ways.append(work > 0)
+            clock[0] += (parallel if work > 0 else serial)(len(ways) - 1)
+
+        monkeypatch.setattr(runtime, "run", run)
+        job = runtime.Job()
+        for call in range(calls):
+            clock[0] += 1.0 if call in pauses else 0.0
+            job.run(None, runtime.PARALLEL_WORK)
+        return ways
+
+    return ways_of
+
+
+def test_a_job_of_calls_turns_serial_when_that_is_faster_and_tries_threads_shortly(ways_of_job):
+    ways = ways_of_job(lambda call: 2e-3, lambda call: 1e-3, 1000)
+    assert all(ways[:50])
+    assert 0.01 < np.mean(ways[200:]) < 0.05
+
+
+def test_a_job_of_calls_returns_to_threads_when_others_have_gone(ways_of_job):
+    ways = ways_of_job(lambda call: 5e-3 if call < 300 else 1e-3, lambda call: 2e-3, 800)
+    assert not np.mean(ways[100:300]) > 0.1
+    assert np.mean(ways[500:]) > 0.9
+
+
+def test_a_job_begins_anew_after_a_pause(ways_of_job):
+    ways = ways_of_job(lambda call: 2e-3, lambda call: 1e-3, 400, pauses=(300,))
+    assert not all(ways[250:300])
+    assert all(ways[300:340])
+
+
+def test_small_work_of_a_job_is_serial_and_not_timed(monkeypatch):
+    calls = []
+    kernel = SimpleNamespace(serial=lambda *args: calls.append(args))
+    monkeypatch.setattr(runtime, "time", None)
+    runtime.Job().run(kernel, runtime.PARALLEL_WORK - 1, "x")
+    assert calls == [(1, "x")]
