@@ -36,13 +36,15 @@ def compress_rows(x, room, chunks=1):
     # The library has both kinds of columns, for narrow and for wide inputs.
     column = np.full(room, 9999, np.uint16 if x.dtype == np.float32 else np.int32)
     value = np.full(room, np.nan, x.dtype)
-    found = np.full((chunks, len(nonzeros.Found._fields)), -(10**9), np.int64)
+    found = np.zeros((chunks, len(nonzeros.Found._fields)), np.int64)
     for chunk in range(chunks):
         _compress_rows(chunk, chunks, x, np.arange(len(x)), bounds, column, value, found)
+    ends = bounds[:, 1]
     assert nonzeros.Found(*found.sum(axis=0)) == nonzeros.Found(
-        sum(end - first for first, end in bounds if end >= 0),
-        np.count_nonzero(bounds[:, 1] == nonzeros.NO_ROOM),
-        np.count_nonzero(bounds[:, 1] == nonzeros.NOT_FINITE),
+        entries=np.diff(bounds)[ends >= 0].sum(),
+        without_room=np.count_nonzero(ends == nonzeros.NO_ROOM),
+        not_finite=np.count_nonzero(ends == nonzeros.NOT_FINITE),
+        not_wanted=0,
     )
     return bounds, column, value
 

@@ -175,7 +175,7 @@ def test_single_steps_agree_wherever_they_are_interrupted():
         net, histories, error = run(InterruptAt(*place))
         assert error is not None
         made.add(assert_agrees(net, histories, error, states))
-    assert made == {0, 1, STEPS - 1, STEPS}  # places in the first step and in the last
+    assert made >= {0, 1, STEPS - 1, STEPS}  # places in the first step and in the last
 
 
 def test_going_back_after_divergence_is_never_half_done():
