@@ -14,7 +14,7 @@ from numpy_mlp import OUTPUTS, bits, bits_of, inputs, targets
 
 import fastnn
 from fastnn.kernels.groups import GRADIENT
-from fastnn.training import calls
+from fastnn.training import desk
 from fastnn.training.steps import gradient_block
 
 OPTIMIZERS = [
@@ -50,7 +50,7 @@ def problem(sizes, rows, nonzeros, output="softmax", dtype="float32"):
 
 def memories():
     """All that lies on the desks that are kept."""
-    parts = [(desk._dense, desk._answer, desk._step) for desk in calls._kept]
+    parts = [(one._dense, one._answer, one._step) for one in desk._kept]
     return [memory for memory in sum(parts, ()) if memory is not None]
 
 
@@ -59,7 +59,7 @@ def poison():
     for memory in memories():
         for array in memory.arrays:
             array.fill(np.nan if array.dtype.kind == "f" else 77)
-        if isinstance(memory, calls.StepMemory):
+        if isinstance(memory, desk.StepMemory):
             memory.scratch.arrays.work[:, : int(GRADIENT)] = 0  # to start sums from
 
 
@@ -119,7 +119,7 @@ def test_many_rows_are_answered_in_many_calls(monkeypatch, both_builds):
     net, x, t = problem((40, 20, 3), 3000, 0.2)
     expected = net.loss(x, t), net.accuracy(x, t), bits(net.predict(x))
     for name in ("EVALUATION_WORK",):
-        monkeypatch.setattr(calls, name, 10_000)
+        monkeypatch.setattr(desk, name, 10_000)
         monkeypatch.setattr("fastnn.training.evaluation." + name, 10_000)
     assert (net.loss(x, t), net.accuracy(x, t), bits(net.predict(x))) == expected
 
@@ -153,16 +153,16 @@ def test_threads_share_no_desk():
 
 
 def test_desks_are_few_and_small():
-    kinds = [(3, width, 2) for width in range(1, 2 * calls.KEPT_DESKS)]
+    kinds = [(3, width, 2) for width in range(1, 2 * desk.KEPT_DESKS)]
     for sizes in kinds:
         net, x, t = problem(sizes, 5, 1.0)
         net.gradient(x, t), net.loss(x, t), net.predict(x)
-    assert len(calls._kept) <= calls.KEPT_DESKS
+    assert len(desk._kept) <= desk.KEPT_DESKS
     net, x, t = problem((1000, 1000, 1000, 3), 2000, 1.0)
     net.gradient(x, t), net.loss(x, t)
-    assert sum(desk.nbytes for desk in calls._kept) <= calls.KEPT_BYTES
+    assert sum(one.nbytes for one in desk._kept) <= desk.KEPT_BYTES
     counted = sum(array.nbytes for memory in memories() for array in memory.arrays)
-    assert counted == sum(desk.nbytes for desk in calls._kept)
+    assert counted == sum(one.nbytes for one in desk._kept)
 
 
 def test_desks_hold_no_network():
@@ -196,12 +196,12 @@ def test_copies_and_pickles_are_no_larger():
 def test_a_child_forked_while_a_desk_is_at_work_answers():
     net, x, t = problem((40, 50, 3), 200, 0.15)
     expected = net.loss(x, t)
-    desk = calls.take_desk(net._model)
+    taken = desk.take_desk(net._model)
     child = os.fork()
     if child == 0:
         os._exit(0 if net.loss(x, t) == expected and net.train_step(x, t) else 1)
     _, status = os.waitpid(child, 0)
-    calls.give_back(desk)
+    desk.give_back(taken)
     assert status == 0
 
 
@@ -247,7 +247,7 @@ def test_steps_and_fits_alternate(output, dtype):
 )
 def test_a_fit_sees_nothing_of_what_lay_on_its_desk(shape, both_builds):
     states = []
-    for prepare in (calls._kept.clear, poison):
+    for prepare in (desk._kept.clear, poison):
         net, x, t = problem(*shape)
         prepare()
         net.fit(x, t, epochs=2, batch_size=max(1, len(x) // 3), optimizer=fastnn.Adam(), seed=0)

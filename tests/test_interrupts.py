@@ -11,12 +11,12 @@ import pytest
 from numpy_mlp import bits, bits_of, inputs, targets
 
 import fastnn
-from fastnn.training import calls
+from fastnn.training import desk
 
 # Of these files every bytecode is a place at which a signal may be noticed.
 FILES = (
     *("fit.py", "watch.py", "way_back.py", "optimizer_state.py", "batches.py", "pace.py"),
-    *("model.py", "steps.py", "history.py", "calls.py", "targets.py"),
+    *("model.py", "steps.py", "history.py", "calls.py", "desk.py", "targets.py"),
     *("on_engine.py", "stochastic.py", "lbfgs.py", "with_engine.py", "optimizers.py", "engine.py"),
     "online.py",
 )
@@ -73,7 +73,7 @@ def traced(tracer):
 
 
 def fresh(output="softmax"):
-    calls._kept.clear()  # each run makes its memory anew, or some places would not be passed
+    desk._kept.clear()  # each run makes its memory anew, or some places would not be passed
     net = fastnn.MLP([5, 4, 3], output=output, weight_init="he", seed=0)
     rng = np.random.default_rng(1)
     return net, inputs(rng, 24, 5), targets(rng, net, 24)

@@ -13,9 +13,10 @@ from fastnn import gate, hints
 from fastnn.history import History
 from fastnn.optimizers import Optimizer
 from fastnn.progress import progress_bar
-from fastnn.training import calls
 from fastnn.training.batches import Piece, Sampling, Schedule, make_schedule
+from fastnn.training.calls import weights_are_finite
 from fastnn.training.data import Examples, samples_of
+from fastnn.training.desk import Desk, give_back, take_desk
 from fastnn.training.model import Model
 from fastnn.training.optimizer_state import ComingRates, OptimizerState, continued
 from fastnn.training.pace import Pacer
@@ -46,7 +47,7 @@ def fit(
     state = continued(net.optimizer_state, optimizer, model.params.block)
     rates = ComingRates(state, schedule.iterations, model.dtype)
     watch.start()
-    desk = calls.take_desk(model)
+    desk = take_desk(model)
     run = _Run(watch, examples, state, rates, schedule, desk)
     try:
         with progress_bar(progress, schedule.iterations, "step") as bar:
@@ -55,7 +56,7 @@ def fit(
         run.end_by(error)
         raise
     finally:
-        calls.give_back(desk)
+        give_back(desk)
 
 
 @contextlib.contextmanager
@@ -79,7 +80,7 @@ class _Run:
         state: OptimizerState,
         rates: ComingRates,
         schedule: Schedule,
-        desk: calls.Desk,
+        desk: Desk,
     ):
         model = watch.model
         self.watch, self.model, self.examples = watch, model, examples
@@ -105,7 +106,7 @@ class _Run:
         self.history.stop_reason = "finished"
         try:
             self._make_all(tell)
-            if not calls.weights_are_finite(self.model.params.block):
+            if not weights_are_finite(self.model.params.block):
                 self._diverged()
         except BaseException as error:
             self.end_by(error)
