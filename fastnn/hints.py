@@ -27,10 +27,17 @@ def large_inputs(examples: Examples) -> float | None:
     samples, _ = examples.samples.part(LOOKED_AT)
     sparse, (x, bounds, _, value) = samples.sparse, samples.data
     some = np.concatenate([value[first:end] for first, end in bounds]) if sparse else x.ravel()
-    mean_square = np.dot(some, some) / (samples.rows * x.shape[1])
+    with np.errstate(all="ignore"):
+        mean_square = np.dot(some, some) / (samples.rows * x.shape[1])
     if not mean_square > LARGE**2:
         return None
     return float(np.abs(some).max())
+
+
+def advice(examples: Examples) -> str:
+    """A sentence for an error, with a blank before it, if inputs are large; else ''."""
+    largest = large_inputs(examples)
+    return "" if largest is None else f" Inputs reach {largest:g}: {scale(largest)}."
 
 
 def after(model: Model, examples: Examples, history: History) -> str:

@@ -175,6 +175,44 @@ def test_desks_hold_no_network():
     assert gone() is None
 
 
+@pytest.mark.parametrize("output", OUTPUTS)
+def test_desks_hold_nothing_of_the_caller(output):
+    net, x, t = problem((3, 5, 2), 7, 1.0, output)
+    for call in (net.loss, net.gradient, net.train_step):
+        given = [x.copy(), t.copy()]
+        gone = [weakref.ref(array) for array in given]
+        call(*given)
+        given.clear()
+        gc.collect()
+        assert [array() for array in gone] == [None, None]
+
+
+FORMS = {
+    "float64": lambda t: t.astype(np.float64),
+    "list": np.ndarray.tolist,
+    "strided": lambda t: np.repeat(t, 2, axis=0)[::2],
+    "read-only": lambda t: np.frombuffer(t.tobytes(), t.dtype).reshape(t.shape),
+    "F": np.asfortranarray,
+    "integers": lambda t: np.round(t).astype(np.int8),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("kind", ["labels", "one-hot", "targets", "one output"])
+def test_no_usual_form_of_targets_goes_the_long_way(kind, form, monkeypatch):
+    output = "softmax" if kind in ("labels", "one-hot") else "identity"
+    net, x, t = problem((5, 4, 1 if kind == "one output" else 3), 24, 1.0, output)
+    t = np.eye(3)[t] if kind == "one-hot" else t.ravel() if kind == "one output" else t
+    t = np.round(t) if form == "integers" else t
+    other = copy.deepcopy(net)
+    history = other.fit(x, t, batches=[range(24)])
+    monkeypatch.setattr(fastnn.MLP, "fit", None)
+    monkeypatch.setattr(type(net._model), "examples", None)
+    assert net.train_step(x, FORMS[form](t)) == history.loss[0]
+    assert bits_of(net) == bits_of(other)
+    net.loss(x, FORMS[form](t)), net.gradient(x, FORMS[form](t))
+
+
 def test_copies_and_pickles_are_no_larger():
     net, x, t = problem((3, 5, 2), 7, 1.0)
     before = len(pickle.dumps(net))
@@ -313,13 +351,19 @@ def test_an_optimizer_that_is_none_is_refused():
 
 
 def test_a_loss_that_is_not_finite_leaves_the_network_as_it_was():
-    net, x, t = problem((5, 4, 3), 24, 1.0, "identity")
-    net.params["W2"][:] = 1e30
-    before = bits_of(net)
-    with pytest.raises(FloatingPointError, match=r"the loss became inf at step 1; .* unchanged"):
-        net.train_step(x, t)
+    net, x, _ = problem((5, 4, 3), 24, 1.0, "identity")
+    net.train_step(x, np.zeros((24, 3), "float32"), fastnn.SGD(1e-38))
+    before, state = bits_of(net), net.optimizer_state
+    with pytest.raises(FloatingPointError, match=r"the loss became inf in this step; .* unchanged"):
+        net.train_step(x, np.full((24, 3), 3e38, "float32"), fastnn.Adam())
     assert bits_of(net) == before
-    assert net.optimizer_state.steps == 0
+    assert net.optimizer_state is state
+
+
+def test_errors_of_large_inputs_say_so():
+    net, x, t = problem((5, 3), 24, 1.0, "identity")
+    with pytest.raises(FloatingPointError, match=r"in this step; .* Inputs reach 1e\+30: bring"):
+        net.train_step(np.full_like(x, 1e30), t)
 
 
 def test_weights_that_are_not_finite_are_told():
@@ -366,6 +410,8 @@ def test_other_arrays_are_refused():
     gradients = net.gradient(x, t)
     with pytest.raises(ValueError, match="arrays must have the names W1, b1, W2, b2"):
         net.params.to_vector({"W1": gradients["W1"]})
+    with pytest.raises(TypeError, match="arrays must be a mapping, got int"):
+        net.params.to_vector(3)
     with pytest.raises(ValueError, match=r"arrays\['W1'\] must have shape \(5, 4\), got \(4, 5\)"):
         net.params.to_vector({**gradients, "W1": gradients["W1"].T})
 

@@ -1,7 +1,9 @@
 """`partial_fit` on plain arrays: without scikit-learn's checks, the same as with them."""
 
 import copy
+import gc
 import pickle
+import weakref
 
 import numpy as np
 import pytest
@@ -131,6 +133,35 @@ def test_parameters_that_change_between_calls_count(extra, monkeypatch):
         net.partial_fit(x, y)
         states.append(state_of(net))
     assert states[0] == states[1]
+
+
+@pytest.mark.parametrize(
+    ("sizes", "text"), [((5, 4), "is .5, 4., but"), ((-1,), "must be > 0"), (0, "must be > 0")]
+)
+def test_other_layers_are_refused_as_before(sizes, text):
+    net, x, y = trained()
+    net.set_params(hidden_layer_sizes=sizes)
+    for given in (x, x.tolist()):
+        with pytest.raises(ValueError, match=text):
+            net.partial_fit(given, y)
+
+
+@pytest.mark.parametrize("sizes", [8, [8], np.array([8])])
+def test_the_same_layers_in_other_words_are_taken(sizes):
+    net, x, y = trained()
+    net.set_params(hidden_layer_sizes=sizes)
+    assert net._has_its_layers()
+    net.partial_fit(x, y)
+
+
+def test_the_callers_arrays_are_not_kept():
+    net, x, y = trained()
+    given = [x.copy(), y.copy()]
+    gone = [weakref.ref(array) for array in given]
+    net.partial_fit(*given)
+    given.clear()
+    gc.collect()
+    assert [array() for array in gone] == [None, None]
 
 
 def test_weights_that_were_replaced_are_trained_on():

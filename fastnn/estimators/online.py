@@ -48,6 +48,7 @@ class Online(WithEpochs):
         training = self._training_again(engine, examples)
         self._draw_order(training)
         self._train(training, [None, None, None], None, incremental=True)
+        training.steps.forget()  # the caller's arrays
         if not weights_are_finite(engine.params.block):
             raise ValueError(
                 "Solver produced non-finite parameter weights. The input data may"
@@ -65,7 +66,16 @@ class Online(WithEpochs):
             and self.solver in ("sgd", "adam")
             and getattr(optimizer, "memory", None) is not None
             and not any(own.get(name) for name in EXTRAS)
+            and self._has_its_layers()
         )
+
+    def _has_its_layers(self) -> bool:
+        """Whether `hidden_layer_sizes` is what the network has; of others scikit-learn speaks."""
+        wanted, found = self.hidden_layer_sizes, [len(b) for b in self.intercepts_[:-1]]
+        try:
+            return found == (list(wanted) if hasattr(wanted, "__iter__") else [wanted])
+        except (TypeError, ValueError):  # of arrays
+            return False
 
     def _plain_examples(self, engine: Engine, X: Any, y: Any) -> Examples | None:
         """Arrays as kernels read them, if they are plain and as they should be."""

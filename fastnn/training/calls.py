@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from fastnn import gate
+from fastnn import gate, hints
 from fastnn.compiler.tiles import VECTOR_BYTES
 from fastnn.kernels.given import look_at_weights, without_padding
 from fastnn.kernels.groups import Rule
@@ -93,28 +93,21 @@ def loss_of_step(net: Trained, model: Model, x: Any, t: Any, optimizer: Optimize
             net.optimizer_state = state
         state.count.count_on(done)  # what the kernel makes counts, wherever an interrupt comes
         memory = desk.step(model, given, rule, pace, done)
-        if memory is None:
+        if not done[0]:
             net.optimizer_state = before
+        if memory is None:
             return None
         loss = float(memory.loss[0])
     finally:
         give_back(desk)
-    _refuse_diverged(model, loss, state.steps, bool(done[0]))
-    return loss
-
-
-def _refuse_diverged(model: Model, loss: float, steps: int, made: bool) -> None:
-    """Raise an error if the loss of a step, or weights after it, are not finite."""
-    if not made:
-        raise FloatingPointError(
-            f"the loss became {loss} at step {steps + 1}; the network is unchanged. "
-            "A smaller learning rate may help."
-        )
-    if not weights_are_finite(model.params.block):
-        raise FloatingPointError(
-            f"weights were no longer finite after step {steps}, and the network has them. "
-            "A smaller learning rate may help."
-        )
+    if not done[0]:
+        what = f"the loss became {loss} in this step; the network is unchanged"
+    elif not weights_are_finite(model.params.block):
+        what = f"weights were no longer finite after step {state.steps}, and the network has them"
+    else:
+        return loss
+    advice = hints.advice(model.examples(x, t))
+    raise FloatingPointError(f"{what}. A smaller learning rate may help.{advice}")
 
 
 def weights_are_finite(block: np.ndarray) -> bool:

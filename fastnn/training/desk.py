@@ -73,7 +73,6 @@ class Seen:
         self.found.fill(0)
         x, targets = given
         labels = self.labels[: max(len(targets.one_hot), len(targets.given))]
-        self.wanted = labels, targets.targets
         return x, self.bounds, self.column, self.value, labels, *targets, self.found
 
 
@@ -228,7 +227,8 @@ class Desk:
         self._answer = memory = self._made(model, AnswerMemory, self._answer, rows, chunks)
         first = "sparse_affine" if sparse else "affine"
         plan = model.params.plan(memory.slots, gathers=False, first=first)
-        before = plan.table, model.loss, model.params.block, *memory.examples(given)
+        examples = memory.examples(given)
+        before = plan.table, model.loss, model.params.block, *examples
         between, losses = (memory.values, memory.cursor), memory.row_loss[: rows * with_loss]
         sums, run = (
             memory.sums if with_loss else NO_SUMS,
@@ -248,7 +248,8 @@ class Desk:
             return self.answer(model, given, outputs, with_loss, may_be_sparse=False)
         if passed and with_loss and sums[2] != rows:  # by many chunks, so not in one order
             memory.sums.fill(0)
-            add_up.serial(1, losses, outputs, *memory.wanted, memory.sums)
+            _, _, _, _, labels, targets, *_ = examples
+            add_up.serial(1, losses, outputs, labels, targets, memory.sums)
         return memory if passed else None
 
     def scratch(self, model: Model, rows: int) -> StepScratch | None:

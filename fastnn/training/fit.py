@@ -180,11 +180,9 @@ class _Run:
         left = f"as it was before step {last}, the last whose loss was finite"
         if history.steps == 1 and not np.isfinite(history.loss[-1]):
             left = "unchanged"
-        largest = hints.large_inputs(self.examples)
-        advice = "" if largest is None else f" Inputs reach {largest:g}: {hints.scale(largest)}."
         raise FloatingPointError(
             f"the {what} step {history.steps}; the network is {left}. "
-            f"A smaller learning rate may help.{advice}"
+            f"A smaller learning rate may help.{hints.advice(self.examples)}"
         )
 
     def end_by(self, error: BaseException) -> None:

@@ -101,8 +101,11 @@ class Parameters(MutableMapping):
         """
         if arrays is None:
             arrays = self._views
-        if not isinstance(arrays, Mapping) or set(arrays) != set(self._views):
-            raise ValueError(f"arrays must have the names {', '.join(self._views)}, got {arrays!r}")
+        if not isinstance(arrays, Mapping):
+            raise TypeError(f"arrays must be a mapping, got {type(arrays).__name__}")
+        if set(arrays) != set(self._views):
+            got = ", ".join(map(str, arrays))
+            raise ValueError(f"arrays must have the names {', '.join(self._views)}, got {got}")
         found = [gate.numbers(arrays[name], f"arrays[{name!r}]") for name in self._views]
         for array, (name, view) in zip(found, self._views.items(), strict=True):
             if array.shape != view.shape:

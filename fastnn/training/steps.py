@@ -114,16 +114,22 @@ class Steps:
         self._one_by_one = batch_size == 1 and (plain or not rows.sparse) and small and plan.fused
         self._network = Network(plan.table, loss, params.block)
         self._rule = Rule(code, hyper, memory, dtype.type(0), dtype.type(0))
-        self._data, self._targets = rows.data, examples.wanted
+        self._sparse = rows.sparse
+        self._data: tuple[Any, ...] = rows.data
+        self._targets: tuple[Any, ...] = examples.wanted
         self._examples = looked_at(rows, examples.wanted)
 
     def take(self, examples: Examples) -> bool:
         """Go on with as many other examples, all of their inputs dense; False if they are not."""
-        if examples.samples.sparse or len(self._data.bounds):
+        if examples.samples.sparse or self._sparse:
             return False
         self._data, self._targets = examples.samples.data, examples.wanted
         self._examples = looked_at(examples.samples, examples.wanted)
         return True
+
+    def forget(self) -> None:
+        """Hold the examples no longer; before the next step others are taken."""
+        self._data = self._targets = self._examples = ()
 
     @property
     def share(self) -> float:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastnn import gate
+from fastnn.frames import NUMERIC
 from fastnn.kernels.given import take_targets
 from fastnn.kernels.groups import Targets
 from fastnn.kernels.losses import COUNTS, LABELS, PROBABILITIES
@@ -63,19 +64,33 @@ class TargetsWanted:
         self._no_inputs = np.empty((0, 1), dtype), NO_BOUNDS, NO_COLUMN, np.empty(0, dtype)
 
     def given(self, t: Any, rows: int) -> GivenTargets | None:
-        """Targets as they are; None if `check` has to see them."""
+        """Targets in arrays that kernels take; None if `check` has to see them."""
         if type(t) is not np.ndarray:
+            try:
+                t = gate.numbers(t, "t")
+            except (TypeError, ValueError):
+                return None
+        if t.dtype.kind not in NUMERIC:
             return None
         none, one_hot, labels, classes, _, _, limits = self.none
-        targets, size, one, shape = none, 1, 1, (rows, self.outputs)
+        targets, size, one = none, 1, 1
         if self.kind != LABELS:
-            if not (t.shape == shape and t.dtype == self.dtype and t.flags.carray):
+            if t.shape == (rows,) and self.outputs == 1:
+                t = t[:, np.newaxis]
+            if t.shape != (rows, self.outputs):
                 return None
-            targets = t
-        elif t.shape == shape and t.dtype in ONES and t.flags.carray:
+            plain = t.dtype == self.dtype and t.flags.carray
+            targets = t if plain else gate.kernel_array(t, self.dtype)
+        elif t.shape == (rows, self.outputs) and t.dtype in ONES:
+            t = t if t.flags.carray else np.array(t, order="C")
             one_hot, size, one = t.view(np.uint8), t.itemsize, ONES[t.dtype]
-        elif t.shape == (rows,) and t.dtype.kind in "iu":
+        elif t.shape == (rows,) and t.dtype.kind != "f":
             labels = np.array(t, np.int64)
+        elif t.shape == (rows,):
+            with np.errstate(all="ignore"):
+                labels = t.astype(np.int64)
+            if not (labels == t).all():
+                return None
         else:
             return None
         return GivenTargets(targets, one_hot, labels, classes, size, one, limits)
