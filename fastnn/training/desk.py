@@ -86,7 +86,7 @@ class DenseMemory:
         self.chunks = chunks
         self.values = aligned_zeros(plan.values_size, model.dtype)
         self.arrays = [self.values]
-        self.strange, self.no_column = np.zeros(chunks), np.empty(0, np.uint16)
+        self.strange, self.between = np.zeros(chunks), (np.empty(0, np.uint16), self.values)
 
 
 class AnswerMemory(Seen):
@@ -123,7 +123,7 @@ class Desk:
     """Memory for one call at a time on networks of one shape; what is in it means nothing."""
 
     def __init__(self, model: Model):
-        self._shape = model.layer_sizes, model.dtype
+        self.shape = model.shape
         self._dense: DenseMemory | None = None
         self._answer: AnswerMemory | None = None
         self._step: StepMemory | None = None
@@ -131,10 +131,6 @@ class Desk:
         self._jobs: dict[Any, runtime.Job] = {}
         # Whether the last rows were mostly zero, and their share of nonzeros.
         self._sparse, self._density = False, FIRST_DENSITY
-
-    def fits(self, model: Model) -> bool:
-        """Whether it is for networks of this shape."""
-        return self._shape == (model.layer_sizes, model.dtype)
 
     def _made(self, model: Model, kind: type[Any], at_hand: Any, rows: int, chunks: int) -> Any:
         """Memory for so many rows and chunks: that at hand, if it is large enough."""
@@ -184,28 +180,25 @@ class Desk:
     def outputs(self, model: Model, x: np.ndarray) -> np.ndarray | None:
         """Outputs of rows; None if a number is not finite."""
         outputs = np.empty((len(x), model.layer_sizes[-1]), x.dtype)
-        if self._looks_sparse(model, x):
+        work = model.params.multiply_adds * len(x)
+        if work >= FEW_WORK and self._looks_sparse(model, x):
             given = Given(x, model.wanted.none)
             return None if self.answer(model, given, outputs, with_loss=False) is None else outputs
-        work = model.params.multiply_adds * len(x)
         chunks = runtime.most_chunks(work)
         self._dense = memory = self._made(model, DenseMemory, self._dense, 0, chunks)
-        plan = model.params.plan(memory.chunks * ROW_BLOCK, gathers=False)
-        strange, before = memory.strange, (plan.table, model.loss, model.params.block)
+        plan, strange = model.params.plan(memory.chunks * ROW_BLOCK, gathers=False), memory.strange
+        before, between = (plan.table, model.loss, model.params.block), memory.between
         strange.fill(0)
-        calls, run = 1, self._way("outputs", False, len(x), chunks)
-        if work > EVALUATION_WORK:
-            most = rows_of_a_call(model.params.multiply_adds, memory.chunks * ROW_BLOCK)
-            calls = -(-len(x) // most)
-        if calls == 1:
-            after = memory.no_column, memory.values, outputs, strange
-            run(kernels.predict, work, *before, x, *after)
+        if chunks == 1 and work <= EVALUATION_WORK:
+            kernels.predict.serial(1, *before, x, *between, outputs, strange)
         else:
+            most = rows_of_a_call(model.params.multiply_adds, memory.chunks * ROW_BLOCK)
+            run, calls = self._way("outputs", False, len(x), chunks), -(-len(x) // most)
+            calls = 1 if work <= EVALUATION_WORK else calls
             for rows, y in zip(
                 np.array_split(x, calls), np.array_split(outputs, calls), strict=True
             ):
-                after = memory.no_column, memory.values, y, strange
-                run(kernels.predict, work / calls, *before, rows, *after)
+                run(kernels.predict, work / calls, *before, rows, *between, y, strange)
         return None if 1.0 in strange.tolist() else outputs  # any() would take a fifth of it
 
     def answer(
@@ -315,7 +308,7 @@ def room_for(rows: int) -> int:
 def take_desk(model: Model) -> Desk:
     """A desk for a network, to be given back."""
     for desk in reversed(_kept):
-        if desk.fits(model):
+        if desk.shape == model.shape:
             try:
                 _kept.remove(desk)
             except ValueError:  # another thread has it

@@ -55,6 +55,7 @@ class Model:
         params.set_activations([ACTIVATION_CODES[name] for name in (*activations, "identity")])
         self.params, self.activations, self.output, self.loss = params, activations, output, loss
         self.layer_sizes, self.dtype = params.layer_sizes, params.block.dtype
+        self.shape = self.layer_sizes, self.dtype.char  # what memory for it depends on
         self.loss_name = list(LOSSES)[loss]
         self.targets = LOSSES[self.loss_name].targets
         self.wanted = TargetsWanted(self.targets, self.layer_sizes[-1], self.dtype)
