@@ -293,6 +293,24 @@ def test_a_fit_sees_nothing_of_what_lay_on_its_desk(shape, both_builds):
     assert states[0] == states[1]
 
 
+@pytest.mark.parametrize("optimizer", [fastnn.Adam(0.01), fastnn.Momentum(0.1)], ids=repr)
+def test_steps_that_a_callback_makes_on_the_network_count(optimizer):
+    net, x, t = problem((5, 4, 3), 24, 1.0)
+    other = copy.deepcopy(net)
+
+    def step(net, history):
+        if history.steps == 5:
+            net.train_step(x[:10], t[:10], optimizer)
+
+    table = np.arange(24)[np.newaxis].repeat(10, axis=0)
+    net.fit(x, t, batches=table, optimizer=optimizer, evaluate_every=5, callbacks=[step])
+    for i in range(10):
+        other.train_step(x, t, optimizer)
+        if i == 4:
+            other.train_step(x[:10], t[:10], optimizer)
+    assert state_of(net) == state_of(other)
+
+
 def test_another_optimizer_begins_anew():
     net, x, t = problem((5, 4, 3), 24, 1.0)
     other = copy.deepcopy(net)

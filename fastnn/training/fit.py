@@ -128,8 +128,9 @@ class _Run:
             made = self.history.steps
             if made % every == 0 or made == iterations:
                 wants_to_end = self.watch.look(self.examples, self.history)
-                if self.watch.callbacks:
-                    self.way_back.begin_anew()  # they may have changed the weights
+                if self.watch.callbacks:  # they may have changed the weights, or made steps
+                    self.way_back.begin_anew()
+                    self.rates.follow(self.state.steps)
                 if wants_to_end:
                     self.history.stop_reason = "callback"
                     break

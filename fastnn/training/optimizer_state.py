@@ -119,6 +119,15 @@ class ComingRates:
         self._ahead = np.concatenate([self._ahead, more]) if self._ahead.size else more
         self._next += count
 
+    def follow(self, steps: int) -> None:
+        """Go on from so many steps: a callback may have made some on the network itself.
+
+        A schedule of the user's is not asked anew.
+        """
+        more = steps - (self._next - self._ahead.size)
+        if more and not callable(self._optimizer.lr):
+            self._next, self._end, self._ahead = steps, self._end + more, self._ahead[:0]
+
     def take(self, count: int) -> np.ndarray:
         """Those of the next so many steps; of fewer if there is an `error` behind them."""
         while self._ahead.size < count and self.error is None:
