@@ -9,7 +9,6 @@ import numpy as np
 from fastnn.history import History
 from fastnn.kernels.losses import LABELS, PROBABILITIES
 from fastnn.training.data import Examples
-from fastnn.training.evaluation import mean_loss
 from fastnn.training.model import Model
 
 # Root mean square of the inputs from which they are called large: of standardised ones it is 1, of
@@ -50,7 +49,7 @@ def after(model: Model, examples: Examples, history: History) -> str:
     samples, rows = examples.samples.part(ROWS)
     some = Examples(samples, *(part[rows] if len(part) else part for part in examples.wanted))
     outputs, row_loss = model.outputs_and_losses(some)
-    loss, guessed = mean_loss(row_loss), loss_of_guessing(model, some)
+    loss, guessed = float(row_loss.mean()), loss_of_guessing(model, some)
     if not loss >= NOTHING_LEARNT * guessed > 0 or _is_right_more_often(model, some, outputs):
         return ""
     return (

@@ -31,15 +31,12 @@ def test_the_modules_of_a_contestant_are_one():
     assert numpys.gradient_call is with_numpy_calls.gradient_call
 
 
-LATE = [("neurons_loop", "fastnn.neurons"), ("partial_fit_call", "sklearn")]
-
-
-@pytest.mark.parametrize(("kind", "module"), LATE, ids=lambda word: word)
-def test_what_needs_a_module_that_is_not_there_is_no_case(kind, module, monkeypatch):
+def test_without_scikit_learn_there_is_no_partial_fit(monkeypatch):
     asked = []
     monkeypatch.setattr(own_calls, "find_spec", asked.append)
-    assert contestants.run_of(contestants.load("fastnn"), replace(STEPS, kind=kind), {}) is None
-    assert asked == [module]
+    case = replace(STEPS, kind="partial_fit_call")
+    assert contestants.run_of(contestants.load("fastnn"), case, {}) is None
+    assert asked == ["sklearn"]
 
 
 @pytest.mark.parametrize(

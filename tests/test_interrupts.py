@@ -128,6 +128,18 @@ def assert_agrees(net, histories, error, states):
     return made
 
 
+def made_wherever_interrupted(run, states):
+    """Numbers of steps that are in the weights after an interrupt at each place of a run."""
+    places = Places()
+    assert assert_agrees(*run(places), states) == STEPS
+    made = set()
+    for place in places:
+        net, histories, error = run(InterruptAt(*place))
+        assert error is not None
+        made.add(assert_agrees(net, histories, error, states))
+    return made
+
+
 def test_what_is_kept_agrees_wherever_a_fit_is_interrupted():
     states = states_after_each_step()
 
@@ -140,14 +152,12 @@ def test_what_is_kept_agrees_wherever_a_fit_is_interrupted():
                 error = caught
         return net, histories, error
 
-    places = Places()
-    assert assert_agrees(*run(places), states) == STEPS
-    made = set()
-    for place in places:
-        net, histories, error = run(InterruptAt(*place))
-        assert error is not None
-        made.add(assert_agrees(net, histories, error, states))
-    assert made == {0, 1, 2, 4}  # the first call is one step, to see how long that takes
+    assert made_wherever_interrupted(run, states) == {
+        0,
+        1,
+        2,
+        4,
+    }  # the first call is one step, to see how long that takes
 
 
 def test_single_steps_agree_wherever_they_are_interrupted():
@@ -168,13 +178,7 @@ def test_single_steps_agree_wherever_they_are_interrupted():
                 error = caught
         return net, [], error
 
-    places = Places()
-    assert assert_agrees(*run(places), states) == STEPS
-    made = set()
-    for place in places:
-        net, histories, error = run(InterruptAt(*place))
-        assert error is not None
-        made.add(assert_agrees(net, histories, error, states))
+    made = made_wherever_interrupted(run, states)
     assert made >= {0, 1, STEPS - 1, STEPS}  # places in the first step and in the last
 
 

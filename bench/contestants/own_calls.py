@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from importlib import import_module
 from importlib.util import find_spec
-from typing import Any
 
 import numpy as np
 
@@ -13,6 +12,7 @@ from bench.cases import Case
 from bench.contestants import as_documented, number, repeated
 from bench.contestants.with_fastnn import RULES, network, start
 from bench.reference import Arrays, Run, by_name
+from fastnn import neurons
 from fastnn.book import layers
 
 
@@ -73,9 +73,6 @@ def layers_loop(case: Case, given: Arrays) -> Run:
     return as_documented.layers_loop(case, given, layers)
 
 
-def neurons_loop(case: Case, given: Arrays) -> Run | None:
-    """The loop of document 003 with the classes of `fastnn.neurons`, where that is there."""
-    if find_spec("fastnn.neurons") is None:
-        return None
-    neurons: Any = import_module("fastnn.neurons")
+def neurons_loop(case: Case, given: Arrays) -> Run:
+    """The loop of document 003 with the classes of `fastnn.neurons`."""
     return as_documented.neurons_loop(case, given, neurons)

@@ -247,6 +247,7 @@ class MLPClassifier(OnEngine, neural_network.MLPClassifier):
         return float(np.average(right, weights=sample_weight))
 
     def _plain_targets(self, engine: Engine, y: np.ndarray) -> np.ndarray | None:
+        """What the engine's loss wants, of a plain y; None if it is none."""
         classes = self.classes_
         if y.ndim != 1 or len(classes) < 2 or not y.dtype.kind == classes.dtype.kind in "iu":
             return None

@@ -20,8 +20,10 @@ from fastnn.training.calls import weights_are_finite
 from fastnn.training.data import Examples, Samples
 
 # Parameters that are not plain if they are true.
-EXTRAS = ("early_stopping", "validation_loss", "callbacks", "max_time", "verbose", "progress",
-          "warm_start", "class_weight", "dropout")  # fmt: skip
+EXTRAS = (
+    *("early_stopping", "validation_loss", "callbacks", "max_time", "verbose", "progress"),
+    *("warm_start", "class_weight", "dropout"),
+)
 
 
 class _Drawn(NamedTuple):
@@ -47,8 +49,10 @@ class Online(WithEpochs):
             return False
         training = self._training_again(engine, examples)
         self._draw_order(training)
-        self._train(training, [None, None, None], None, incremental=True)
-        training.steps.forget()  # the caller's arrays
+        try:
+            self._train(training, [None, None, None], None, incremental=True)
+        finally:
+            training.steps.forget()  # the caller's arrays
         if not weights_are_finite(engine.params.block):
             raise ValueError(
                 "Solver produced non-finite parameter weights. The input data may"
@@ -93,10 +97,6 @@ class Online(WithEpochs):
             return None
         found = engine.model.wanted.looked_at(targets, len(X))
         return None if found is None else Examples(samples, *found)
-
-    def _plain_targets(self, engine: Engine, y: np.ndarray) -> np.ndarray | None:
-        """What the engine's loss wants, of a plain y."""
-        raise NotImplementedError
 
     def _draw_order(self, training: Training) -> None:
         """Draw the order of the rows, as scikit-learn does: with a seed it is always the same.

@@ -203,6 +203,7 @@ class MLPRegressor(OnEngine, neural_network.MLPRegressor):
             return r2_score(y, outputs, sample_weight=sample_weight)
 
     def _plain_targets(self, engine: Engine, y: np.ndarray) -> np.ndarray | None:
+        """What the engine's loss wants, of a plain y; None if it is none."""
         if y.dtype.kind not in "fiu" or y.ndim > 2 or (y.ndim == 2 and y.shape[1] == 1):
             return None  # of one column in two dimensions there is a warning
         return gate.kernel_array(y if y.ndim == 2 else y[:, np.newaxis], engine.dtype)

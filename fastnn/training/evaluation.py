@@ -7,7 +7,6 @@ from collections.abc import Iterator
 import numpy as np
 
 from fastnn.compiler import runtime
-from fastnn.compiler.rounding import rounding_to_nearest
 from fastnn.kernels import evaluate as kernels
 from fastnn.kernels.rows import ROW_BLOCK
 from fastnn.training.data import Samples, looked_at
@@ -68,12 +67,6 @@ def slots_of(work: float, rows: int) -> int:
     """Rows that the chunks of a call of so much work take at a time."""
     chunks = runtime.most_chunks(work)
     return chunks * ROW_BLOCK if chunks > 1 else min(ROW_BLOCK, rows)
-
-
-def mean_loss(row_loss: np.ndarray) -> float:
-    """Mean of the rows' losses, summed one after the other as the kernels do."""
-    with rounding_to_nearest():
-        return float(np.add.accumulate(row_loss)[-1] / row_loss.size)
 
 
 def spans(first: int, end: int, most: int) -> Iterator[tuple[int, int]]:

@@ -16,7 +16,6 @@ from fastnn.kernels.nonzeros import Found
 
 NO_BYTES, NO_LABELS = np.empty((0, 0), np.uint8), np.empty(0, np.int64)
 NO_BOUNDS, NO_COLUMN = np.empty((0, 2), np.int64), np.empty(0, np.uint16)
-NOTHING_FOUND = np.empty((0, len(Found._fields)), np.int64)
 # Types of one-hot rows whose elements kernels can tell apart, and their 1 as a whole number.
 ONES = {
     dtype: int.from_bytes(np.ones(1, dtype).tobytes(), sys.byteorder)
