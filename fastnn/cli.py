@@ -10,6 +10,7 @@ import argparse
 import contextlib
 import importlib
 import sys
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -91,9 +92,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_train(commands)
     _add_show(commands)
     _add_gradcheck(commands)
-    cache = commands.add_parser("cache", help="show or clear the compiled code kept on disk")
-    cache.add_argument("action", choices=["info", "clear"])
-    cache.set_defaults(run=_cache)
+    _add_cache(commands)
     return parser
 
 
@@ -186,6 +185,21 @@ def _add_gradcheck(commands: Any) -> None:
     )
 
 
+def _add_cache(commands: Any) -> None:
+    cache = commands.add_parser("cache", help="show, fill or clear the compiled code kept on disk")
+    actions = cache.add_subparsers(title="actions", required=True, metavar="ACTION")
+    for name, run, text in (
+        ("info", _cache_info, "say where the code is kept, and how much of it"),
+        ("clear", _cache_clear, "remove it"),
+        ("warm", _cache_warm, "compile all that is not there yet, as for an image"),
+    ):
+        action = actions.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
+        action.set_defaults(run=run)
+        if name == "warm":
+            action.add_argument("--quiet", action="store_true", help="print nothing but errors")
+            action.add_argument("--dtype", **OPTIONS["--dtype"])
+
+
 def _recipe(commands: Any, name: str, run: Any, text: str) -> argparse.ArgumentParser:
     """A parser for the recipe of this name."""
     parser = commands.add_parser(
@@ -231,11 +245,38 @@ def _report(line: str) -> None:
         tqdm.write(command.fitting(line, sys.stdout))
 
 
-def _cache(options: argparse.Namespace) -> None:
+def _cache_info(options: argparse.Namespace) -> None:
     from fastnn.compiler import cache
 
-    if options.action == "clear":
-        command.say(f"removed {cache.cache_clear()} files")
-        return
     for name, value in cache.cache_info().items():
         command.say(f"{name}: {value}")
+
+
+def _cache_clear(options: argparse.Namespace) -> None:
+    from fastnn.compiler import cache
+
+    command.say(f"removed {cache.cache_clear()} files")
+
+
+def _cache_warm(options: argparse.Namespace) -> None:
+    from fastnn import warming
+    from fastnn.compiler import cache
+
+    kept = cache.cache_info()
+    if kept["folder"] is None:
+        raise ValueError(f"nothing can be kept on disk: {kept['reason']}")
+    precisions = warming.PRECISIONS if options.dtype is None else (options.dtype,)
+    report = (lambda line: None) if options.quiet else _report
+    start = time.perf_counter()
+    for dtype in precisions:
+        for name, compile_it in warming.everything(dtype):
+            before = time.perf_counter()
+            compile_it()
+            report(f"{dtype}: {name:30} {time.perf_counter() - before:5.1f} s")
+    kept = cache.cache_info()
+    if not (kept["files"] or kept["installed_files"]):
+        raise command.NotWrittenError(f"nothing could be written to {kept['folder']}")
+    report(
+        f"{kept['files']} files, {kept['bytes'] / 1e6:.1f} MB, in {kept['folder']}; "
+        f"{kept['installed_files']} came with fastnn; {time.perf_counter() - start:.0f} s"
+    )

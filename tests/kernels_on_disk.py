@@ -17,7 +17,7 @@ def _scaled(chunks, x):
 def _shifted(chunks, x):
     return helper(x) + {factor}
 
-STORE = cache.CodeStore(cache.Sources({files!r}))
+STORE = cache.CodeStore(cache.Sources({files!r}), {installed!r})
 scaled = jit.Entry(_scaled, parallel=False, store=STORE)
 shifted = jit.Entry(_shifted, parallel=False, store=STORE)
 """
@@ -39,12 +39,16 @@ class Kernels:
         self.folder = folder
         self.name = f"kernel_{next(self.numbers)}"
         self.helper_name = f"{self.name}_helper"
+        self.installed = folder / "installed"
         self.files = [str(folder / f"{name}.py") for name in (self.name, self.helper_name)]
         self.edit()
 
     def edit(self, factor=10, tail=""):
         files = self.files
-        kernel = KERNEL.format(helper=self.helper_name, factor=factor, files=files)
+        installed = str(self.installed)
+        kernel = KERNEL.format(
+            helper=self.helper_name, factor=factor, files=files, installed=installed
+        )
         Path(files[0]).write_text(kernel)
         Path(files[1]).write_text(HELPER.format(tail=tail))
         return self

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import fastnn
-from fastnn import cli, datasets, plots
+from fastnn import cli, datasets, plots, warming
 from fastnn.optimizers import OPTIMIZERS
 from fastnn.recipes import mnist
 
@@ -165,10 +165,35 @@ def test_cache_is_shown_and_cleared(capsys, monkeypatch, tmp_path):
     kept.write_bytes(b"12345")
     assert run("cache", "info") == 0
     shown = capsys.readouterr().out.splitlines()
-    assert shown == [f"folder: {tmp_path}", "reason: FASTNN_CACHE_DIR", "files: 1", "bytes: 5"]
+    counts = ["files: 1", "bytes: 5", "installed_files: 0"]
+    assert shown == [f"folder: {tmp_path}", "reason: FASTNN_CACHE_DIR", *counts]
     assert run("cache", "clear") == 0
     assert capsys.readouterr().out == "removed 1 files\n"
     assert not kept.exists()
+
+
+def test_everything_is_compiled_at_once(capsys, monkeypatch, tmp_path):
+    """And nothing twice; without a place to keep it there is one line that says so."""
+    monkeypatch.setattr(warming, "everything", lambda dtype: iter([("a sum", lambda: None)]))
+    monkeypatch.setenv("FASTNN_CACHE", "1")
+    monkeypatch.setenv("FASTNN_CACHE_DIR", str(tmp_path))
+    kept = tmp_path / f"code-{0:032x}" / "kept.nbc"
+    assert run("cache", "warm") == 1
+    assert f"nothing could be written to {tmp_path}" in capsys.readouterr().err
+    kept.parent.mkdir(mode=0o755)
+    kept.write_bytes(b"12345")
+    assert run("cache", "warm") == 0
+    *steps, last = capsys.readouterr().out.splitlines()
+    assert [line.split()[:3] for line in steps] == [
+        [f"{d}:", "a", "sum"] for d in warming.PRECISIONS
+    ]
+    assert last.startswith(f"1 files, 0.0 MB, in {tmp_path}; 0 came with fastnn; ")
+    assert run("cache", "warm", "--quiet", "--dtype", "float64") == 0
+    assert capsys.readouterr().out == ""
+    monkeypatch.setenv("FASTNN_CACHE", "0")
+    capsys.readouterr()
+    assert run("cache", "warm") == 2
+    assert "nothing can be kept on disk: switched off by FASTNN_CACHE" in capsys.readouterr().err
 
 
 # What it writes ------------------------------------------------------------------

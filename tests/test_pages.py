@@ -264,7 +264,13 @@ def test_variables_of_the_environment_are_read_somewhere():
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
                 words.add(node.value)
-    assert named == {"FASTNN_CACHE", "FASTNN_CACHE_DIR", "FASTNN_NUM_THREADS"}
+    assert named == {
+        "FASTNN_CACHE",
+        "FASTNN_CACHE_DIR",
+        "FASTNN_COMPILE",
+        "FASTNN_NUM_THREADS",
+        "FASTNN_PROCESSOR",
+    }
     assert named <= words
 
 

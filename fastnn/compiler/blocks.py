@@ -100,7 +100,7 @@ class _SeparateLibrary(_Library):
 class BlockCompiler(compiler.Compiler):
     """Numba's pipeline, with a library of our kind."""
 
-    library = _Library
+    library: Any = _Library
 
     def define_pipelines(self) -> list:
         """As in Numba; the library is made before lowering would make one."""

@@ -1,4 +1,4 @@
-"""The compile cache: compiled entries on disk.
+"""The compile cache: compiled entries on disk, those of a user and those that came with fastnn.
 
 It is our own: Numba's does not see an edit in another file, does not tell a parallel build from a
 serial one, and lets a damaged file, a full disk or a read-only home fail the caller. Here the worst
@@ -22,14 +22,15 @@ from typing import Any
 import llvmlite
 import llvmlite.binding
 import numba
-import numpy as np
 
-from fastnn.compiler import folders
+from fastnn.compiler import folders, processor
 
 _CacheInterface: Any = object
 try:
-    from numba.core import bytecode, caching, compiler, serialize, sigutils
+    from numba.core import bytecode, caching, compiler, registry, serialize, sigutils
     from numba.core.runtime import rtsys
+
+    import fastnn.compiler.entry_code  # noqa: F401  # it makes the code that is kept
 
     _CacheInterface = caching._Cache
     INTERNALS_KNOWN = hasattr(compiler.CompileResult, "_rebuild") and hasattr(
@@ -48,7 +49,14 @@ CODE_SETTINGS = (
     "NRT_STATS", "OPT", "PARFOR_MAX_TUPLE_SIZE", "SLP_VECTORIZE",
 )  # fmt: skip
 # Settings of fastnn that do. Read when this module is imported, as the kernels read them.
-CODE_VARIABLES = {name: os.environ.get(name) for name in ("FASTNN_VECTOR_BYTES",)}
+CODE_VARIABLES = {"vector_bytes": processor.VECTOR_BYTES}
+# What of Python machine code depends on: its wrapper calls Python's own functions.
+PYTHON = (
+    sys.implementation.cache_tag,
+    getattr(sys, "abiflags", ""),
+    hasattr(sys, "gettotalrefcount"),  # a build for debugging
+    sys.maxsize,
+)
 
 MAGIC = b"fastnn compiled code 1\n"
 DIGEST_BYTES = hashlib.sha256().digest_size
@@ -65,7 +73,7 @@ class EntryCache(_CacheInterface):
     def __init__(self, name: str, store: CodeStore, flags: tuple):
         self.name = name
         self.store = store
-        self.flags = flags
+        self.flags = store.flags = flags
         self.enabled = True
 
     @property
@@ -79,17 +87,23 @@ class EntryCache(_CacheInterface):
             return None
         try:
             code_id = self._code_id(sig, target_context.codegen())
-            payload = self.store.read(code_id)
-            if payload is None:
-                return None
-            result = _rebuild(payload, target_context)
-            if tuple(result.signature.args) == code_id.argument_types:
-                return result
-            raise DamagedCodeError("it is for another signature")
-        except DamagedCodeError as error:
-            self.store.report_damage(self.name, str(error))
+            found = self.store.folders_to_read(code_id)
         except Exception as error:
-            _log.debug("kept code of %s was not used: %r", self.name, error)
+            _log.debug("no code was looked for of %s: %r", self.name, error)
+            return None
+        for fingerprint, folder in found:
+            try:
+                payload = _read(folder, fingerprint, code_id)
+                if payload is None:
+                    continue
+                result = _rebuild(payload, target_context)
+                if tuple(result.signature.args) == code_id.argument_types:
+                    return result
+                raise DamagedCodeError("it is for another signature")
+            except DamagedCodeError as error:
+                self.store.report_damage(self.name, str(error))
+            except Exception as error:
+                _log.debug("kept code of %s was not used: %r", self.name, error)
         return None
 
     def save_overload(self, sig: Any, data: Any) -> None:
@@ -105,7 +119,7 @@ class EntryCache(_CacheInterface):
 
     def _code_id(self, sig: Any, codegen: Any) -> CodeId:
         argument_types, _ = sigutils.normalize_signature(sig)
-        return CodeId(self.name, tuple(argument_types), self.flags, codegen.magic_tuple())
+        return CodeId(self.name, tuple(argument_types), self.flags, processor.described(codegen))
 
     def enable(self) -> None:
         """Use the cache (the state it starts in)."""
@@ -208,11 +222,14 @@ def _kernel_sources() -> list[Path]:
 class CodeStore:
     """Compiled code on disk: a folder per fingerprint, a file per build and signature.
 
-    `sources` are the files that the code is compiled from.
+    `sources` are the files that the code is compiled from.  `installed` is a folder of the same
+    build that came with them, which is read and never written.
     """
 
-    def __init__(self, sources: Sources):
+    def __init__(self, sources: Sources, installed: str | os.PathLike[str] | None = None):
         self.sources = sources
+        self.installed = None if installed is None else os.fspath(installed)
+        self.flags: tuple = ()  # of the builds that it keeps
         self._used: set[str] = set()
         self._damage_reported = False
 
@@ -222,16 +239,23 @@ class CodeStore:
             return False
         return os.path.realpath(function.__code__.co_filename) in self.sources.files
 
+    def why_unused(self) -> str | None:
+        """Say why no kept code is read or written, or None."""
+        if os.environ.get("FASTNN_CACHE", "1").strip().lower() in ("0", "off", "no", "false"):
+            return "switched off by FASTNN_CACHE"
+        if not INTERNALS_KNOWN:
+            return "this version of Numba has other internals"
+        if not self.sources.files:  # in a zip file, or without sources
+            return "the kernels have no source files to tell them apart by"
+        if self.sources.changed():
+            return "kernel sources changed since they were imported"
+        return None
+
     def root(self) -> tuple[str | None, str]:
         """Return the cache's folder, which need not exist, and why it is this one or None."""
-        if os.environ.get("FASTNN_CACHE", "1").strip().lower() in ("0", "off", "no", "false"):
-            return None, "switched off by FASTNN_CACHE"
-        if not INTERNALS_KNOWN:
-            return None, "this version of Numba has other internals"
-        if not self.sources.files:  # in a zip file, or without sources
-            return None, "the kernels have no source files to tell them apart by"
-        if self.sources.changed():
-            return None, "kernel sources changed since they were imported"
+        why_not = self.why_unused()
+        if why_not is not None:
+            return None, why_not
         named = os.environ.get("FASTNN_CACHE_DIR")
         if named:
             return folders.absolute(named), "FASTNN_CACHE_DIR"
@@ -248,34 +272,29 @@ class CodeStore:
         parts = (
             self.sources.digest(),
             getattr(sys.modules.get("fastnn"), "__version__", None),
-            (numba.__version__, llvmlite.__version__, np.__version__, sys.version),
-            (sys.platform, sys.byteorder, sys.maxsize, machine),
+            (numba.__version__, llvmlite.__version__, PYTHON),
+            (sys.platform, sys.byteorder, machine),
             (flags, CODE_VARIABLES),
             [(name, getattr(numba.config, name, None)) for name in CODE_SETTINGS],
         )
         return hashlib.sha256(repr(parts).encode()).hexdigest()
 
-    def read(self, code_id: CodeId) -> bytes | None:
-        """Return the payload kept for `code_id`; None if there is none.
+    def folders_to_read(self, code_id: CodeId) -> list[tuple[str, str]]:
+        """Return where code may be, with the fingerprint: the cache, and what came with fastnn.
 
-        Raises
-        ------
-        DamagedCodeError
-            The file is not what `write` wrote for this very id.
+        The cache comes first: what was damaged in the other is there once it is compiled again.
         """
+        if self.why_unused() is not None:
+            return []
         fingerprint = self.fingerprint(code_id.flags, code_id.machine)
-        folder = self._folder(fingerprint, create=False)
-        if folder is None:
+        kept, installed = self._folder(fingerprint, create=False), self._installed(fingerprint)
+        return [(fingerprint, folder) for folder in (kept, installed) if folder is not None]
+
+    def _installed(self, fingerprint: str) -> str | None:
+        """The folder of a fingerprint that came with the sources, and is trusted as they are."""
+        if self.installed is None:
             return None
-        try:
-            content = Path(folder, code_id.file_name).read_bytes()
-        except FileNotFoundError:
-            return None
-        head = len(MAGIC) + DIGEST_BYTES
-        payload = content[head:]
-        if content[:head] != MAGIC + _seal(fingerprint, code_id, payload):
-            raise DamagedCodeError("its checksum does not match")
-        return payload
+        return os.path.join(self.installed, folders.folder_name(fingerprint))
 
     def write(self, code_id: CodeId, make_payload: Callable[[], bytes]) -> None:
         """Keep a payload for `code_id`, whole or not at all; may raise what the disk raises."""
@@ -292,7 +311,7 @@ class CodeStore:
         root, _ = self.root()
         if root is None:
             return None
-        folder = os.path.join(root, f"code-{fingerprint[:32]}")
+        folder = os.path.join(root, folders.folder_name(fingerprint))
         new = create and not os.path.isdir(folder)
         if new:
             os.makedirs(root, mode=0o700, exist_ok=True)
@@ -334,7 +353,17 @@ class CodeStore:
             "reason": reason,
             "files": sum(len(folder) for folder in sizes),
             "bytes": sum(sum(folder.values()) for folder in sizes),
+            "installed_files": self._installed_files(),
         }
+
+    def _installed_files(self) -> int:
+        """How many files came with the sources for this very processor, Python and Numba."""
+        if self.why_unused() is not None:
+            return 0
+        codegen = registry.cpu_target.target_context.codegen()
+        machine = repr(processor.described(codegen))
+        folder = self._installed(self.fingerprint(self.flags, machine))
+        return 0 if folder is None else len(folders.our_files(folder))
 
     def clear(self) -> int:
         """Remove every file of the cache; return how many there were."""
@@ -344,6 +373,25 @@ class CodeStore:
         )
 
 
+def _read(folder: str, fingerprint: str, code_id: CodeId) -> bytes | None:
+    """Return the payload kept for `code_id` in a folder; None if there is none.
+
+    Raises
+    ------
+    DamagedCodeError
+        The file is not what `CodeStore.write` wrote for this very id.
+    """
+    try:
+        content = Path(folder, code_id.file_name).read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    head = len(MAGIC) + DIGEST_BYTES
+    payload = content[head:]
+    if content[:head] != MAGIC + _seal(fingerprint, code_id, payload):
+        raise DamagedCodeError("its checksum does not match")
+    return payload
+
+
 def _seal(fingerprint: str, code_id: CodeId, payload: bytes) -> bytes:
     """Digest that ties a payload to its place, so that a file moved to another is found out."""
     state = hashlib.sha256(f"{fingerprint}\n{code_id.text}\n".encode())
@@ -351,7 +399,7 @@ def _seal(fingerprint: str, code_id: CodeId, payload: bytes) -> bytes:
     return state.digest()
 
 
-STORE = CodeStore(Sources(_kernel_sources()))
+STORE = CodeStore(Sources(_kernel_sources()), Path(__file__).with_name("installed"))
 
 
 def cache_info() -> dict[str, Any]:
@@ -361,12 +409,13 @@ def cache_info() -> dict[str, Any]:
     -------
     dict
         ``folder`` (None where nothing is kept), ``reason`` (why that folder, or why none),
-        ``files`` and ``bytes``.
+        ``files`` and ``bytes`` in it, and ``installed_files``: how many came with fastnn for this
+        processor, Python and Numba, and need not be compiled.
 
     Examples
     --------
     >>> sorted(cache_info())
-    ['bytes', 'files', 'folder', 'reason']
+    ['bytes', 'files', 'folder', 'installed_files', 'reason']
     """
     return STORE.info()
 

@@ -22,6 +22,7 @@ except ValueError as error:  # NUMBA_NUM_THREADS=0
     named = ", ".join(name for name in os.environ if name.startswith("NUMBA_"))
     raise ImportError(f"Numba cannot start with {named} as set: {error}") from None
 
+from fastnn.compiler import processor
 from fastnn.compiler.rounding import rounding_to_nearest
 
 bytecode: Any = None
@@ -33,7 +34,7 @@ announcers: list[Callable[[str], AbstractContextManager]] = []
 
 
 def why_impossible() -> str | None:
-    """Say which setting of Numba fastnn cannot work with, or None."""
+    """Say which setting, of Numba or of fastnn, it cannot work with, or None."""
     features = numba.config.CPU_FEATURES  # type: ignore[attr-defined]
     if any(flag.strip()[:1] not in ("+", "-", "") for flag in (features or "").split(",")):
         # LLVM would end the process.
@@ -43,7 +44,7 @@ def why_impossible() -> str | None:
             "NUMBA_DISABLE_JIT must not be set (numba.config.DISABLE_JIT): it switches off Numba's "
             "compiler, without which fastnn has no kernels"
         )
-    return None
+    return processor.why_impossible()
 
 
 def compiled(function: Callable) -> Any:

@@ -13,6 +13,11 @@ FOLDER_NAME = re.compile(r"code-[0-9a-f]{32}")
 FILE_NAME = re.compile(r"[\w.-]+\.(nbc|tmp)")
 
 
+def folder_name(fingerprint: str) -> str:
+    """The name of the folder of code with this fingerprint."""
+    return f"code-{fingerprint[:32]}"
+
+
 def write_whole(path: str, content: bytes) -> None:
     """Write a file so that no reader sees half of it, and no rest is left on failure."""
     temporary = f"{path[: -len('.nbc')]}-{secrets.token_hex(8)}.tmp"

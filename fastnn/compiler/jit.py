@@ -24,9 +24,11 @@ with contextlib.suppress(ImportError):  # a Numba that moved it: serial builds
 
 BLOCK_OPTIONS: dict[str, Any] = {}
 SEPARATE_OPTIONS: dict[str, Any] = {}
-with contextlib.suppress(ImportError, AttributeError):  # a Numba that moved what blocks.py needs
+ENTRY_OPTIONS: dict[str, Any] = {}
+with contextlib.suppress(ImportError, AttributeError):  # a Numba that moved what these need
     from fastnn.compiler.blocks import OPTIONS as BLOCK_OPTIONS
     from fastnn.compiler.blocks import SEPARATE_OPTIONS
+    from fastnn.compiler.entry_code import OPTIONS as ENTRY_OPTIONS
 
 __all__ = ["Entry", "entry", "inner"]
 
@@ -129,7 +131,7 @@ def _build(function: Callable, suffix: str, flags: dict[str, Any], store: CodeSt
     why_not = compiling.why_impossible()
     if why_not is not None:
         return _refusing(why_not)
-    dispatcher: Any = numba.njit(copy, **flags)
+    dispatcher: Any = numba.njit(copy, **flags, **ENTRY_OPTIONS)
     compiling.prepare(dispatcher, function.__name__)
     has_hooks = hasattr(dispatcher, "_cache") and hasattr(dispatcher, "_compiler")
     if cache.INTERNALS_KNOWN and has_hooks and store.covers(function):

@@ -20,9 +20,6 @@ wrap-around test for negative indices to inner loops.  Nothing is checked here
 unless Numba's bounds checks are on; then the accesses below are checked, too.
 """
 
-import os
-
-import llvmlite.binding
 import numba
 from llvmlite import ir
 from numba import types
@@ -30,17 +27,9 @@ from numba.core import cgutils
 from numba.core.datamodel import models
 from numba.extending import intrinsic, register_model
 
+from fastnn.compiler.processor import VECTOR_BYTES
+
 GROUP_BYTES = 64
-
-
-def _vector_bytes() -> int:
-    forced = os.environ.get("FASTNN_VECTOR_BYTES")
-    if forced in ("16", "32", "64"):
-        return int(forced)
-    return 64 if llvmlite.binding.get_host_cpu_features().get("avx512f") else 32
-
-
-VECTOR_BYTES = _vector_bytes()
 GROUP = GROUP_BYTES // VECTOR_BYTES
 # As many sums as the register file holds beside the operands: 24 of 32 zmm
 # registers with AVX-512, 12 of 16 ymm with AVX2 (24 of 32 q with NEON).

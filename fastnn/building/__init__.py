@@ -1,0 +1,1 @@
+"""How a wheel of fastnn is made; nothing of the package imports this."""
