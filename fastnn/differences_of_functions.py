@@ -2,27 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
-import threading
-import time
+import sys
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor, wait
-from itertools import pairwise
 from typing import Any
 
-import numba
 import numpy as np
 
 from fastnn import gate, intake
-from fastnn.compiler import compiling, runtime
-from fastnn.compiler.float_state import usual_state
 from fastnn.compiler.rounding import rounding_to_nearest
-from fastnn.training import pace
 
 __all__ = ["numerical_gradient"]
-
-# Evaluations of a compiled function that a thread of its own is worth.
-EVALUATIONS = 200
 
 
 def numerical_gradient(f: Callable[[np.ndarray], Any], x: np.ndarray, h: float = 1e-4) -> Any:
@@ -80,14 +69,15 @@ def numerical_gradient(f: Callable[[np.ndarray], Any], x: np.ndarray, h: float =
     if not x.flags.writeable:
         raise ValueError("x must be writable: its elements are changed and restored")
     h = gate.real_number(h, "h", 0, above=True)
-    if isinstance(f, numba.core.dispatcher.Dispatcher):
-        for dtype in dict.fromkeys((np.dtype(np.float64), x.dtype)):
-            with contextlib.suppress(numba.core.errors.NumbaError):  # f is not for this type, then
-                with rounding_to_nearest():
-                    places = [part.astype(dtype).ravel() for part in points(np.asarray(x), h)]
-                found = _compiled(f, np.array(x, dtype, order="C"), *places)
-                with rounding_to_nearest():
-                    return found.astype(x.dtype).reshape(x.shape)
+    numba = sys.modules.get("numba")  # without it nobody has compiled f
+    if numba is not None and isinstance(f, numba.core.dispatcher.Dispatcher):
+        from fastnn import differences_compiled
+
+        with rounding_to_nearest():
+            places = points(np.asarray(x), h)
+        found = differences_compiled.gradient(f, x, *places)
+        if found is not None:
+            return found
     return plain(f, x, h)
 
 
@@ -130,53 +120,3 @@ def _number(value: Any) -> Any:
         if array.dtype.kind in "biuf":
             return array.item()
     raise TypeError(f"f must return a number, got {value!r}")
-
-
-def _compiled(f: Any, x: np.ndarray, above: np.ndarray, below: np.ndarray) -> np.ndarray:
-    found, places = np.empty(x.size), (x.ravel(), above, below)
-    chunks = runtime.most_chunks(runtime.PARALLEL_WORK * (x.size / EVALUATIONS))
-    if f.targetoptions.get("parallel"):
-        chunks = 1  # its own threads are enough, and two callers of workqueue abort the process
-    _loop(f, x.copy(), *places, 0, 0, found)  # compiles, once
-    cuts = [x.size * chunk // chunks for chunk in range(chunks + 1)]
-    stop = threading.Event()
-    with ThreadPoolExecutor(chunks) as pool:
-        try:
-            parts = [
-                pool.submit(_in_pieces, stop, f, x.copy(), places, begin, end, found)
-                for begin, end in pairwise(cuts)
-            ]
-            left: Any = parts
-            while left:  # look up at times: the signal may have come to one of the threads
-                done, left = wait(parts, pace.CALL_SECONDS)
-                for part in done:
-                    part.result()
-        finally:  # leaving the pool waits for its threads, also after Ctrl-C
-            stop.set()
-    return found
-
-
-def _in_pieces(
-    stop: threading.Event, f: Any, x: Any, places: Any, at: int, end: int, found: Any
-) -> None:
-    """Fill in ``found[at:end]``, in pieces after which Ctrl-C is noticed."""
-    pacer = pace.Pacer()
-    while at < end and not stop.is_set():
-        upto, began = min(at + pacer.most(), end), time.perf_counter()
-        with usual_state():  # f is the user's: it may need subnormal numbers
-            _loop(f, x, *places, at, upto, found)
-        pacer.note(upto - at, time.perf_counter() - began)
-        at = upto
-
-
-@compiling.compiled
-def _loop(f, x, kept, above, below, begin, end, found):
-    """Fill in ``found[begin:end]``; x is a copy of `kept` to change."""
-    flat = x.ravel()  # a view, as x is contiguous
-    for i in range(begin, end):
-        flat[i] = above[i]
-        difference = np.float64(f(x))
-        flat[i] = below[i]
-        difference -= np.float64(f(x))
-        found[i] = difference / (np.float64(above[i]) - np.float64(below[i]))
-        flat[i] = kept[i]

@@ -167,6 +167,7 @@ def test_info_and_clear(kernels, cache_folder):
         "reason": "FASTNN_CACHE_DIR",
         "files": 0,
         "bytes": 0,
+        "installed_files": 0,
     }
     module.scaled.serial(1, 2)
     module.shifted.serial(1, 2)

@@ -50,6 +50,31 @@ def test_a_second_process_compiles_nothing_and_starts_fast(cache_folder):
     assert first["cache"] == second["cache"]
 
 
+FIRST_FIT = """
+import sys, llvmlite.binding, numba, numpy as np
+from numba.core.runtime import rtsys
+made, sizes, make, parse = [], [], numba.njit, llvmlite.binding.parse_bitcode
+numba.njit = lambda *function, **flags: made.append(function) or make(*function, **flags)
+llvmlite.binding.parse_bitcode = lambda code, *more: sizes.append(len(code)) or parse(code, *more)
+import fastnn
+assert not made
+fastnn.MLP([4, 3, 2], seed=0).fit(np.ones((6, 4)), [0, 1, 0, 1, 0, 1], batch_size=2)
+print(len(made), max(sizes, default=0), "numba.np.arraymath" in sys.modules, rtsys._init)
+"""
+
+
+def test_a_first_fit_with_kept_code_makes_and_loads_what_it_needs_only():
+    """Few of 250 dispatchers, no code to inline elsewhere, and none of Numba's own kernels."""
+    for _ in range(2):  # the first may compile
+        program = subprocess.run([sys.executable, "-c", FIRST_FIT], capture_output=True, text=True,
+                                 env=os.environ | {"PYTHONPATH": str(PACKAGE.parent)}, timeout=200,
+                                 check=True)  # fmt: skip
+    dispatchers, longest, *of_numba = program.stdout.split()
+    assert int(dispatchers) < 10
+    assert int(longest) < 10_000
+    assert of_numba == ["False", "False"]
+
+
 def test_processes_that_start_at_once(cache_folder):
     """Two signatures, one of them twice, into one empty folder; then all is there and right."""
     environment = {"FASTNN_CACHE_DIR": str(cache_folder)}

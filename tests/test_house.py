@@ -39,7 +39,7 @@ def imports_in(node, late=False) -> Iterator[tuple[ast.Import | ast.ImportFrom, 
 
 # Who may import what others may not.
 RESERVED = {
-    "numba": ["compiler", "kernels", "differences_of_functions"],
+    "numba": ["compiler", "kernels", "differences_compiled"],
     "llvmlite": ["compiler"],
     "matplotlib": ["plots"],
     "tqdm": ["cli", "progress"],

@@ -47,6 +47,13 @@ def why_impossible() -> str | None:
     return processor.why_impossible()
 
 
+def refuse_if_impossible() -> None:
+    """Raise a ValueError that names a setting of Numba that fastnn cannot work with."""
+    why_not = why_impossible()
+    if why_not is not None:
+        raise ValueError(why_not)
+
+
 def compiled(function: Callable) -> Any:
     """Compile a function that is handed functions of the user's."""
     if why_impossible() is not None:
@@ -70,9 +77,7 @@ def prepare(dispatcher: Any, name: str) -> None:
     numbas_compile = dispatcher._compiler.compile
 
     def compile_as_ours(args: Any, return_type: Any) -> Any:
-        why_not = why_impossible()  # set while the program runs
-        if why_not is not None:
-            raise ValueError(why_not)
+        refuse_if_impossible()  # set while the program runs
         with contextlib.ExitStack() as stack:
             for announce in announcers:
                 stack.enter_context(announce(name))

@@ -59,16 +59,64 @@ def inner(
 
     Returns
     -------
-    callable
-        What `numba.njit` makes of it; compiled with the entry that calls it, never cached alone.
+    Block
+        Compiled with the entry that calls it, never cached alone.
     """
     if function is None:
         return functools.partial(inner, forceinline=forceinline, separate=separate)
-    if compiling.why_impossible() is not None:
-        return function  # the entries will say so
     flags = FLAGS | (SEPARATE_OPTIONS if separate else BLOCK_OPTIONS)
     flags |= {"forceinline": True} if forceinline else {}
-    return numba.njit(function, **flags)
+    return Block(function, flags)
+
+
+class FirstUse:
+    """An attribute that is made when it is first asked for.
+
+    As `functools.cached_property`, but without a lock, which a fork may find taken.
+    """
+
+    def __init__(self, make: Callable[[Any], Any]):
+        self._make, self.__doc__ = make, make.__doc__
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        if instance is None:
+            return self
+        return instance.__dict__.setdefault(self._name, self._make(instance))
+
+
+class Block:
+    """A function that compiled code may call; it stands for what `numba.njit` makes of it.
+
+    That is made when the first entry that needs it is compiled: code from the cache needs none, and
+    to make all 230 took 30 ms of an import.
+    """
+
+    def __init__(self, function: Callable, flags: dict[str, Any]):
+        self.py_func, self._flags = function, flags
+        self.__name__, self.__doc__ = function.__name__, function.__doc__
+        self.__module__, self.__wrapped__ = function.__module__, function
+
+    @FirstUse
+    def dispatcher(self) -> Any:
+        """Numba's dispatcher."""
+        compiling.refuse_if_impossible()
+        return numba.njit(self.py_func, **self._flags)
+
+    @property
+    def _numba_type_(self) -> Any:  # by which Numba knows what it stands for
+        return self.dispatcher._numba_type_
+
+    def __call__(self, *args: Any, **named: Any) -> Any:
+        """Raise a TypeError: only compiled code can call it."""
+        return self.dispatcher(*args, **named)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):  # protocols that no block has
+            raise AttributeError(name)
+        return getattr(self.dispatcher, name)
 
 
 def entry(function: Callable | None = None, *, parallel: bool = True) -> Any:
@@ -98,19 +146,28 @@ class Entry:
     Attributes
     ----------
     serial, parallel : callable
-        The two builds. Calling `parallel` may start Numba's thread pool; ask `runtime`.
+        The two builds, made when they are first asked for. Calling `parallel` may start Numba's
+        thread pool; ask `runtime`.
     """
 
     def __init__(self, function: Callable, parallel: bool = True, store: CodeStore | None = None):
-        store = cache.STORE if store is None else store
         self.function = function
-        self.serial = _build(function, "_serial", FLAGS, store)
-        self.parallel = self.serial
-        if parallel and cache.INTERNALS_KNOWN and ParallelOptions is not None:
-            # An object, not the dict: Numba empties a dict while it reads it, so the second
-            # signature would get everything on (test_flags_hold_for_every_signature).
-            options = ParallelOptions(dict(PARALLEL_FLAGS))
-            self.parallel = _build(function, "_parallel", FLAGS | {"parallel": options}, store)
+        self._is_parallel, self._store = parallel, cache.STORE if store is None else store
+
+    @FirstUse
+    def serial(self) -> Any:
+        """What runs in one thread."""
+        return _build(self.function, "_serial", FLAGS, self._store)
+
+    @FirstUse
+    def parallel(self) -> Any:
+        """What runs in several; the serial build if there is no other."""
+        if not (self._is_parallel and cache.INTERNALS_KNOWN and ParallelOptions is not None):
+            return self.serial
+        # An object, not the dict: Numba empties a dict while it reads it, so the second signature
+        # would get everything on (test_flags_hold_for_every_signature).
+        options = ParallelOptions(dict(PARALLEL_FLAGS))
+        return _build(self.function, "_parallel", FLAGS | {"parallel": options}, self._store)
 
     def __repr__(self) -> str:
         return f"<fastnn entry {self.function.__module__}.{self.function.__qualname__}>"
@@ -128,9 +185,7 @@ def _build(function: Callable, suffix: str, flags: dict[str, Any], store: CodeSt
     copy.__qualname__ = function.__qualname__ + suffix
     copy.__module__ = function.__module__
     copy.__doc__ = function.__doc__
-    why_not = compiling.why_impossible()
-    if why_not is not None:
-        return _refusing(why_not)
+    compiling.refuse_if_impossible()
     dispatcher: Any = numba.njit(copy, **flags, **ENTRY_OPTIONS)
     compiling.prepare(dispatcher, function.__name__)
     has_hooks = hasattr(dispatcher, "_cache") and hasattr(dispatcher, "_compiler")
@@ -139,10 +194,3 @@ def _build(function: Callable, suffix: str, flags: dict[str, Any], store: CodeSt
         name = f"{copy.__module__}.{copy.__qualname__}.{copy.__code__.co_firstlineno}"
         dispatcher._cache = EntryCache(name, store, (FLAGS, PARALLEL_FLAGS))
     return dispatcher
-
-
-def _refusing(why: str) -> Callable[..., Any]:
-    def refuse(*args: Any) -> Any:
-        raise ValueError(why)
-
-    return refuse

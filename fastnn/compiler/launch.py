@@ -22,7 +22,7 @@ from numba.extending import intrinsic
 
 from fastnn.compiler.float_state import emit_flushing, emit_write
 from fastnn.compiler.groups import grouped_types, grouped_values, groups_of
-from fastnn.compiler.jit import Entry, entry, inner
+from fastnn.compiler.jit import Entry, FirstUse, entry, inner
 from fastnn.compiler.team import fetch_add
 
 # Words of a context: the address of the code, the count of chunks that have
@@ -45,9 +45,12 @@ class Chunked:
 
     def __init__(self, made_of: Entry, kernel: Any = None):
         self.entry, self.kernel = made_of, kernel
-        # All the work as one chunk, ``serial(1, *args)``.  A method of our own would take half a
-        # microsecond more.
-        self.serial = functools.partial(made_of.serial, _NO_CONTEXT)
+
+    @FirstUse
+    def serial(self) -> Callable:
+        """All the work as one chunk, ``serial(1, *args)``."""
+        # A method of our own would take half a microsecond more.
+        return functools.partial(self.entry.serial, _NO_CONTEXT)
 
     def parallel(self, chunks: int, *args: Any) -> None:
         """Run the chunks side by side."""
