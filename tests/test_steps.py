@@ -157,6 +157,18 @@ def paces(parallel, serial, calls):
     return ways
 
 
+@pytest.mark.parametrize(("work", "trial"), [(1e5, 0.01), (1e7, 0.1)])
+def test_a_pace_of_short_steps_tries_early(work, trial):
+    """As a short fit may be over before a longer one would."""
+    pace, seconds = runtime.Pace(work=work), 0.0
+    while pace.parallel:
+        pace.record(1.0, 0.001)
+        seconds += 0.001
+    assert trial <= seconds < trial + 0.002
+    pace.record(2.0, 0.001)
+    assert not pace.parallel
+
+
 def test_a_pace_tries_the_slower_way_once():
     assert paces(lambda call: 2.0, lambda call: 1.0, 100).count(False) == 1
 

@@ -106,15 +106,20 @@ class Pace:
 
     FALL = 0.7  # of the best parallel pace since the last trial: when quiet it stays above 0.8
     PARALLEL_TRUST, SERIAL_TRUST = 0.2, 0.8  # seconds before another trial
-    FIRST_TRIAL = 0.1  # seconds before the first: shorter calls measure little but their start
+    # Seconds before the first: shorter calls measure little but their start.  Short steps wait for
+    # each other most of all: 100 rows of 20-50-10 may take longer with two threads than with one,
+    # even on a free machine.
+    FIRST_TRIAL, FIRST_TRIAL_OF_SHORT = 0.1, 0.01
     LONGEST = 0.05  # seconds that a call counts at most: the first may compile
     TRIAL = 0.2  # of a call's usual length: at half the pace, whole ones cost short fits a tenth
 
-    def __init__(self, serial_trust: float = SERIAL_TRUST) -> None:
+    def __init__(self, serial_trust: float = SERIAL_TRUST, work: float = math.inf) -> None:
+        """Begin, with calls that are made of steps of so many multiply-adds."""
         self._serial_trust = serial_trust
         self.parallel = True
         self.trying, self._tried = False, False
-        self._left = self.FIRST_TRIAL
+        short = work < PARALLEL_WORK
+        self._left = self.FIRST_TRIAL_OF_SHORT if short else self.FIRST_TRIAL
         self._paces = {True: 0.0, False: 0.0}
         self._best = 0.0
 

@@ -104,7 +104,7 @@ class Steps:
             scratch = StepScratch(params, batch_size, chunks)
         self._scratch = scratch.arrays
         plan = params.plan(scratch.rows, first=rows.kind, dropout=dropout)
-        self._pace = runtime.Pace() if chunks > 1 else None
+        self._pace = runtime.Pace(work=self._work) if chunks > 1 else None
         self._watch = np.zeros((chunks, epochs.WATCH_COLUMNS))
         code, hyper, decay = rule
         with rounding_to_nearest():
