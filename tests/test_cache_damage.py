@@ -191,7 +191,7 @@ def test_any_failing_call_costs_at_most_the_cache(
             kept.cache.store.clear()
         if max(calls.count, calls_of_clear.count) < first:
             break
-    assert first > 20  # the calls were counted
+    assert first > 15  # the calls were counted
 
 
 def test_an_interrupted_write_leaves_nothing(kept, cache_folder, monkeypatch):

@@ -14,7 +14,10 @@ import ctypes
 from typing import Any
 
 from llvmlite.binding import Linkage
-from numba.core import codegen, compiler
+from numba.core import codegen, compiler, typed_passes, untyped_passes
+from numba.core.compiler_machinery import PassManager
+
+from fastnn.compiler.lowering import Lowering
 
 # Python calls a compiled function as f(closure, args, kwargs).  Numba's closures cannot be
 # called, so this C function, in the place of f, always raises a TypeError.
@@ -97,17 +100,36 @@ class _SeparateLibrary(_Library):
         return module
 
 
+# Numba has 27. The others are for what blocks do not do: closures, `with`, expressions of arrays,
+# exceptions with values, literal loops.
+PASSES = (
+    untyped_passes.TranslateByteCode,
+    untyped_passes.FixupArgs,
+    untyped_passes.IRProcessing,
+    untyped_passes.GenericRewrites,
+    untyped_passes.ReconstructSSA,
+    typed_passes.NopythonTypeInference,
+    typed_passes.PreLowerStripPhis,
+    Lowering,
+    typed_passes.NoPythonBackend,
+)
+
+
 class BlockCompiler(compiler.Compiler):
     """Numba's pipeline, with a library of our kind."""
 
     library: Any = _Library
 
     def define_pipelines(self) -> list:
-        """As in Numba; the library is made before lowering would make one."""
+        """Those of Numba's passes that a block needs; its library is made before they run."""
         name = self.state.func_id.func_qualname
         self.state.library = self.library(self.state.targetctx.codegen(), name)
         self.state.library.enable_object_caching()
-        return super().define_pipelines()
+        passes = PassManager("block")
+        for each in PASSES:
+            passes.add_pass(each, each.__name__)
+        passes.finalize()
+        return [passes]
 
 
 class SeparateBlockCompiler(BlockCompiler):
@@ -120,8 +142,8 @@ OPTIONS = {
     "pipeline_class": BlockCompiler,
     "no_cpython_wrapper": True,
     "no_cfunc_wrapper": True,
-    # Blocks neither make nor keep arrays. Counting who holds one costs two calls for every
-    # array of every call: half of a per-sample step of 1-3-1.
+    # Neither blocks nor entries make or keep arrays. Counting who holds one costs two calls for
+    # every array of every call: half of a per-sample step of 1-3-1.
     "_nrt": False,
 }
 SEPARATE_OPTIONS = OPTIONS | {"pipeline_class": SeparateBlockCompiler}

@@ -10,7 +10,50 @@ from typing import Any
 
 from llvmlite import ir
 from numba import types
+from numba.core.datamodel import models, registry
 from numba.extending import intrinsic
+
+from fastnn.compiler.tiles import array_field
+
+
+class _Whole(models.DataModel):
+    """Model of a group: it goes to functions as one argument.
+
+    Numba passes what is in a tuple one by one, which for groups of arrays is a hundred arguments:
+    half of all instructions took groups apart and put them together.
+    """
+
+    def get_argument_type(self) -> Any:
+        return self.get_value_type()
+
+    def as_argument(self, builder: Any, value: Any) -> Any:
+        return value
+
+    def from_argument(self, builder: Any, value: Any) -> Any:
+        return value
+
+
+class _WholeTuple(_Whole, models.TupleModel):
+    pass
+
+
+class _WholeUniTuple(_Whole, models.UniTupleModel):
+    pass
+
+
+def _register_model(kind: Any, ours: Any, numbas: Any) -> None:
+    """Tell Numba our model, for NamedTuples of this package; those of others stay as they are."""
+    package = __name__.split(".")[0]
+
+    def model(manager: Any, tuple_type: Any) -> Any:
+        home = tuple_type.instance_class.__module__.split(".")[0]
+        return (ours if home == package else numbas)(manager, tuple_type)
+
+    registry.default_manager.register(kind, model)
+
+
+_register_model(types.NamedTuple, _WholeTuple, models.TupleModel)
+_register_model(types.NamedUniTuple, _WholeUniTuple, models.UniTupleModel)
 
 
 def is_group(kind: Any) -> bool:
@@ -62,11 +105,13 @@ def read_group(typingctx, group, table, row):
     found = types.BaseTuple.from_types([table.dtype] * fields, group.instance_class)
 
     def emit(target, builder, sig, args):
-        array = target.make_array(sig.args[1])(target, builder, args[1])
+        data, shape = (
+            array_field(target, builder, sig.args[1], args[1], name) for name in ("data", "shape")
+        )
         width = ir.Constant(args[2].type, fields)
         if sig.args[1].ndim == 2:
-            width = builder.extract_value(array.shape, 1)
-        at = builder.gep(array.data, [builder.mul(args[2], width)])
+            width = builder.extract_value(shape, 1)
+        at = builder.gep(data, [builder.mul(args[2], width)])
         values = [
             builder.load(builder.gep(at, [ir.Constant(args[2].type, i)])) for i in range(fields)
         ]

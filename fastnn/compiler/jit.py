@@ -25,9 +25,11 @@ with contextlib.suppress(ImportError):  # a Numba that moved it: serial builds
 BLOCK_OPTIONS: dict[str, Any] = {}
 SEPARATE_OPTIONS: dict[str, Any] = {}
 ENTRY_OPTIONS: dict[str, Any] = {}
+LOOP_OPTIONS: dict[str, Any] = {}
 with contextlib.suppress(ImportError, AttributeError):  # a Numba that moved what these need
     from fastnn.compiler.blocks import OPTIONS as BLOCK_OPTIONS
     from fastnn.compiler.blocks import SEPARATE_OPTIONS
+    from fastnn.compiler.entry_code import LOOP_OPTIONS
     from fastnn.compiler.entry_code import OPTIONS as ENTRY_OPTIONS
 
 __all__ = ["Entry", "entry", "inner"]
@@ -157,7 +159,7 @@ class Entry:
     @FirstUse
     def serial(self) -> Any:
         """What runs in one thread."""
-        return _build(self.function, "_serial", FLAGS, self._store)
+        return _build(self.function, "_serial", FLAGS | ENTRY_OPTIONS, self._store)
 
     @FirstUse
     def parallel(self) -> Any:
@@ -167,7 +169,8 @@ class Entry:
         # An object, not the dict: Numba empties a dict while it reads it, so the second signature
         # would get everything on (test_flags_hold_for_every_signature).
         options = ParallelOptions(dict(PARALLEL_FLAGS))
-        return _build(self.function, "_parallel", FLAGS | {"parallel": options}, self._store)
+        flags = FLAGS | LOOP_OPTIONS | {"parallel": options}
+        return _build(self.function, "_parallel", flags, self._store)
 
     def __repr__(self) -> str:
         return f"<fastnn entry {self.function.__module__}.{self.function.__qualname__}>"
@@ -186,7 +189,7 @@ def _build(function: Callable, suffix: str, flags: dict[str, Any], store: CodeSt
     copy.__module__ = function.__module__
     copy.__doc__ = function.__doc__
     compiling.refuse_if_impossible()
-    dispatcher: Any = numba.njit(copy, **flags, **ENTRY_OPTIONS)
+    dispatcher: Any = numba.njit(copy, **flags)
     compiling.prepare(dispatcher, function.__name__)
     has_hooks = hasattr(dispatcher, "_cache") and hasattr(dispatcher, "_compiler")
     if cache.INTERNALS_KNOWN and has_hooks and store.covers(function):

@@ -24,6 +24,7 @@ from fastnn.compiler.float_state import emit_flushing, emit_write
 from fastnn.compiler.groups import grouped_types, grouped_values, groups_of
 from fastnn.compiler.jit import Entry, FirstUse, entry, inner
 from fastnn.compiler.team import fetch_add
+from fastnn.compiler.tiles import array_field
 
 # Words of a context: the address of the code, the count of chunks that have
 # begun, and the arguments; the training entry fills 200.
@@ -89,6 +90,7 @@ def launch(chunks, context):
         _call_packed(context, fetch_add(context, BEGUN, 1), chunks)
 
 
+_WORD = ir.IntType(64)
 _CHUNK_ARGUMENTS = (types.intp, types.intp, types.voidptr)
 
 
@@ -105,51 +107,66 @@ def run_or_pack(typingctx, chunks, context, function, args):
     def emit(target, builder, sig, values):
         callee = target.get_function(function, signature)
         target.add_linking_libs(getattr(callee, "libs", ()))
-        data = target.data_model_manager[args].as_data(
-            builder, _borrow_arrays(target, builder, args, values[3])
-        )
-        code = _unpacking_function(target, builder.module, args, groups, callee)
-        one = ir.Constant(values[0].type, 1)
-        with builder.if_else(builder.icmp_signed("==", values[0], one)) as (then, otherwise):
+        places, size = _places(target, args)
+        code = _unpacking_function(target, builder.module, args, places, groups, callee)
+        is_one = builder.icmp_signed("==", values[0], ir.Constant(values[0].type, 1))
+        words = array_field(target, builder, sig.args[1], values[1], "data")
+        here = cgutils.alloca_once(builder, ir.ArrayType(_WORD, size // 8))
+        context = builder.bitcast(_argument_words(builder, words), cgutils.voidptr_t)
+        memory = builder.select(is_one, builder.bitcast(here, cgutils.voidptr_t), context)
+        borrowed = _borrowed(target, builder, args, values[3])
+        for kind, at, value in zip(args, places, borrowed, strict=True):
+            builder.store(value, _typed(target, builder, memory, at, kind))
+        with builder.if_else(is_one) as (then, otherwise):
             with then:
-                memory = cgutils.alloca_once(builder, data.type)
-                builder.store(data, memory)
-                chunk = ir.Constant(one.type, 0)
-                _call_in_our_state(target, builder, code, chunk, one, memory)
+                _call_in_our_state(target, builder, code, values[0].type(0), values[0], memory)
             with otherwise:
-                _pack(target, builder, sig, values[1], data, code)
+                builder.store(builder.ptrtoint(code, _WORD), builder.gep(words, [_word(ADDRESS)]))
         return target.get_dummy_value()
 
     return types.void(types.intp, context, function, args), emit
 
 
-def _borrow_arrays(target, builder, args_type, args):
-    """The arguments, their arrays without an owner.
+def _places(target, kinds):
+    """Where arguments lie in memory, in bytes, and how many all take; each from a whole word on."""
+    places, end = [], 0
+    for kind in kinds:
+        places.append(end)
+        end += -(-target.get_abi_sizeof(target.get_value_type(kind)) // 8) * 8
+    if end > 8 * (CONTEXT_WORDS - ARGUMENTS):
+        raise ValueError("CONTEXT_WORDS is too small for the arguments of this entry")
+    return places, end
+
+
+def _typed(target, builder, memory, at, kind):
+    """The address of an argument."""
+    address = builder.gep(memory, [_word(at)])
+    return builder.bitcast(address, target.get_value_type(kind).as_pointer())
+
+
+def _borrowed(target, builder, kinds, args):
+    """The arguments one by one, arrays without an owner.
 
     Python keeps the arrays alive, but Numba's counts of their owners are gone
     when this call ends, before `launch` runs.  Without an owner there is
     nothing to count: two threads that count on one line of the cache also
     slow each other down.
     """
-    for i, kind in enumerate(args_type):
+    for i, kind in enumerate(kinds):
+        value = builder.extract_value(args, i)
         if isinstance(kind, types.Array):
-            array = target.make_array(kind)(target, builder, builder.extract_value(args, i))
-            array.meminfo = cgutils.get_null_value(array.meminfo.type)
-            array.parent = cgutils.get_null_value(array.parent.type)
-            args = builder.insert_value(args, array._getvalue(), i)
-    return args
+            model = target.data_model_manager[kind]
+            for name in ("meminfo", "parent"):
+                at = model.get_field_position(name)
+                value = builder.insert_value(value, ir.Constant(value.type.elements[at], None), at)
+        yield value
 
 
-def _pack(target, builder, sig, context, data, code):
-    words = target.make_array(sig.args[1])(target, builder, context).data
-    if target.get_abi_sizeof(data.type) > 8 * (CONTEXT_WORDS - ARGUMENTS):
-        raise ValueError("CONTEXT_WORDS is too small for the arguments of this entry")
-    builder.store(builder.ptrtoint(code, ir.IntType(64)), builder.gep(words, [_word(ADDRESS)]))
-    memory = builder.bitcast(builder.gep(words, [_word(ARGUMENTS)]), data.type.as_pointer())
-    builder.store(data, memory)
+def _argument_words(builder, words):
+    return builder.gep(words, [_word(ARGUMENTS)])
 
 
-def _unpacking_function(target, module, args_type, groups, callee):
+def _unpacking_function(target, module, kinds, places, groups, callee):
     """Machine code ``f(chunk, chunks, memory)`` that reads the arguments back and calls.
 
     It is never inlined: arithmetic stays within it, and so in the state that it is called in.
@@ -162,18 +179,18 @@ def _unpacking_function(target, module, args_type, groups, callee):
     function.attributes.add("noinline")
     builder = ir.IRBuilder(function.append_basic_block("entry"))
     chunk, chunks, memory = convention.get_arguments(function)
-    packed = target.get_data_type(args_type)
-    data = builder.load(builder.bitcast(memory, packed.as_pointer()))
-    args = target.data_model_manager[args_type].from_data(builder, data)
-    flat = cgutils.unpack_tuple(builder, args, len(args_type))
-    grouped = grouped_values(target, builder, groups, args_type.types, flat)
+    flat = [
+        builder.load(_typed(target, builder, memory, at, kind))
+        for kind, at in zip(kinds, places, strict=True)
+    ]
+    grouped = grouped_values(target, builder, groups, kinds.types, flat)
     callee(builder, [chunk, chunks, *grouped])
     convention.return_value(builder, target.get_dummy_value())
     return function
 
 
 def _word(index):
-    return ir.Constant(ir.IntType(64), index)
+    return ir.Constant(_WORD, index)
 
 
 def _call_in_our_state(target, builder, code, chunk, chunks, memory):
@@ -191,11 +208,11 @@ def _call_in_our_state(target, builder, code, chunk, chunks, memory):
 @intrinsic
 def _call_packed(typingctx, context, chunk, chunks):
     def emit(target, builder, sig, values):
-        words = target.make_array(sig.args[0])(target, builder, values[0]).data
+        words = array_field(target, builder, sig.args[0], values[0], "data")
         function_type = target.call_conv.get_function_type(types.none, _CHUNK_ARGUMENTS)
         address = builder.load(builder.gep(words, [_word(ADDRESS)]))
         code = builder.inttoptr(address, function_type.as_pointer())
-        memory = builder.gep(words, [_word(ARGUMENTS)])
+        memory = _argument_words(builder, words)
         _call_in_our_state(target, builder, code, values[1], values[2], memory)
         return target.get_dummy_value()
 

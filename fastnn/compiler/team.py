@@ -16,6 +16,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from fastnn.compiler.jit import inner
+from fastnn.compiler.tiles import array_field
 
 # Words in use, 16 apart: 128 bytes, two lines of most caches.
 PRESENT, MODE, ARRIVED, GENERATION = 0, 16, 32, 48
@@ -30,7 +31,7 @@ PATIENCE = 512
 
 
 def _word(target, builder, array_type, array, index):
-    return builder.gep(target.make_array(array_type)(target, builder, array).data, [index])
+    return builder.gep(array_field(target, builder, array_type, array, "data"), [index])
 
 
 @intrinsic

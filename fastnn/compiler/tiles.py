@@ -119,12 +119,20 @@ def first_lanes(builder, tile, count):
 # Memory ---------------------------------------------------------------------
 
 
+def array_field(context, builder, array_type, value, name):
+    """A part of an array: `data`, `shape`, ...; Numba's way to it leads through memory."""
+    position = context.data_model_manager[array_type].get_field_position(name)
+    return builder.extract_value(value, position)
+
+
 class Memory:
     """An array argument of an intrinsic, addressed by element offset."""
 
     def __init__(self, context, builder, array_type, value):
         self.context, self.builder = context, builder
-        self.array = context.make_array(array_type)(context, builder, value)
+        self.data, self._items = (
+            array_field(context, builder, array_type, value, name) for name in ("data", "nitems")
+        )
         self.dtype = array_type.dtype
         self.itemsize = array_type.dtype.bitwidth // 8
 
@@ -136,20 +144,20 @@ class Memory:
         end = builder.add(offset, ir.Constant(offset.type, count))
         outside = builder.or_(
             builder.icmp_signed("<", offset, ir.Constant(offset.type, 0)),
-            builder.icmp_signed(">", end, self.array.nitems),
+            builder.icmp_signed(">", end, self._items),
         )
         with builder.if_then(outside, likely=False):
             self.context.call_conv.return_user_exc(builder, IndexError, ("tiles: out of bounds",))
 
     def pointer(self, offset, llvm_type):
         """Where an element lies, as a pointer to another type."""
-        at = self.builder.gep(self.array.data, [offset])
+        at = self.builder.gep(self.data, [offset])
         return self.builder.bitcast(at, llvm_type.as_pointer())
 
     def scalar(self, offset):
         """Read an element."""
         self.check(offset, 1)
-        return self.builder.load(self.builder.gep(self.array.data, [offset]))
+        return self.builder.load(self.builder.gep(self.data, [offset]))
 
     def load(self, offset, tile):
         """Read a vector."""
@@ -183,14 +191,15 @@ def flat(typingctx, array):
     view_type = types.Array(array.dtype, 1, "C")
 
     def emit(context, builder, sig, args):
-        source = context.make_array(sig.args[0])(context, builder, args[0])
+        whole = context, builder, *sig.args, *args
+        data, items, size = (array_field(*whole, name) for name in ("data", "nitems", "itemsize"))
         view = context.make_array(view_type)(context, builder)
         arrayobj.populate_array(
             view,
-            data=source.data,
-            shape=cgutils.pack_array(builder, [source.nitems]),
-            strides=cgutils.pack_array(builder, [source.itemsize]),
-            itemsize=source.itemsize,
+            data=data,
+            shape=cgutils.pack_array(builder, [items]),
+            strides=cgutils.pack_array(builder, [size]),
+            itemsize=size,
             meminfo=cgutils.get_null_value(view.meminfo.type),
         )
         return view._getvalue()
@@ -242,7 +251,7 @@ def put(typingctx, array, offset, value):
     def emit(context, builder, sig, args):
         memory = Memory(context, builder, sig.args[0], args[0])
         memory.check(args[1], 1)
-        builder.store(args[2], builder.gep(memory.array.data, [args[1]]))
+        builder.store(args[2], builder.gep(memory.data, [args[1]]))
         return context.get_dummy_value()
 
     return types.void(array, types.intp, array.dtype), emit
@@ -433,7 +442,7 @@ def prefetch(typingctx, array, offset):
             ir.FunctionType(ir.VoidType(), [byte, i32, i32, i32]),
             "llvm.prefetch.p0",
         )
-        at = builder.bitcast(builder.gep(memory.array.data, [args[1]]), byte)
+        at = builder.bitcast(builder.gep(memory.data, [args[1]]), byte)
         builder.call(function, [at, i32(0), i32(3), i32(1)])  # read, keep in L1, data
         return context.get_dummy_value()
 

@@ -168,7 +168,7 @@ def _sum_products(rows, columns, depth, left, right, work, out):
         add_block(rows, columns, another, out)
 
 
-@inner
+@inner(forceinline=True)
 def update_row_of_few(network, layer, rule, rows, scratch, row, x):
     """Gradient and update of a row of W for few samples, whose inputs there are a row of x."""
     moves = rule.code != SGD or rule.decay != 0  # or a gradient of zero moves nothing
