@@ -1,11 +1,13 @@
 """Small and medium neural networks, trained fast on a CPU by hand-written Numba kernels."""
 
-from typing import Any
+import importlib
+import importlib.util
+import os
+from typing import TYPE_CHECKING, Any
 
 from fastnn.compiler.rounding import rounding_to_nearest
 
-with rounding_to_nearest():  # in which the constants of kernels are computed
-    import fastnn.compiler.compiling  # noqa: F401  # first: it says why Numba cannot be imported
+if TYPE_CHECKING:
     from fastnn import datasets, schedules
     from fastnn.callbacks import EarlyStopping
     from fastnn.compiler.runtime import set_num_threads, threading_info
@@ -40,17 +42,42 @@ __all__ = [
     "warmup",
 ]
 
-ESTIMATORS = ("MLPClassifier", "MLPRegressor")
+# Where each name is defined.  It is imported when it is first asked for: Numba takes 0.2 s, and
+# scikit-learn longer than all of fastnn.
+HOMES = {
+    "EarlyStopping": "callbacks",
+    "History": "history",
+    "ModelFileError": "files",
+    "load": "loading",
+    "numerical_gradient": "differences_of_functions",
+    "warmup": "warming",
+    **dict.fromkeys(("MLP", "TwoLayerNet"), "network"),
+    **dict.fromkeys(("MLPClassifier", "MLPRegressor"), "estimators"),
+    **dict.fromkeys(("SGD", "AdaGrad", "Adam", "Momentum", "Nesterov", "RMSprop"), "optimizers"),
+    **dict.fromkeys(("set_num_threads", "threading_info"), "compiler.runtime"),
+}
 
 
 def __getattr__(name: str) -> Any:
-    """Import scikit-learn, which takes longer than all of fastnn, when it is asked for."""
-    if name in ESTIMATORS:
-        from fastnn import estimators
+    """Import what has this name, or a module of the package."""
+    home = HOMES.get(name)
+    if home is None and (name.startswith("_") or not _is_module(name)):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    with rounding_to_nearest():  # in which the constants of libraries are computed, too
+        module = importlib.import_module(f"{__name__}.{home or name}")
+    found = globals()[name] = getattr(module, name) if home else module
+    return found
 
-        return getattr(estimators, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+def _is_module(name: str) -> bool:
+    return importlib.util.find_spec(f"{__name__}.{name}") is not None
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *ESTIMATORS])
+    return sorted({*globals(), *__all__, *HOMES})
+
+
+threads = os.environ.get("NUMBA_NUM_THREADS", "1")
+if not threads.isdecimal() or int(threads) < 1:  # with which Numba may not start
+    import fastnn.compiler.compiling  # noqa: F401  # says so
+del threads

@@ -98,6 +98,27 @@ import common.vision
     assert run.returncode == 1
 
 
+def test_numba_is_there_when_an_array_is_large_enough_for_a_kernel(book):
+    script = """
+import sys
+import numpy as np
+from common.multi_layer_net_extend import MultiLayerNetExtend
+from common.optimizer import Adam
+from common.trainer import Trainer
+from common.util import smooth_curve
+from dataset.mnist import load_mnist
+network, optimizer = MultiLayerNetExtend(4, [5], 3, use_batchnorm=True), Adam()
+x, t = np.eye(4), np.array([0, 1, 2, 0])
+for _ in range(3):
+    optimizer.update(network.params, network.gradient(x, t))
+print(network.loss(x, t) > 0, "numba" in sys.modules, "llvmlite" in sys.modules)
+from common.functions import sigmoid
+print(sigmoid(np.zeros(1000)).max(), "numba" in sys.modules)
+"""
+    run = book("../ch05/small.py", small=script)
+    assert run.stdout.splitlines() == ["True False False", "0.5 True"], run.stderr
+
+
 def test_an_error_of_the_script_has_the_scripts_traceback(book):
     script = "def f(x):\n    return 1 / x\n\nf(0)\n"
     run = book("../ch05/wrong.py", wrong=script)

@@ -109,6 +109,18 @@ print(hashlib.sha256(net.predict(x).tobytes()).hexdigest())
 
 
 @x86
+def test_a_rounding_mode_does_not_reach_the_constants_of_a_kernel():
+    """Whoever imports it, and however."""
+    use = """
+from fastnn.kernels import elementary
+print([value.hex() for name, found in sorted(vars(elementary).items())
+       if isinstance(found, tuple) for value in found])
+"""
+    up = f"import numba\n{MODE}m.fesetround(0x800){use}"
+    assert in_another_process(up) == in_another_process(use)
+
+
+@x86
 @pytest.mark.parametrize("trap", [0x02, 0x04, 0x08, 0x10])  # denormal, divide, overflow, underflow
 def test_exceptions_of_the_processor_that_a_host_has_asked_for(trap):
     use = """

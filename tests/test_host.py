@@ -316,12 +316,30 @@ def test_importing_leaves_the_host_as_it_was():
         "import os, random, signal, sys, threading, warnings, numba, numpy as np",
         inspect.getsource(snapshot),
         "before = snapshot()",
-        "import fastnn",
+        "from fastnn import *",
         "after = snapshot()",
         "assert before == after, (before, after)",
     ]
     kept = os.environ | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run([sys.executable, "-c", "\n".join(lines)], env=kept, check=False)
+    assert done.returncode == 0
+
+
+def test_a_name_is_imported_when_it_is_asked_for():
+    """Numba takes 0.2 s, and a program may want the data only."""
+    lines = [
+        "import sys, fastnn",
+        "assert not {'numpy', 'numba', 'llvmlite'} & set(sys.modules)",
+        "assert set(fastnn.__all__) | {'MLPClassifier', '__version__'} <= set(dir(fastnn))",
+        "fastnn.datasets.load_mnist, fastnn.schedules, fastnn.numerical_gradient, fastnn.History",
+        "assert not {'numba', 'llvmlite'} & set(sys.modules)",
+        "from fastnn import MLP, frames",
+        "assert MLP is fastnn.MLP is fastnn.network.MLP and 'numba' in sys.modules",
+        "assert not hasattr(fastnn, 'mlp') and not hasattr(fastnn, '__wrapped__')",
+    ]
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("NUMBA_")}
+    done = subprocess.run([sys.executable, "-c", "\n".join(lines)], check=False,
+                          env=kept | {"PYTHONPATH": str(ROOT)})  # fmt: skip
     assert done.returncode == 0
 
 

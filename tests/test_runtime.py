@@ -314,6 +314,12 @@ def test_fork_after_foreign_openmp(program):
     assert program("fork_cases", "foreign_openmp", timeout=30) == "ok"
 
 
+@needs_linux
+def test_fork_after_foreign_openmp_before_the_first_use(program):
+    """Not of the same module, but of the package: `import fastnn` was there before the fork."""
+    assert program("fork_before_first_use", timeout=30) == "ok"
+
+
 @pytest.mark.parametrize("method", [pytest.param("fork", marks=needs_fork), "spawn"])
 def test_worker_pools(program, method):
     assert program("worker_pools", method) == "ok"

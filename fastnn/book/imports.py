@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import importlib.abc
 import os
 import sys
 from collections.abc import Iterator
@@ -59,7 +58,7 @@ class _Folders:
                 yield folder
 
 
-class _Answers(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+class _Answers:  # of no class of importlib.abc, which takes 20 ms to import
     """Finds the book's modules in fastnn.book, and leaves all else to Python.
 
     A package is the reader's, if there is one.  Our modules stand for those in it, and are added
@@ -84,7 +83,7 @@ class _Answers(importlib.abc.MetaPathFinder, importlib.abc.Loader):
             return None
         if part in files:
             _pass_over(package, part, files[part])
-        return ModuleSpec(fullname, self)
+        return self._spec(fullname)
 
     def stands_for_files(self, package: str, path: Any) -> bool:
         """Whether the reader's package has modules that ours stand for."""
@@ -99,10 +98,14 @@ class _Answers(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         return self._files[package]
 
     def _empty_package(self, name: str) -> ModuleSpec:
-        spec = ModuleSpec(name, self)
+        spec = self._spec(name)
         folders: Any = _Folders(name)  # any iterable does
         spec.submodule_search_locations = folders
         return spec
+
+    def _spec(self, name: str) -> ModuleSpec:
+        loader: Any = self  # it has what import calls of one
+        return ModuleSpec(name, loader)
 
     def create_module(self, spec: ModuleSpec) -> ModuleType | None:
         part = spec.name.partition(".")[2]

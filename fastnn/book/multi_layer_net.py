@@ -6,19 +6,19 @@ import os
 import sys
 from collections import OrderedDict
 from itertools import combinations, pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastnn import finite_difference, gate
+from fastnn import gate
 from fastnn.book import layers as all_layers
 from fastnn.book.convolution import refuse_in
 from fastnn.book.gradient import STEP, numerical_gradient
 from fastnn.book.layers import *  # noqa: F403 -- the book's network hands on its imports
 from fastnn.book.layers import Affine, Relu, Sigmoid, SoftmaxWithLoss
-from fastnn.kernels.activations import ACTIVATION_CODES, IDENTITY
-from fastnn.kernels.losses import LOSS_CODES
-from fastnn.training.parameters import Parameters
+
+if TYPE_CHECKING:
+    from fastnn.training.parameters import Parameters
 
 __all__ = [
     *all_layers.__all__,
@@ -31,7 +31,7 @@ __all__ = [
 
 __getattr__ = refuse_in(__name__)
 
-CODES = {Sigmoid: ACTIVATION_CODES["sigmoid"], Relu: ACTIVATION_CODES["relu"]}
+ACTIVATIONS = {Sigmoid: "sigmoid", Relu: "relu"}
 # What the kernels do, unless the reader replaces a method, or a function that it calls.
 BACKWARD = Affine.backward
 FORWARD = [kind.forward for kind in (Affine, Sigmoid, Relu, SoftmaxWithLoss)]
@@ -308,6 +308,9 @@ def compiled_differences(
     if labels is None:
         return None
     rows, wanted = gate.kernel_array(x, DOUBLE), (labels, np.empty((0, 1)))
+    from fastnn import finite_difference, progress  # noqa: F401  # says what is compiled
+    from fastnn.kernels.losses import LOSS_CODES
+
     loss = LOSS_CODES["cross_entropy"]
     found = finite_difference.gradient(params, loss, rows, wanted, STEP, ADDED)
     for i in range(1, network.hidden_layer_num + 2):
@@ -324,7 +327,7 @@ def is_as_made(network: Any) -> bool:
     return (
         len(affines) == network.hidden_layer_num + 1 == len(activations) + 1
         and {type(layer) for layer in affines} == {Affine}
-        and {type(layer) for layer in activations} <= set(CODES)
+        and {type(layer) for layer in activations} <= set(ACTIVATIONS)
         and type(network.last_layer) is SoftmaxWithLoss
         and [kind.forward for kind in (Affine, Sigmoid, Relu, SoftmaxWithLoss)] == FORWARD
         and all_layers.has_all_functions()
@@ -346,12 +349,16 @@ def copied_parameters(network: Any, x: np.ndarray) -> Parameters | None:
             return None
     if any(np.may_share_memory(a, b) for a, b in combinations([x, *arrays], 2)):
         return None
+    from fastnn.kernels.activations import ACTIVATION_CODES as CODES
+    from fastnn.training.parameters import Parameters  # late: with Numba
+
     params = Parameters((x.shape[1], *(b.size for b in arrays[1::2])), DOUBLE)
     for (name, view), array in zip(params.items(), arrays, strict=True):
         if array is not network.params[name] or array.shape != view.shape:
             return None
         view[...] = array
-    params.set_activations([*(CODES[type(layer)] for layer in layers[1::2]), IDENTITY])
+    names = [*(ACTIVATIONS[type(layer)] for layer in layers[1::2]), "identity"]
+    params.set_activations([CODES[name] for name in names])
     return params
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import ctypes.util
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -48,6 +47,8 @@ def _rounding(library: Any) -> Iterator[None]:
 
 
 def _c_library() -> Any:
+    import ctypes.util  # late: it brings the module subprocess
+
     name = "ucrtbase" if sys.platform == "win32" else ctypes.util.find_library("m")
     with contextlib.suppress(OSError, AttributeError):
         library = ctypes.CDLL(name)

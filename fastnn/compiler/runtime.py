@@ -25,6 +25,7 @@ from typing import Any, NamedTuple
 import numba
 from numba.np.ufunc import parallel as numba_pool
 
+from fastnn.compiler import IMPORTED_IN
 from fastnn.compiler.jit import Entry
 from fastnn.compiler.launch import Chunked
 
@@ -267,7 +268,7 @@ class _Process:
 
     def __init__(self, child: bool, forked: bool):
         self.pid = os.getpid()
-        self.child = child  # of a process that had imported this module
+        self.child = child  # of a process that had imported fastnn
         self.forked = forked  # of one, however far up, that had started Numba's pool
         self.lock = threading.Lock()  # new in a child: the old one may be held by a lost thread
         self.pool_error: str | None = None
@@ -452,5 +453,6 @@ def _register_fork_hooks() -> None:
 
 
 _user_limit: int | None = None
-_process = _Process(child=False, forked=False)
+_is_child = os.getpid() != IMPORTED_IN
+_process = _Process(child=_is_child, forked=_is_child and _pool_started())
 _register_fork_hooks()

@@ -20,15 +20,17 @@ from fastnn.compiler.arithmetic import (
     where_less,
 )
 from fastnn.compiler.jit import inner
+from fastnn.compiler.rounding import rounding_to_nearest
 from fastnn.compiler.tiles import is_single, like
 
-_EXPM1_32 = tuple(1 / math.factorial(k) for k in range(7, 1, -1))
-_EXPM1_64 = tuple(1 / math.factorial(k) for k in range(13, 1, -1))
-# 2 atanh(s) / s as a series in s * s: log(m) has s * s < 0.03, log1p(u) s * s < 0.12.
-_LOG_32 = tuple(2 / (2 * k + 1) for k in range(4, 0, -1))
-_LOG_64 = tuple(2 / (2 * k + 1) for k in range(10, 0, -1))
-_LOG1P_32 = tuple(2 / (2 * k + 1) for k in range(7, 0, -1))
-_LOG1P_64 = tuple(2 / (2 * k + 1) for k in range(16, 0, -1))
+with rounding_to_nearest():
+    _EXPM1_32 = tuple(1 / math.factorial(k) for k in range(7, 1, -1))
+    _EXPM1_64 = tuple(1 / math.factorial(k) for k in range(13, 1, -1))
+    # 2 atanh(s) / s as a series in s * s: log(m) has s * s < 0.03, log1p(u) s * s < 0.12.
+    _LOG_32 = tuple(2 / (2 * k + 1) for k in range(4, 0, -1))
+    _LOG_64 = tuple(2 / (2 * k + 1) for k in range(10, 0, -1))
+    _LOG1P_32 = tuple(2 / (2 * k + 1) for k in range(7, 0, -1))
+    _LOG1P_64 = tuple(2 / (2 * k + 1) for k in range(16, 0, -1))
 
 
 @inner
