@@ -5,9 +5,11 @@ from typing import Any, NamedTuple
 import numba
 import numpy as np
 import pytest
+from numba.core import event
 from numba.core.compiler import run_frontend
+from numba.core.registry import cpu_target
 
-from fastnn.compiler import groups, jit, lowering
+from fastnn.compiler import blocks, groups, jit, lowering
 from fastnn.kernels.groups import Place
 
 pytestmark = pytest.mark.usefixtures("cache_folder")
@@ -149,3 +151,31 @@ def test_loops_are_not_unrolled():
     made = jit.Entry(entry, parallel=False).serial
     assert made(1, np.arange(20.0)) == 190
     assert made.inspect_llvm(made.signatures[0]).count(" fadd ") == 1
+
+
+def test_passes_of_a_block_are_told_to_listeners():
+    """Of which a tool makes a table: what takes how long, by function."""
+
+    def entry(chunks, x):
+        return x[0]
+
+    with event.install_recorder("numba:run_pass") as recorder:
+        jit.Entry(entry, parallel=False).serial(1, np.ones(1))
+    told = [e.data["name"].split()[0] for _, e in recorder.buffer if e.is_start]
+    assert "nopython_type_inference" in told
+    assert "native_lowering" in told
+    assert len(told) == len(blocks.PASSES)
+
+
+def test_what_numba_can_compile_is_loaded_once_for_a_function(monkeypatch):
+    """Not at every call in it that Numba does not know at once, as in Numba."""
+    loaded = []
+    context = cpu_target.target_context
+    load = context.load_additional_registries
+    monkeypatch.setattr(context, "load_additional_registries", lambda: loaded.append(load()))
+
+    def entry(chunks, x):
+        return x[0] + _turns(chunks)
+
+    jit.Entry(entry, parallel=False).serial(1, np.ones(1))
+    assert len(loaded) == 1

@@ -14,7 +14,7 @@ import ctypes
 from typing import Any
 
 from llvmlite.binding import Linkage
-from numba.core import codegen, compiler, typed_passes, untyped_passes
+from numba.core import codegen, compiler, event, typed_passes, untyped_passes
 from numba.core.compiler_machinery import PassManager
 
 from fastnn.compiler.lowering import Lowering
@@ -115,6 +115,30 @@ PASSES = (
 )
 
 
+def _nothing() -> None:
+    pass
+
+
+class _Passes(PassManager):
+    """Passes one after the other, without what Numba does between them.
+
+    It looks again which variables live where, and describes types in words for listeners.
+    """
+
+    def _runPass(self, index: int, each: Any, state: Any) -> None:
+        each.analysis = self._analysis
+        name = state.func_id.func_qualname
+        details = {
+            "name": f"{each.name()} [{name}]",
+            "qualname": name,
+            "module": state.func_id.modname,
+        }
+        with event.trigger_event("numba:run_pass", data=details):
+            each.run_initialization(state)
+            each.run_pass(state)
+            each.run_finalizer(state)
+
+
 class BlockCompiler(compiler.Compiler):
     """Numba's pipeline, with a library of our kind."""
 
@@ -125,7 +149,9 @@ class BlockCompiler(compiler.Compiler):
         name = self.state.func_id.func_qualname
         self.state.library = self.library(self.state.targetctx.codegen(), name)
         self.state.library.enable_object_caching()
-        passes = PassManager("block")
+        # All that Numba can compile has just been loaded, and would be before many a call.
+        self.state.targetctx.load_additional_registries = _nothing
+        passes = _Passes("block")
         for each in PASSES:
             passes.add_pass(each, each.__name__)
         passes.finalize()
