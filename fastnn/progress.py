@@ -12,7 +12,7 @@ from typing import Any
 from fastnn.compiler import compiling
 
 # Seconds that an entry takes to compile on one core of a usual machine (3 GHz), where more than 1.
-SECONDS = {"train": 9, "evaluate": 4, "predict": 3, "train_one_by_one": 4, "differences": 3}
+SECONDS = {"train": 7, "evaluate": 3, "predict": 2, "train_one_by_one": 2, "differences": 2}
 
 
 def progress_bar(progress: bool | None, count: int, unit: str) -> Any:

@@ -124,6 +124,8 @@ class Block:
 def entry(function: Callable | None = None, *, parallel: bool = True) -> Any:
     """Make an entry point, called from Python, of a function written with `numba.prange`.
 
+    It may make no arrays: it gets those that it writes to.
+
     Parameters
     ----------
     function : callable, optional
