@@ -40,6 +40,7 @@ class Kernels:
         self.name = f"kernel_{next(self.numbers)}"
         self.helper_name = f"{self.name}_helper"
         self.installed = folder / "installed"
+        self.loaded = []  # kept, as constants of kept code are looked for in their module
         self.files = [str(folder / f"{name}.py") for name in (self.name, self.helper_name)]
         self.edit()
 
@@ -62,6 +63,7 @@ class Kernels:
             exec(compile(source, file, "exec"), module.__dict__)
             sys.modules[name] = module
         del sys.modules[self.name], sys.modules[self.helper_name]
+        self.loaded.append(module)
         return module
 
 

@@ -5,11 +5,9 @@ from typing import Any, NamedTuple
 import numba
 import numpy as np
 import pytest
-from numba.core import event
 from numba.core.compiler import run_frontend
-from numba.core.registry import cpu_target
 
-from fastnn.compiler import blocks, groups, jit, lowering
+from fastnn.compiler import groups, jit, lowering
 from fastnn.kernels.groups import Place
 
 pytestmark = pytest.mark.usefixtures("cache_folder")
@@ -153,29 +151,48 @@ def test_loops_are_not_unrolled():
     assert made.inspect_llvm(made.signatures[0]).count(" fadd ") == 1
 
 
-def test_passes_of_a_block_are_told_to_listeners():
-    """Of which a tool makes a table: what takes how long, by function."""
-
-    def entry(chunks, x):
-        return x[0]
-
-    with event.install_recorder("numba:run_pass") as recorder:
-        jit.Entry(entry, parallel=False).serial(1, np.ones(1))
-    told = [e.data["name"].split()[0] for _, e in recorder.buffer if e.is_start]
-    assert "nopython_type_inference" in told
-    assert "native_lowering" in told
-    assert len(told) == len(blocks.PASSES)
+@jit.inner
+def _steps(x, step):
+    total = 0.0
+    for i in range(0, x.size, step):
+        total += x[i]
+    return total
 
 
-def test_what_numba_can_compile_is_loaded_once_for_a_function(monkeypatch):
-    """Not at every call in it that Numba does not know at once, as in Numba."""
-    loaded = []
-    context = cpu_target.target_context
-    load = context.load_additional_registries
-    monkeypatch.setattr(context, "load_additional_registries", lambda: loaded.append(load()))
+@jit.inner
+def _half_of_steps(x, step):
+    return _half(_steps(x, step))
 
-    def entry(chunks, x):
-        return x[0] + _turns(chunks)
 
-    jit.Entry(entry, parallel=False).serial(1, np.ones(1))
-    assert len(loaded) == 1
+@jit.inner
+def _half(x):
+    return x / 2
+
+
+def test_an_error_in_a_block_reaches_python():
+    def entry(chunks, x, step):
+        return _half_of_steps(x, step)
+
+    made = jit.Entry(entry, parallel=False).serial
+    assert made(1, np.arange(4.0), 2) == 1
+    with pytest.raises(ValueError, match="must not be zero"):
+        made(1, np.arange(4.0), 0)
+    assert made(1, np.arange(4.0), 1) == 3
+    # Only what can fail is asked whether it has.
+    assert llvm_of(_half_of_steps).count("icmp ne i32") == 1
+
+
+def test_a_block_without_a_result():
+    @jit.inner
+    def store(x, value):
+        if value < 0:
+            return
+        x[0] = value
+
+    def entry(chunks, x, value):
+        store(x, value)
+
+    made, x = jit.Entry(entry, parallel=False).serial, np.zeros(1)
+    assert made(1, x, 3.0) is None
+    made(1, x, -1.0)
+    assert x == 3

@@ -11,13 +11,14 @@ A block cannot be called from Python: that raises a TypeError.
 """
 
 import ctypes
+import functools
 from typing import Any
 
 from llvmlite.binding import Linkage
-from numba.core import codegen, compiler, event, typed_passes, untyped_passes
+from numba.core import codegen, compiler, typed_passes, untyped_passes
 from numba.core.compiler_machinery import PassManager
 
-from fastnn.compiler.lowering import Lowering
+from fastnn.compiler.lowering import Lowering, block_call
 
 # Python calls a compiled function as f(closure, args, kwargs).  Numba's closures cannot be
 # called, so this C function, in the place of f, always raises a TypeError.
@@ -115,28 +116,8 @@ PASSES = (
 )
 
 
-def _nothing() -> None:
-    pass
-
-
-class _Passes(PassManager):
-    """Passes one after the other, without what Numba does between them.
-
-    It looks again which variables live where, and describes types in words for listeners.
-    """
-
-    def _runPass(self, index: int, each: Any, state: Any) -> None:
-        each.analysis = self._analysis
-        name = state.func_id.func_qualname
-        details = {
-            "name": f"{each.name()} [{name}]",
-            "qualname": name,
-            "module": state.func_id.modname,
-        }
-        with event.trigger_event("numba:run_pass", data=details):
-            each.run_initialization(state)
-            each.run_pass(state)
-            each.run_finalizer(state)
+def _insert_block(target: Any, function: Any, descriptor: Any, libraries: Any = ()) -> None:
+    target._defns[function].append(block_call(descriptor, libraries), descriptor.argtypes)
 
 
 class BlockCompiler(compiler.Compiler):
@@ -149,9 +130,9 @@ class BlockCompiler(compiler.Compiler):
         name = self.state.func_id.func_qualname
         self.state.library = self.library(self.state.targetctx.codegen(), name)
         self.state.library.enable_object_caching()
-        # All that Numba can compile has just been loaded, and would be before many a call.
-        self.state.targetctx.load_additional_registries = _nothing
-        passes = _Passes("block")
+        target = self.state.targetctx
+        target.insert_user_function = functools.partial(_insert_block, target)
+        passes = PassManager("block")
         for each in PASSES:
             passes.add_pass(each, each.__name__)
         passes.finalize()
