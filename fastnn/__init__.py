@@ -70,11 +70,14 @@ def __getattr__(name: str) -> Any:
 
 
 def _is_module(name: str) -> bool:
-    return importlib.util.find_spec(f"{__name__}.{name}") is not None
+    return name.isidentifier() and importlib.util.find_spec(f"{__name__}.{name}") is not None
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__, *HOMES})
+    """The names that there are; the estimators only with scikit-learn, without which they fail."""
+    estimators = importlib.util.find_spec("sklearn") is not None
+    found = (name for name, home in HOMES.items() if estimators or home != "estimators")
+    return sorted({*globals(), *__all__, *found})
 
 
 threads = os.environ.get("NUMBA_NUM_THREADS", "1")

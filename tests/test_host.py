@@ -336,6 +336,7 @@ def test_a_name_is_imported_when_it_is_asked_for():
         "from fastnn import MLP, frames",
         "assert MLP is fastnn.MLP is fastnn.network.MLP and 'numba' in sys.modules",
         "assert not hasattr(fastnn, 'mlp') and not hasattr(fastnn, '__wrapped__')",
+        "assert not hasattr(fastnn, 'no.module') and not hasattr(fastnn, 'network.MLP')",
     ]
     kept = {name: value for name, value in os.environ.items() if not name.startswith("NUMBA_")}
     done = subprocess.run([sys.executable, "-c", "\n".join(lines)], check=False,
@@ -567,3 +568,11 @@ def pool_of_workers(method):
 @pytest.mark.parametrize("method", [pytest.param("fork", marks=needs_fork), "spawn"])
 def test_workers_of_a_pool_train_as_this_process_does(method):
     assert output_of(f"pool_of_workers('{method}')") == "ok\n"
+
+
+def test_names_that_need_scikit_learn_are_not_listed_without_it(monkeypatch):
+    """Tools look at each name that `dir` lists."""
+    assert {"MLP", "MLPClassifier", "MLPRegressor"} <= set(dir(fastnn))
+    monkeypatch.setitem(sys.modules, "sklearn", None)
+    assert "MLP" in dir(fastnn)
+    assert not {"MLPClassifier", "MLPRegressor"} & {*dir(fastnn)} - {*vars(fastnn)}

@@ -107,6 +107,8 @@ def test_nothing_is_compiled_from_the_start(environment, tmp_path):
     assert said["fastnn"].startswith(str(environment.resolve()))
     assert said["compiled"] == []
     assert said["loaded"] > 30
+    shown = run(environment, "-m", "fastnn", "cache", "info").splitlines()
+    assert int(shown[-1].removeprefix("installed_files: ")) >= 36
     assert not (tmp_path / "cache").exists()
 
 
@@ -134,7 +136,7 @@ def test_a_build_that_cannot_compile_is_no_error(tmp_path):
     folder = sources(tmp_path)
     (folder / "fastnn/kernels/train.py").write_text("raise ImportError('no Numba')\n")
     wheel, said = built(folder)
-    assert "the wheel carries no compiled code: ImportError: no Numba" in " ".join(said.split())
+    assert re.search("the wheel carries no compiled code: .*no Numba", " ".join(said.split()))
     assert not [name for name in zipfile.ZipFile(wheel).namelist() if name.endswith(".nbc")]
 
 
@@ -153,3 +155,6 @@ def test_numba_is_asked_for_as_it_is_installed(monkeypatch):
         assert not any("numba" in line for line in backend.get_requires_for_build_wheel())
     monkeypatch.setenv("FASTNN_COMPILE", "x86-64-v3 x86-64-v4")
     assert backend.levels() == ["x86-64-v3", "x86-64-v4"]
+    monkeypatch.setenv("FASTNN_COMPILE", "x86-64-v3 v4")
+    with pytest.raises(ValueError, match=r"FASTNN_COMPILE must be .*, not 'v4'"):
+        backend.get_requires_for_build_wheel()

@@ -28,6 +28,7 @@ from setuptools.command.build_py import build_py
 
 VARIABLE = "FASTNN_COMPILE"
 PRECISIONS = ("float32", "float64")  # a process for each, as compiling takes one core
+KNOWN = ("x86-64-v3", "x86-64-v4", "host")  # see fastnn.compiler.processor
 SECONDS = 900  # after which the wheel is made without code
 WHERE = "compiler/installed"
 
@@ -44,6 +45,9 @@ def levels() -> list[str]:
     named = os.environ.get(VARIABLE, "").split()
     if [name.lower() for name in named] in (["0"], ["no"], ["off"], ["false"]):
         return []
+    for name in named:
+        if name not in KNOWN:
+            raise ValueError(f"{VARIABLE} must be 'no' or some of {KNOWN}, not {name!r}")
     return named or [""]
 
 

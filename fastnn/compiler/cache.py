@@ -456,6 +456,8 @@ def cache_info() -> dict[str, Any]:
     >>> sorted(cache_info())
     ['bytes', 'files', 'folder', 'installed_files', 'reason']
     """
+    import fastnn.compiler.jit  # noqa: F401  # it says with which flags code is compiled
+
     return STORE.info()
 
 

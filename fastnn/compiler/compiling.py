@@ -25,6 +25,14 @@ except ValueError as error:  # NUMBA_NUM_THREADS=0
 from fastnn.compiler import processor
 from fastnn.compiler.rounding import rounding_to_nearest
 
+# Held by whoever compiles; a fork waits for it (see runtime).  To make Numba's first dispatcher
+# takes 0.1 s and another lock of Numba's, which a child would find taken for ever.
+lock: Any = contextlib.nullcontext()
+with contextlib.suppress(ImportError):  # a Numba that moved it
+    from numba.core import compiler_lock
+
+    lock = compiler_lock.global_compiler_lock
+
 bytecode: Any = None
 with contextlib.suppress(ImportError):  # a Numba that moved it: no code is kept, names may repeat
     from numba.core import bytecode

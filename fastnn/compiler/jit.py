@@ -43,6 +43,8 @@ PARALLEL_FLAGS = {"prange": True} | dict.fromkeys(
     ("fusion", "reduction", "setitem", "numpy", "inplace_binop", "comprehension", "stencil"), False
 )
 
+cache.STORE.flags = (FLAGS, PARALLEL_FLAGS)
+
 
 def inner(
     function: Callable | None = None, *, forceinline: bool = False, separate: bool = False
@@ -105,7 +107,8 @@ class Block:
     def dispatcher(self) -> Any:
         """Numba's dispatcher."""
         compiling.refuse_if_impossible()
-        return numba.njit(self.py_func, **self._flags)
+        with compiling.lock:
+            return numba.njit(self.py_func, **self._flags)
 
     @property
     def _numba_type_(self) -> Any:  # by which Numba knows what it stands for
@@ -191,7 +194,8 @@ def _build(function: Callable, suffix: str, flags: dict[str, Any], store: CodeSt
     copy.__module__ = function.__module__
     copy.__doc__ = function.__doc__
     compiling.refuse_if_impossible()
-    dispatcher: Any = numba.njit(copy, **flags)
+    with compiling.lock:
+        dispatcher: Any = numba.njit(copy, **flags)
     compiling.prepare(dispatcher, function.__name__)
     has_hooks = hasattr(dispatcher, "_cache") and hasattr(dispatcher, "_compiler")
     if cache.INTERNALS_KNOWN and has_hooks and store.covers(function):
