@@ -156,7 +156,7 @@ def training_runners(folder: str, data: str) -> dict[str, Run]:
     path = os.pathsep.join([str(install(Path(folder))), str(ROOT)])
     runners = {
         COLD: cold_runner(epoch(OURS)),
-        INSTALLED: cold_runner(epoch(OURS), PYTHONPATH=path),
+        INSTALLED: cold_runner(["-P", *epoch(OURS)], PYTHONPATH=path),  # not from this folder
         WARM: runner(epoch(OURS), folder),
     }
     for name in (JAX, *RIVALS):
