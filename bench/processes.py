@@ -136,15 +136,19 @@ def install(folder: Path) -> Path:
         If `pip` cannot.
     """
     sources, packed, library = (folder / name for name in ("sources", "wheel", "library"))
-    sources.mkdir()
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(ROOT / name, sources)
-    unwanted = shutil.ignore_patterns("__pycache__")
-    shutil.copytree(ROOT / "fastnn", sources / "fastnn", ignore=unwanted)
+    copy_sources(sources)
     run_python(["-m", "pip", "wheel", "-q", "--no-deps", "-w", str(packed), str(sources)], {})
     for wheel in packed.glob("*.whl"):
         zipfile.ZipFile(wheel).extractall(library)
     return library
+
+
+def copy_sources(folder: Path) -> None:
+    """Copy what a wheel is made of."""
+    unwanted = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(ROOT / "fastnn", folder / "fastnn", ignore=unwanted)
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, folder)
 
 
 def training_runners(folder: str, data: str) -> dict[str, Run]:

@@ -14,6 +14,8 @@ from pathlib import Path
 import numba
 import pytest
 
+from bench.processes import copy_sources
+
 ROOT = Path(__file__).parents[1]
 PROGRAM = Path(__file__).parent / "host_programs" / "all_faces.py"
 INSTALLED = "fastnn/compiler/installed/code-"
@@ -27,23 +29,8 @@ def outside(**variables):
 
 def sources(folder):
     """A copy of what a build needs, so that it leaves nothing here."""
-    done = subprocess.run(
-        ["git", "-c", f"safe.directory={ROOT}", "ls-files", "-co", "--exclude-standard"],
-        cwd=ROOT, capture_output=True, text=True,
-    )  # fmt: skip
-    names = done.stdout.splitlines() if done.returncode == 0 else _files_here()
-    for name in names:
-        if name.startswith(("fastnn/", "pyproject", "README", "LICENSE")):
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            (folder / name).write_bytes((ROOT / name).read_bytes())
-    return folder
-
-
-def _files_here():
-    tops = [ROOT / "pyproject.toml", ROOT / "README.md", ROOT / "LICENSE"]
-    inside = (path for path in (ROOT / "fastnn").rglob("*") if path.is_file())
-    found = [path for path in (*tops, *inside) if "__pycache__" not in path.parts]
-    return [path.relative_to(ROOT).as_posix() for path in found if "installed" not in path.parts]
+    copy_sources(folder / "sources")
+    return folder / "sources"
 
 
 def built(folder, *options, **variables):

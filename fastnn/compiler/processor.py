@@ -1,7 +1,7 @@
 """The processor that machine code is made for: a level of the x86-64 instructions, not one model.
 
 Code that is kept on disk, in an image or in a wheel thus serves every processor of its level.  It
-is as fast as code for the model it runs on, within the 3 % that two runs differ by, as the vectors
+is as fast as code for the model it runs on, 0.96 to 1.06 of its seconds in 17 cases, as the vectors
 of the kernels are written by hand.
 
 FASTNN_PROCESSOR names another level, for who makes code for other machines; "host" is this very
