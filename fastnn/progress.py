@@ -11,9 +11,6 @@ from typing import Any
 
 from fastnn.compiler import compiling
 
-# Seconds that an entry takes to compile on one core of a usual machine (3 GHz), where more than 1.
-SECONDS = {"train": 7, "evaluate": 3, "predict": 2, "train_one_by_one": 2, "differences": 2}
-
 
 def progress_bar(progress: bool | None, count: int, unit: str) -> Any:
     """A bar of so many units if asked for, or with None if somebody sits before a terminal.
@@ -86,12 +83,11 @@ def on_terminal() -> bool:
 
 @contextlib.contextmanager
 def compiling_notice(name: str) -> Iterator[None]:
-    """A line on the terminal while an entry is compiled, which then disappears."""
-    seconds = SECONDS.get(name, 1)
-    if _silence.depth or not on_terminal() or seconds == 1:
+    """A line on the terminal while an entry or a part is compiled, which then disappears."""
+    if _silence.depth or not on_terminal():
         yield
         return
-    line = f"fastnn: compiling {name!r}, about {seconds} s; the next run finds it on disk"
+    line = f"fastnn: compiling {name!r}; the next run finds it on disk"
     # No longer than the line that it is to disappear from.
     line = line[: max(0, _columns() - 1)]
     with contextlib.suppress(OSError, ValueError):

@@ -8,7 +8,10 @@ import numpy as np
 
 from fastnn.compiler import runtime
 from fastnn.compiler.float_state import usual_state
+from fastnn.compiler.parts import table_of
 from fastnn.network import MLP
+from fastnn.training.data import column_kind
+from fastnn.training.parts import EVERY_CHOICE
 
 PRECISIONS = ("float32", "float64")
 
@@ -54,6 +57,7 @@ def everything(dtype: str) -> Iterator[tuple[str, Callable[[], object]]]:
                 net.fit(x, t, epochs=1, batch_size=4, validation_data=(x, t))
 
     yield "training", fit
+    yield "activations, losses, rules and kinds of layers", lambda: _load_parts(net)
     yield "predictions", lambda: net.predict(x)
     yield "single calls", lambda: (net.accuracy(x, t), net.gradient(x, t), net.train_step(x, t))
     yield "training by single samples", lambda: net.fit(x, t, epochs=1, batch_size=1)
@@ -63,6 +67,14 @@ def everything(dtype: str) -> Iterator[tuple[str, Callable[[], object]]]:
     yield "the book's layers", lambda: _run_the_books(net.dtype)
     if net.dtype == np.float64:
         yield "the book's functions and rules", _run_the_books_functions
+
+
+def _load_parts(net: MLP) -> None:
+    """What networks call for a choice of theirs: of each choice everything."""
+    table = table_of(net.dtype, column_kind(1))
+    for choice in EVERY_CHOICE:
+        for number in choice.functions:
+            table.have(choice, number)
 
 
 def _run_differences(net: MLP, x: np.ndarray, t: np.ndarray) -> None:

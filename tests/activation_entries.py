@@ -3,7 +3,7 @@
 import functools
 
 import numpy as np
-from kernel_entries import Memory, entry, entry_of, padded
+from kernel_entries import Memory, PartEntry, entry, padded
 
 from fastnn.compiler import tiles
 from fastnn.compiler.choice import one_of
@@ -58,8 +58,8 @@ def slope(name, y):
 
 # Blocks ---------------------------------------------------------------------------------
 
-_activation_forward = entry_of(activations.activation_forward)
-_activation_backward = entry_of(activations.activation_backward)
+_activation_forward = PartEntry(activations.FORWARD)
+_activation_backward = PartEntry(activations.BACKWARD)
 
 
 def activation_forward(name, Y, **layout):
@@ -78,28 +78,29 @@ def activation_backward(name, Y, D, margin=0, gap=0):
 
 # Dropout ----------------------------------------------------------------------------------
 
-_dropout_forward = entry_of(dropout.dropout_forward)
-_dropout_backward = entry_of(dropout.dropout_backward)
+_dropout_forward = PartEntry(dropout.FORWARD)
+_dropout_backward = PartEntry(dropout.BACKWARD)
 NOTHING = np.empty(0, np.int64)
 
 
-def _dropped(drop, salt, number, first, count, name="identity"):
+def _dropped(drop, salt, number, first, Y, name="identity"):
     """The layer, and the rows `first` on of a batch."""
     fields = dict.fromkeys(Layer._fields, 0)
     own = {"number": number, "dropped": drop, "activation": ACTIVATION_CODES[name]}
-    rows = Rows(NOTHING, count, first=0, slot=first, salt=salt, few=False, share=NOTHING)
+    no_share = np.empty(0, Y.dtype)
+    rows = Rows(NOTHING, len(Y), first=0, slot=first, salt=salt, few=False, share=no_share)
     return Layer(**fields | own), rows
 
 
 def dropout_forward(drop, salt, layer, Y, low=0, first=0, **layout):
     """The outputs Y, those of units `low` on and of rows `first` on, in whole vectors."""
     memory, high = Memory(padded(Y), **layout), low + Y.shape[1]
-    _dropout_forward(*_dropped(drop, salt, layer, first, len(Y)), low, high, memory.matrix)
+    _dropout_forward(0, *_dropped(drop, salt, layer, first, Y), low, high, memory.matrix)
     return memory.read()[:, : Y.shape[1]]
 
 
 def dropout_backward(drop, salt, layer, name, Y, D, low=0, first=0, margin=0, gap=0):
     y, d = Memory(padded(Y), margin + 1, gap), Memory(padded(D), margin, gap)
-    about, high = _dropped(drop, salt, layer, first, len(Y), name), low + Y.shape[1]
-    _dropout_backward(*about, low, high, y.matrix, d.matrix)
+    about, high = _dropped(drop, salt, layer, first, Y, name), low + Y.shape[1]
+    _dropout_backward(0, *about, low, high, y.matrix, d.matrix)
     return d.read()[:, : Y.shape[1]]

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from fastnn.compiler import cache, jit
+from fastnn.compiler.parts import table_of
 from fastnn.compiler.tile_products import Matrix
 from fastnn.compiler.tiles import GROUP_BYTES, VECTOR_BYTES
 from fastnn.kernels.groups import Place
@@ -21,6 +22,7 @@ FILES = sorted(Path(__file__).parent.glob("*_entries.py"))
 CODE = cache.CodeStore(cache.Sources([*cache.STORE.sources.files, *FILES]))
 
 DTYPES = (np.float32, np.float64)
+COLUMNS = {np.dtype(np.float32): np.uint16, np.dtype(np.float64): np.int32}
 
 
 def entry(function):
@@ -42,6 +44,41 @@ def entry_of(kernel):
 
 def _call(*args):
     return _kernel(*args)  # noqa: F821
+
+
+class PartEntry:
+    """Functions of a `Choice`, called from Python: ``f(number, *arguments)``."""
+
+    def __init__(self, choice):
+        self.choice = choice
+        names = {"_choice": choice, "__name__": __name__}
+        made = types.FunctionType(_call_one.__code__, names, choice.name)
+        made.__qualname__, made.__module__ = f"call_{choice.name}", __name__
+        self._call = entry(made)
+
+    def __call__(self, number, *arguments):
+        table = table_for(precision_of_all(arguments))
+        table.have(self.choice, number)
+        self._call(table.address, number, arguments)
+
+
+def _call_one(table, number, arguments):
+    _choice(table, number, arguments)  # noqa: F821
+
+
+def precision_of_all(arguments):
+    """The type of the first float array among arguments and in their groups."""
+    for each in arguments:
+        if isinstance(each, np.ndarray) and each.dtype in DTYPES:
+            return each.dtype
+        if isinstance(each, tuple) and (found := precision_of_all(each)) is not None:
+            return found
+    return None
+
+
+def table_for(dtype):
+    """The table of parts; the library has both kinds of columns, for narrow and for wide inputs."""
+    return table_of(dtype, COLUMNS[np.dtype(dtype)])
 
 
 def lanes_of(dtype):

@@ -5,11 +5,20 @@ deltas lie in memory of their own, and its place in a network is made up.
 """
 
 import numpy as np
-from kernel_entries import Memory, entry_of, lanes_of, nothing, padded
+from kernel_entries import (
+    COLUMNS,
+    Memory,
+    PartEntry,
+    entry_of,
+    lanes_of,
+    nothing,
+    padded,
+    table_for,
+)
 from product_entries import rule_of
 
 from fastnn.compiler.tiles import LIST_SLACK, TILE_VECTORS
-from fastnn.kernels import nonzeros, weights
+from fastnn.kernels import layers, nonzeros, weights
 from fastnn.kernels.groups import (
     GATHER,
     GRADIENT,
@@ -23,6 +32,7 @@ from fastnn.kernels.groups import (
     Share,
 )
 from fastnn.kernels.layers import KIND_CODES, KINDS, sparse_affine
+from fastnn.kernels.rules import UPDATE_BLOCK
 
 # Lists of nonzeros ------------------------------------------------------------------------
 
@@ -33,8 +43,7 @@ _values_of_column = entry_of(nonzeros.values_of_column)
 def compress_rows(x, room, chunks=1):
     """``bounds``, ``column`` and ``value``, with room for so many nonzeros."""
     bounds = np.full((len(x), 2), -(10**9), np.int64)
-    # The library has both kinds of columns, for narrow and for wide inputs.
-    column = np.full(room, 9999, np.uint16 if x.dtype == np.float32 else np.int32)
+    column = np.full(room, 9999, COLUMNS[x.dtype])
     value = np.full(room, np.nan, x.dtype)
     found = np.zeros((chunks, len(nonzeros.Found._fields)), np.int64)
     for chunk in range(chunks):
@@ -61,9 +70,8 @@ def values_of_columns(x):
 
 # A layer of a network ---------------------------------------------------------------------
 
-_forward = {name: entry_of(kind.forward) for name, kind in KINDS.items()}
-_backward = {name: entry_of(kind.backward) for name, kind in KINDS.items() if kind.backward}
-_update = {name: entry_of(kind.update) for name, kind in KINDS.items()}
+_forward, _update, _update_few = map(PartEntry, (layers.FORWARD, layers.UPDATE, layers.UPDATE_FEW))
+_backward, _backward_few = map(PartEntry, (layers.BACKWARD, layers.BACKWARD_FEW))
 _weight_sweep = entry_of(weights.weight_sweep)
 
 
@@ -94,6 +102,7 @@ class OneLayer:
             int(PANEL) + max(W.shape) * TILE_VECTORS * self.lanes + count, np.nan, dtype
         )
         self.work[: int(GRADIENT)] = 0
+        self.table = table_for(dtype)
         self.layer = Layer(
             **dict.fromkeys(Layer._fields, 0)
             | {
@@ -109,8 +118,12 @@ class OneLayer:
                 "x_row": self.x.row,
                 "y": self.x.flat.size + self.y.at,
                 "y_row": self.y.row,
+                "parts": self.table.address,
             }
         )
+        calls = KINDS[kind].forward_parts(self.layer, True), KINDS[kind].update_parts(self.layer)
+        for choice, number in (*calls[0], *calls[1]):
+            self.table.have(choice, number)
 
     def network(self, layer):
         return Network(np.array([layer], np.int64), 0, self.params.flat)
@@ -127,7 +140,8 @@ class OneLayer:
         """Outputs; only vectors low .. high of them are written."""
         high = self.layer.vectors if high is None else high
         network, rows = self.network(self.layer), self.rows(first=first)
-        _forward[self.kind](network, self.layer, self.data, rows, self.scratch(), low, high)
+        code, scratch = self.layer.kind, self.scratch()
+        _forward(code, network, self.layer, self.data, rows, scratch, low, high)
         x, y = np.split(self.values, [self.x.flat.size])
         self.inputs = self._read(self.x, x)
         return self._read(self.y, y)
@@ -153,7 +167,8 @@ class OneLayer:
         under = layer._replace(dz=D.flat.size + below.at, y_row=below.row, outputs=layer.inputs)
         deltas, high = np.concatenate([D.flat, below.flat]), vectors if high is None else high
         rows, scratch = self.rows(few), self.scratch(deltas)
-        _backward[self.kind](self.network(layer), layer, under, rows, scratch, low, high)
+        call = _backward_few if few else _backward
+        call(layer.kind, self.network(layer), layer, under, rows, scratch, low, high)
         return self._read(below, deltas[D.flat.size :])
 
     def update(self, D, rule="store", few=False, share=None, **options):
@@ -166,10 +181,13 @@ class OneLayer:
         memory = Memory(before, **self.layout)
         how = rule_of(rule, memory.flat, **options)
         network, rows, scratch = self.network(layer), self.rows(few), self.scratch(D.flat)
+        self.table.have(UPDATE_BLOCK, how.code)
         if share is None:
+            self.table.have(layers.UPDATE_FEW if few else layers.UPDATE, layer.kind)
             _weight_sweep(0, 1, network, how, self.data, rows, scratch)
         else:
-            _update[self.kind](network, layer, how, self.data, rows, scratch, Share(*share))
+            call, chunk = _update_few if few else _update, Share(*share)
+            call(layer.kind, network, layer, how, self.data, rows, scratch, chunk)
         return self.params.read(), memory.read()
 
 

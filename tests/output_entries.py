@@ -1,17 +1,16 @@
 """Outputs and losses of the last layer."""
 
 import numpy as np
-from kernel_entries import Memory, entry_of, nothing, padded
+from kernel_entries import Memory, PartEntry, entry_of, nothing, padded
 
-from fastnn.kernels import losses, narrow_outputs
-from fastnn.kernels.groups import Network, Targets, Wanted
+from fastnn.kernels import last_layer, losses, narrow_outputs
+from fastnn.kernels.groups import Layer, Rows, Targets, Wanted
 from fastnn.kernels.losses import LOSS_CODES
 
 # One row --------------------------------------------------------------------------------
 
 _loss_forward = entry_of(losses.loss_forward)
 _loss_backward = entry_of(losses.loss_backward)
-_outputs_forward = entry_of(losses.outputs_forward)
 
 
 def loss_forward(name, label, t, z, margin=0):
@@ -29,46 +28,50 @@ def loss_backward(name, label, t, scale, y, margin=0):
     return D.read()[0]
 
 
+# Many rows --------------------------------------------------------------------------------
+
+_losses = PartEntry(last_layer.LOSSES_OF_ROWS)
+_outputs = PartEntry(last_layer.OUTPUTS_OF_ROWS)
+_deltas = PartEntry(last_layer.DELTAS_OF_ROWS)
+
+
+class LastLayer:
+    """Rows of inputs of the last activation, with scratch around them."""
+
+    def __init__(self, Z, batch=None, share=None, margin=3, gap=5):
+        self.outputs, dtype = Z.shape[1], Z.dtype
+        self.y = Memory(padded(Z, np.nan), margin, gap)
+        self.columns = Memory(nothing(1, narrow_outputs.SCRATCH, dtype), margin=2)
+        numbers = np.arange(len(Z)) if batch is None else batch
+        share = np.empty(0, dtype) if share is None else share
+        self.rows = Rows(numbers, len(Z), 0, 0, 0, False, share)
+        fields = {"outputs": self.outputs, "y": self.y.at, "y_row": self.y.row}
+        self.layer = Layer(**dict.fromkeys(Layer._fields, 0) | fields)
+
+    def read(self):
+        self.columns.read()
+        return self.y.read()[:, : self.outputs]
+
+
 def outputs_forward(name, Z, **layout):
-    Y = Memory(padded(Z, np.nan), **layout)
-    _outputs_forward(LOSS_CODES[name], *Z.shape, Y.matrix)
-    return Y.read()[:, : Z.shape[1]]
+    last = LastLayer(Z, **layout)
+    _outputs(LOSS_CODES[name], last.layer, last.rows, last.y.flat, last.columns.start)
+    return last.read()
 
 
-# Many rows of few outputs -----------------------------------------------------------------
-
-_is_narrow = entry_of(narrow_outputs.is_narrow)
-_narrow_loss_forward = entry_of(narrow_outputs.narrow_loss_forward)
-_narrow_outputs_forward = entry_of(narrow_outputs.narrow_outputs_forward)
-
-
-def is_narrow(name, outputs):
-    return _is_narrow(LOSS_CODES[name], outputs)
+def losses_of_rows(name, batch, labels, T, Z):
+    """Outputs and losses."""
+    last, row_loss = LastLayer(Z, batch), np.full(len(Z), np.nan)
+    where = last.layer, Targets(labels, T), last.rows, last.y.flat, last.columns.start
+    _losses(LOSS_CODES[name], *where, row_loss)
+    return last.read(), row_loss
 
 
-def _network(name, dtype):
-    return Network(np.empty((0, 0), np.int64), LOSS_CODES[name], np.empty(0, dtype))
-
-
-def narrow_loss_forward(name, batch, labels, T, Z):
-    """Outputs and losses of as many rows as a vector has lanes."""
-    Y, S = Memory(padded(Z, np.nan), margin=3, gap=5), _narrow_scratch(Z.dtype)
-    network, targets, row_loss = (
-        _network(name, Z.dtype),
-        Targets(labels, T),
-        np.full(len(Z), np.nan),
-    )
-    _narrow_loss_forward(network, Z.shape[1], targets, batch, Y.matrix, S.start, row_loss)
-    S.read()
-    return Y.read()[:, : Z.shape[1]], row_loss
-
-
-def narrow_outputs_forward(name, Z):
-    Y, S = Memory(padded(Z, np.nan), margin=3, gap=5), _narrow_scratch(Z.dtype)
-    _narrow_outputs_forward(_network(name, Z.dtype), Z.shape[1], Y.matrix, S.start)
-    S.read()
-    return Y.read()[:, : Z.shape[1]]
-
-
-def _narrow_scratch(dtype):
-    return Memory(nothing(1, narrow_outputs.SCRATCH, dtype), margin=2)
+def deltas_of_rows(name, batch, labels, T, Y, scale, share=None):
+    """``dz`` of rows of outputs, padding included."""
+    last = LastLayer(Y, batch, share)
+    D = Memory(nothing(*padded(Y).shape, Y.dtype), margin=3, gap=5)
+    targets, scale = Targets(labels, T), Y.dtype.type(scale)
+    layer = last.layer._replace(dz=D.at)
+    _deltas(LOSS_CODES[name], layer, targets, last.rows, last.y.flat, D.flat, scale)
+    return D.read()

@@ -1,7 +1,7 @@
 """Matrix products, and the optimisers' rules on blocks of gradients."""
 
 import numpy as np
-from kernel_entries import Memory, entry_of, lanes_of, nothing
+from kernel_entries import Memory, PartEntry, entry_of, lanes_of, nothing, table_for
 
 from fastnn.compiler.tiles import TILE_VECTORS
 from fastnn.kernels import products, rules
@@ -10,7 +10,7 @@ from fastnn.kernels.rules import RULE_CODES, RULES, Numbers
 
 # Products -----------------------------------------------------------------------------
 
-_multiply = entry_of(products.multiply)
+_multiply = PartEntry(products.MULTIPLY)
 _multiply_transposed = entry_of(products.multiply_transposed)
 _multiply_transposed_few = entry_of(products.multiply_transposed_few)
 _multiply_few = entry_of(products.multiply_few)
@@ -24,7 +24,7 @@ def multiply(A, B, S, by_columns=False, in_place=False, **layout):
     start = Memory(np.atleast_2d(S), **layout)
     total = start if in_place else Memory(nothing(len(A), B.shape[1], A.dtype), **layout)
     _multiply(
-        *(len(A), B.shape[1], len(B)),
+        *(0, len(A), B.shape[1], len(B)),
         *(left.transposed if by_columns else left.matrix, right.matrix),
         *(start.same_rows if S.ndim == 1 else start.matrix, total.matrix),
     )
@@ -37,8 +37,10 @@ def multiply_transposed(A, W, S, in_place=False, **layout):
     start = Memory(np.atleast_2d(S), **layout)
     total = start if in_place else Memory(nothing(M, S.shape[-1], A.dtype), **layout)
     panel = np.full(K * TILE_VECTORS * lanes_of(A.dtype), np.nan, A.dtype)
+    table = table_for(A.dtype)
+    table.have(products.MULTIPLY)
     _multiply_transposed(
-        *(M, N, K, Memory(A, **layout).matrix, Memory(W, **layout).matrix),
+        *(table.address, M, N, K, Memory(A, **layout).matrix, Memory(W, **layout).matrix),
         *(start.same_rows if S.ndim == 1 else start.matrix, total.matrix, Place(panel, 0)),
     )
     return total.read()
@@ -79,7 +81,7 @@ def column_sums(A, **layout):
 
 # Rules --------------------------------------------------------------------------------
 
-_update_block = entry_of(rules.update_block)
+_update_block = PartEntry(rules.UPDATE_BLOCK)
 NUMBERS = {"velocity_kept": 0.875, "mean_new": 0.125, "squares_new": 0.25, "epsilon": 1e-3}
 
 
@@ -106,7 +108,7 @@ def update_block(rule, learning_rate, G, params, memory, margin=0, gap=0, decay=
     parts = [Memory(part, margin, gap) for part in (memory if memory.ndim == 3 else [memory])]
     flat = np.concatenate([part.flat for part in parts])
     how = rule_of(rule, flat, learning_rate, decay, numbers)
-    _update_block(how, *G.shape, gradients.matrix, p.matrix)
+    _update_block(how.code, how, *G.shape, gradients.matrix, p.matrix)
     for part, found in zip(parts, np.split(flat, len(parts)), strict=True):
         part.flat[:] = found
     found = np.array([part.read() for part in parts])

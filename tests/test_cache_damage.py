@@ -10,7 +10,7 @@ import llvmlite.binding
 import pytest
 from kernels_on_disk import cached_files, hits
 
-from fastnn.compiler import cache, folders
+from fastnn.compiler import cache, folders, kept_code
 
 pytestmark = pytest.mark.usefixtures("cache_folder")
 
@@ -134,7 +134,7 @@ def test_sealed_nonsense_is_no_code(kept, payload):
 
 
 def test_code_for_another_signature_is_refused(kept):
-    kept.write(cache._reduce(kept.other_result))
+    kept.write(kept_code.to_bytes(kept.other_result))
     with pytest.warns(RuntimeWarning, match="another signature"):
         assert not kept.load()
 

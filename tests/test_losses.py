@@ -7,12 +7,12 @@ import reference
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from kernel_entries import DTYPES, group_of, lanes_of
+from kernel_entries import DTYPES, group_of, lanes_of, padded
 from numpy.testing import assert_allclose, assert_array_equal
 from reference import assert_same_bits
 
 from fastnn.kernels.losses import LOSSES
-from fastnn.kernels.narrow_outputs import NARROW, NARROW_LOSSES
+from fastnn.kernels.narrow_outputs import NARROW
 
 each_loss = pytest.mark.parametrize("loss", LOSSES)
 each_dtype = pytest.mark.parametrize("dtype", DTYPES)
@@ -88,31 +88,39 @@ def test_outputs_without_a_loss_have_the_same_bits_for_any_number_of_rows(loss, 
         assert_close(expected, twin, dtype, np.abs(twin).max())
 
 
-@pytest.mark.parametrize("loss", NARROW_LOSSES)
+@each_loss
 @each_dtype
-def test_many_rows_of_few_outputs_have_the_bits_of_single_rows(loss, dtype, rng):
-    lanes = lanes_of(dtype)
-    for size in range(1, NARROW + 1):
-        Z = rng.normal(0, 8, (lanes, size)).astype(dtype)
-        Z[0, 0] = 1e3  # for a clipped loss
-        batch = rng.permutation(3 * lanes)[:lanes]
-        labels, T = rng.integers(0, size, 3 * lanes), rng.random((3 * lanes, size)).astype(dtype)
-        y, row_loss = kernels.narrow_loss_forward(loss, batch, labels, T, Z)
+def test_many_rows_have_the_bits_of_single_rows(loss, dtype, rng):
+    for size in range(1, NARROW + 2):  # of up to NARROW outputs as many at once as there are lanes
+        count = 2 * lanes_of(dtype) + 3
+        Z = rng.normal(0, 8, (count, size)).astype(dtype)
+        Z[0, 0] = 80  # for a clipped loss
+        batch = rng.permutation(3 * count)[:count]
+        labels, T = rng.integers(0, size, 3 * count), rng.random((3 * count, size)).astype(dtype)
+        y, row_loss = kernels.losses_of_rows(loss, batch, labels, T, Z)
         for r, row in enumerate(batch):
             expected, value = kernels.loss_forward(loss, labels[row], T[row], Z[r])
             assert_same_bits(y[r], expected[:size])
             assert row_loss[r] == value
-        assert_same_bits(kernels.narrow_outputs_forward(loss, Z), y)
+        assert_same_bits(kernels.outputs_forward(loss, Z), y)
         Z[1, -1] = np.nan
-        strange = np.isnan(kernels.narrow_loss_forward(loss, batch, labels, T, Z)[1])
+        strange = np.isnan(kernels.losses_of_rows(loss, batch, labels, T, Z)[1])
         assert_array_equal(np.flatnonzero(strange), [1])
 
 
 @each_loss
-def test_only_few_outputs_go_through_as_columns(loss):
-    for outputs in (1, NARROW, NARROW + 1, 1000):
-        expected = loss in NARROW_LOSSES and outputs <= NARROW
-        assert kernels.is_narrow(loss, outputs) == expected
+@each_dtype
+def test_deltas_of_many_rows_have_the_bits_of_single_rows(loss, dtype, rng):
+    for size in sizes(dtype):
+        Y, share = rng.random((5, size)).astype(dtype), rng.random(5).astype(dtype)
+        batch = rng.permutation(9)[:5]
+        labels, T = rng.integers(0, size, 9), rng.random((9, size)).astype(dtype)
+        for weights in (None, share):
+            found = kernels.deltas_of_rows(loss, batch, labels, T, Y, 0.25, weights)
+            for r, row in enumerate(batch):
+                scale, y = 0.25 if weights is None else share[r], padded(Y[r : r + 1], np.nan)[0]
+                expected = kernels.loss_backward(loss, labels[row], T[row], scale, y)
+                assert_same_bits(found[r], expected)
 
 
 # Extremes ---------------------------------------------------------------------------------

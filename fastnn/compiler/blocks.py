@@ -25,7 +25,7 @@ from fastnn.compiler.lowering import Lowering, block_call
 _NOT_CALLABLE = ctypes.cast(ctypes.pythonapi.PyObject_Call, ctypes.c_void_p).value or 0
 
 
-class _NoEnvironment:
+class NoEnvironment:
     """A code generator that sets no Python environment: a block has no machine code to use one."""
 
     def __init__(self, codegen: Any):
@@ -35,7 +35,7 @@ class _NoEnvironment:
         return getattr(self._codegen, name)
 
     def set_env(self, name: str, environment: Any) -> None:
-        pass
+        """Do nothing."""
 
 
 class _Library(codegen.JITCodeLibrary):
@@ -43,7 +43,7 @@ class _Library(codegen.JITCodeLibrary):
 
     @property
     def codegen(self) -> Any:
-        return _NoEnvironment(self._codegen)
+        return NoEnvironment(self._codegen)
 
     def _optimize_functions(self, module: Any) -> None:
         module.data_layout = self._codegen._data_layout

@@ -7,12 +7,10 @@ that a cache can do is cost a recompilation.
 
 from __future__ import annotations
 
-import builtins
 import contextlib
 import hashlib
 import logging
 import os
-import pickle
 import re
 import sys
 import warnings
@@ -28,10 +26,10 @@ from fastnn.compiler import folders, processor
 
 _CacheInterface: Any = object
 try:
-    from numba.core import bytecode, caching, compiler, registry, serialize, sigutils
-    from numba.core.runtime import _nrt_python, rtsys  # type: ignore[attr-defined]
+    from numba.core import bytecode, caching, compiler, registry, sigutils
 
     import fastnn.compiler.entry_code  # noqa: F401  # it makes the code that is kept
+    from fastnn.compiler import kept_code
 
     _CacheInterface = caching._Cache
     INTERNALS_KNOWN = hasattr(compiler.CompileResult, "_rebuild") and hasattr(
@@ -97,10 +95,7 @@ class EntryCache(_CacheInterface):
                 payload = _read(folder, fingerprint, code_id)
                 if payload is None:
                     continue
-                result = _rebuild(payload, target_context)
-                if tuple(result.signature.args) == code_id.argument_types:
-                    return result
-                raise DamagedCodeError("it is for another signature")
+                return self._from_bytes(payload, target_context, code_id)
             except DamagedCodeError as error:
                 self.store.report_damage(self.name, str(error))
             except Exception as error:
@@ -112,11 +107,24 @@ class EntryCache(_CacheInterface):
         if not self.enabled:
             return
         try:
-            if data.library.has_dynamic_globals or any(not x.can_cache for x in data.lifted):
-                return  # it holds addresses of this process
-            self.store.write(self._code_id(sig, data.codegen), lambda: _reduce(data))
+            if self._can_be_kept(data):
+                code_id = self._code_id(sig, data.library._codegen)
+                self.store.write(code_id, lambda: self._to_bytes(data))
         except Exception as error:
             _log.debug("compiled code of %s was not kept: %r", self.name, error)
+
+    def _can_be_kept(self, data: Any) -> bool:
+        """Whether it holds no addresses of this process."""
+        return not data.library.has_dynamic_globals and all(x.can_cache for x in data.lifted)
+
+    def _to_bytes(self, data: Any) -> bytes:
+        return kept_code.to_bytes(data)
+
+    def _from_bytes(self, payload: bytes, target_context: Any, code_id: CodeId) -> Any:
+        result = kept_code.from_bytes(payload, target_context)
+        if tuple(result.signature.args) == code_id.argument_types:
+            return result
+        raise DamagedCodeError("it is for another signature")
 
     def _code_id(self, sig: Any, codegen: Any) -> CodeId:
         argument_types, _ = sigutils.normalize_signature(sig)
@@ -134,67 +142,17 @@ class EntryCache(_CacheInterface):
         """Do nothing: a recompilation replaces the file of its signature."""
 
 
-def _reduce(result: Any) -> bytes:
-    """Pickle a compiled function with the names of the outside functions that it calls."""
-    module = result.library._final_module
-    values = (*module.functions, *module.global_variables)
-    symbols = [value.name for value in values if value.is_declaration]
-    symbols = [name for name in symbols if not name.startswith("llvm.")]
-    return serialize.dumps((symbols, result.reload_init, _without_unread(result)))
+class PartCache(EntryCache):
+    """The same for a part, see `parts`."""
 
+    def _can_be_kept(self, data: Any) -> bool:
+        return not data.library.has_dynamic_globals
 
-def _without_unread(result: Any) -> tuple[Any, ...]:
-    """What Numba keeps of a compiled function, without what nobody reads: 40 ms of a first fit.
+    def _to_bytes(self, data: Any) -> bytes:
+        return kept_code.part_to_bytes(data)
 
-    Code that LLVM could inline elsewhere, two thirds of all; but only Python calls an entry.  And
-    the names of Numba's modules that code is from, which would be imported: each function has an
-    environment, and looks whether it is there, though few keep a constant in it.
-    """
-    (name, kind, (machine_code, _)), *others, environments = result._reduce()
-    described = result.fndesc
-    doors = (
-        described.llvm_func_name, described.llvm_cpython_wrapper_name,
-        described.llvm_cfunc_wrapper_name,
-    )  # fmt: skip
-    text = "".join(f'define void @"{door}"() {{ ret void }}\n' for door in doors)
-    names = llvmlite.binding.parse_assembly(text).as_bitcode()  # by which Numba finds the code
-    kept = tuple(each if each.consts else _of_no_module(each) for each in environments)
-    return (name, kind, (machine_code, names)), *others, kept
-
-
-def _of_no_module(environment: Any) -> Any:
-    """One of the same name, without constants, as of a module that is always there."""
-    other = type(environment)(vars(builtins))
-    other.env_name = environment.env_name
-    return other
-
-
-def _rebuild(payload: bytes, target_context: Any) -> Any:
-    """Make a compiled function of what `_reduce` returned.
-
-    Numba would first load all that it can compile, with scipy.linalg: 1.4 s, against 0.1 s for
-    the function itself. Machine code needs of that only the addresses it calls. So that is done
-    only where one is missing, which otherwise would end the process.
-    """
-    symbols, starters, reduced = pickle.loads(payload)
-    _name_helpers(target_context)
-    for start in starters:  # the thread pool, whose functions a parallel build calls
-        start()
-    if not all(llvmlite.binding.address_of_symbol(name) for name in symbols):
-        target_context.refresh()
-    return compiler.CompileResult._rebuild(target_context, *reduced)
-
-
-def _name_helpers(target_context: Any) -> None:
-    """Tell LLVM where the C functions of Numba's runtime are, which machine code calls.
-
-    `rtsys.initialize` would compile the others, too, in 17 ms; they are in machine code already.
-    """
-    if numba.config.NRT_STATS:  # type: ignore[attr-defined]  # it also begins to count
-        rtsys.initialize(target_context)
-    for name, address in _nrt_python.c_helpers.items():
-        symbol = name if name.startswith("_") else f"NRT_{name}"
-        llvmlite.binding.add_symbol(symbol, address)
+    def _from_bytes(self, payload: bytes, target_context: Any, code_id: CodeId) -> Any:
+        return kept_code.part_from_bytes(payload, target_context)
 
 
 class DamagedCodeError(Exception):
@@ -274,8 +232,11 @@ class CodeStore:
 
     def covers(self, function: Callable) -> bool:
         """Whether an edit of the function would change the fingerprint; if not, no cache."""
-        if function.__closure__ is not None:  # its values are in no file
-            return False
+        closed = function.__closure__ is None  # the values of another are in no file
+        return closed and self.has_source_of(function)
+
+    def has_source_of(self, function: Callable) -> bool:
+        """Whether the file of a function is one of the sources."""
         return os.path.realpath(function.__code__.co_filename) in self.sources.files
 
     def why_unused(self) -> str | None:

@@ -60,10 +60,24 @@ class _EntryLibrary(_LoopLibrary):
         builder.getModulePassManager().run(self._final_module, builder)
 
 
+class _PartLibrary(_EntryLibrary):
+    """Code of a part: optimised as that of an entry, and called by its address alone."""
+
+    @property
+    def codegen(self) -> Any:
+        return blocks.NoEnvironment(self._codegen)
+
+
 class EntryCompiler(blocks.BlockCompiler):
     """The passes of blocks, with a library of our kind."""
 
     library = _EntryLibrary
+
+
+class PartCompiler(blocks.BlockCompiler):
+    """The passes of blocks, with a library of our kind."""
+
+    library = _PartLibrary
 
 
 class LoopCompiler(compiler.Compiler):
@@ -78,4 +92,5 @@ class LoopCompiler(compiler.Compiler):
 
 
 OPTIONS = blocks.OPTIONS | {"pipeline_class": EntryCompiler, "no_cpython_wrapper": False}
+PART_OPTIONS = blocks.OPTIONS | {"pipeline_class": PartCompiler}
 LOOP_OPTIONS = {"pipeline_class": LoopCompiler}

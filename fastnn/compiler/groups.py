@@ -6,7 +6,7 @@ by one, and `launch` puts them together.
 """
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Annotated, Any, NamedTuple, TypeAlias, get_type_hints
 
 from llvmlite import ir
 from numba import types
@@ -54,6 +54,28 @@ def _register_model(kind: Any, ours: Any, numbas: Any) -> None:
 
 _register_model(types.NamedTuple, _WholeTuple, models.TupleModel)
 _register_model(types.NamedUniTuple, _WholeUniTuple, models.UniTupleModel)
+
+
+class Of(NamedTuple):
+    """What an annotation says of a value: its kind of elements, and its dimensions; 0 for one."""
+
+    element: str
+    dimensions: int
+
+
+# Annotations of what is in groups. Floats have the precision of the network, of which columns, the
+# numbers of inputs that are not zero, have a narrow type or a wide one.
+Float: TypeAlias = Annotated[Any, Of("float", 0)]
+Floats: TypeAlias = Annotated[Any, Of("float", 1)]
+FloatTable: TypeAlias = Annotated[Any, Of("float", 2)]
+Ints: TypeAlias = Annotated[Any, Of("int", 1)]
+IntTable: TypeAlias = Annotated[Any, Of("int", 2)]
+Doubles: TypeAlias = Annotated[Any, Of("double", 1)]
+DoubleTable: TypeAlias = Annotated[Any, Of("double", 2)]
+Columns: TypeAlias = Annotated[Any, Of("column", 1)]
+ByteTable: TypeAlias = Annotated[Any, Of("byte", 2)]
+_ELEMENTS = {"int": types.int64, "double": types.float64, "byte": types.uint8}
+_PLAIN = {int: types.int64, bool: types.boolean}
 
 
 def is_group(kind: Any) -> bool:
@@ -118,3 +140,49 @@ def read_group(typingctx, group, table, row):
         return target.make_tuple(builder, found, values)
 
     return found(group, table, types.intp), emit
+
+
+def annotations_of(function: Callable) -> dict[str, Any]:
+    """The annotations of a function's parameters, or of a group's fields; each must have one."""
+    return get_type_hints(function, include_extras=True)
+
+
+def declared(annotation: Any, precision: dict[str, Any]) -> Any:
+    """Numba's type of what is annotated so; `precision` has the types of floats and columns."""
+    if is_group(annotation):
+        fields = [declared(kind, precision) for kind in annotations_of(annotation).values()]
+        return types.BaseTuple.from_types(fields, annotation)
+    if annotation in _PLAIN:
+        return _PLAIN[annotation]
+    element, dimensions = annotation.__metadata__[0]
+    kind = (_ELEMENTS | precision)[element]
+    return types.Array(kind, dimensions, "C") if dimensions else kind
+
+
+def precision_of(annotation: Any, kind: Any) -> dict[str, Any]:
+    """The types of floats and columns that a value has which is annotated so."""
+    if is_group(annotation):
+        found: dict[str, Any] = {}
+        for each, part in zip(annotations_of(annotation).values(), kind.types, strict=True):
+            found |= precision_of(each, part)
+        return found
+    if annotation in _PLAIN:
+        return {}
+    element, dimensions = annotation.__metadata__[0]
+    return {} if element in _ELEMENTS else {element: kind.dtype if dimensions else kind}
+
+
+def as_declared(target: Any, builder: Any, value: Any, kind: Any, wanted: Any) -> Any:
+    """A value of some type as that which is declared; whole numbers may differ in width."""
+    if isinstance(wanted, types.NamedTuple | types.NamedUniTuple):
+        pairs = enumerate(zip(kind.types, wanted.types, strict=True))
+        fields = [
+            as_declared(target, builder, builder.extract_value(value, i), *pair)
+            for i, pair in pairs
+        ]
+        return target.make_tuple(builder, wanted, fields)
+    if isinstance(wanted, types.Array):
+        if (kind.dtype, kind.ndim, kind.layout) != (wanted.dtype, wanted.ndim, wanted.layout):
+            raise TypeError(f"{wanted} is declared, {kind} was given")
+        return value
+    return target.cast(builder, value, kind, wanted)

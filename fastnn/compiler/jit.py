@@ -181,6 +181,13 @@ class Entry:
         return f"<fastnn entry {self.function.__module__}.{self.function.__qualname__}>"
 
 
+def target() -> Any:
+    """Numba's description of this machine."""
+    from numba.core.registry import cpu_target
+
+    return cpu_target
+
+
 def _build(function: Callable, suffix: str, flags: dict[str, Any], store: CodeStore) -> Any:
     """Compile a renamed copy: names of machine code are made from the function's name."""
     copy = types.FunctionType(

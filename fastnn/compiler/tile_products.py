@@ -1,12 +1,13 @@
 """Products of tiles: the inner loops of every matrix product."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from fastnn.compiler.groups import Floats
 from fastnn.compiler.tiles import (
     VECTOR_BYTES,
     Memory,
@@ -23,7 +24,7 @@ from fastnn.compiler.tiles import (
 class Matrix(NamedTuple):
     """A matrix in memory: element (m, k) is ``array[at + m * row + k * column]``."""
 
-    array: Any
+    array: Floats
     at: int
     row: int
     column: int

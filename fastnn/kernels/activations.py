@@ -10,8 +10,11 @@ from typing import NamedTuple
 from fastnn.compiler.arithmetic import maximum, where_less
 from fastnn.compiler.choice import one_of
 from fastnn.compiler.jit import inner
+from fastnn.compiler.parts import Choice
+from fastnn.compiler.tile_products import Matrix
 from fastnn.compiler.tiles import lanes_of, like, load, store
 from fastnn.kernels.elementary import expm1, sigmoid, softplus, tanh
+from fastnn.kernels.places import Places
 
 LEAK = 0.01  # slope of leaky_relu below zero, PyTorch's default
 
@@ -99,24 +102,50 @@ def slope(code, y):
     return _slope(code, (y,))
 
 
-@inner(separate=True)
-def activation_forward(code, rows, columns, y):
+def _make_forward(output):
+    @inner
+    def activation_forward(rows: int, columns: int, y: Matrix):
+        """Replace inputs z, so many rows of so many whole vectors, by outputs."""
+        for r in range(rows):
+            for n in range(0, columns, lanes_of(y.array)):
+                at = y.at + r * y.row + n
+                store(y.array, at, output(load(y.array, at)))
+
+    return activation_forward
+
+
+def _make_backward(slope_of):
+    @inner
+    def activation_backward(rows: int, columns: int, y: Matrix, dy: Matrix):
+        """Turn ``dy`` into ``dz = dy * slope(y)``; both have the same distance of rows."""
+        for r in range(rows):
+            for n in range(0, columns, lanes_of(y.array)):
+                at = r * y.row + n
+                dz = load(dy.array, dy.at + at) * slope_of(load(y.array, y.at + at))
+                store(dy.array, dy.at + at, dz)
+
+    return activation_backward
+
+
+FORWARD = Choice(
+    Places.ACTIVATION_FORWARD,
+    {code: _make_forward(row.output) for code, row in enumerate(ACTIVATIONS.values())},
+)
+BACKWARD = Choice(
+    Places.ACTIVATION_BACKWARD,
+    {code: _make_backward(row.slope) for code, row in enumerate(ACTIVATIONS.values())},
+)
+
+
+@inner
+def activation_forward(parts, code, rows, columns, y):
     """Replace inputs z, so many rows of so many whole vectors, by ``activate(code, z)``."""
-    if code == IDENTITY:
-        return
-    for r in range(rows):
-        for n in range(0, columns, lanes_of(y.array)):
-            at = y.at + r * y.row + n
-            store(y.array, at, activate(code, load(y.array, at)))
+    if code != IDENTITY:
+        FORWARD(parts, code, (rows, columns, y))
 
 
-@inner(separate=True)
-def activation_backward(code, rows, columns, y, dy):
-    """Turn ``dy`` into ``dz = dy * slope(y)``; both have the same distance of rows."""
-    if code == IDENTITY:
-        return
-    for r in range(rows):
-        for n in range(0, columns, lanes_of(y.array)):
-            at = r * y.row + n
-            dz = load(dy.array, dy.at + at) * slope(code, load(y.array, y.at + at))
-            store(dy.array, dy.at + at, dz)
+@inner
+def activation_backward(parts, code, rows, columns, y, dy):
+    """Turn ``dy`` into ``dz = dy * slope(code, y)``; both have the same distance of rows."""
+    if code != IDENTITY:
+        BACKWARD(parts, code, (rows, columns, y, dy))

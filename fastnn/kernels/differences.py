@@ -15,7 +15,7 @@ from fastnn.compiler.arithmetic import fma, lane_max
 from fastnn.compiler.jit import inner
 from fastnn.compiler.launch import chunked
 from fastnn.compiler.tiles import element, lanes_of, like, load, splat, store
-from fastnn.kernels.activations import activate, activation_forward
+from fastnn.kernels.activations import IDENTITY, activate
 from fastnn.kernels.elementary import log
 from fastnn.kernels.groups import (
     ZERO,
@@ -69,6 +69,17 @@ class Change(NamedTuple):
     step: Any
 
 
+@inner(separate=True)
+def _activate(code, rows, columns, y):
+    """Outputs in place of inputs z, so many rows of so many whole vectors."""
+    if code == IDENTITY:
+        return
+    for r in range(rows):
+        for n in range(0, columns, lanes_of(y.array)):
+            at = y.at + r * y.row + n
+            store(y.array, at, activate(code, load(y.array, at)))
+
+
 @inner
 def _forward(network, x, asked, tried):
     """Rows of x through all layers."""
@@ -92,7 +103,7 @@ def _forward(network, x, asked, tried):
         )
         for i in range(layer.y, layer.y + asked.count * layer.y_row):
             values[i] = before[i]
-        activation_forward(layer.activation, asked.count, columns, y)
+        _activate(layer.activation, asked.count, columns, y)
 
 
 @inner
@@ -150,7 +161,7 @@ def _finish(behind, number, rows, block):
                 biases_of(behind, layer),
                 y,
             )
-        activation_forward(layer.activation, rows, columns, y)
+        _activate(layer.activation, rows, columns, y)
 
 
 @inner(forceinline=True)

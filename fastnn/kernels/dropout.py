@@ -7,8 +7,12 @@ the unit: so threads do not change it, and the way back finds the same ones with
 import numpy as np
 
 from fastnn.compiler.jit import inner
+from fastnn.compiler.parts import Choice
+from fastnn.compiler.tile_products import Matrix
 from fastnn.compiler.tiles import lanes_of, like, load, store
 from fastnn.kernels.activations import slope
+from fastnn.kernels.groups import Layer, Rows
+from fastnn.kernels.places import Places
 
 # Rates are counted in so many parts.
 PARTS = 1 << 16
@@ -34,8 +38,8 @@ def is_dropped(salt, unit, dropped):
     return np.int64(_mixed(np.uint32(salt + unit * 0x9E3779B9)) >> np.uint32(16)) < dropped
 
 
-@inner(separate=True)
-def dropout_forward(layer, rows, low, high, y):
+@inner
+def dropout_forward(layer: Layer, rows: Rows, low: int, high: int, y: Matrix):
     """Drop units low .. high of rows; y are those of the layer's outputs."""
     dropped, Y = layer.dropped, y.array
     scale = Y.dtype.type(PARTS / (PARTS - dropped))
@@ -46,8 +50,8 @@ def dropout_forward(layer, rows, low, high, y):
             Y[at + n] = Y.dtype.type(0) if is_dropped(salt, n, dropped) else kept
 
 
-@inner(separate=True)
-def dropout_backward(layer, rows, low, high, y, dy):
+@inner
+def dropout_backward(layer: Layer, rows: Rows, low: int, high: int, y: Matrix, dy: Matrix):
     """What `activation_backward` does, for outputs as `dropout_forward` left them."""
     dropped, D, zero = layer.dropped, dy.array, dy.array.dtype.type(0)
     keep = D.dtype.type((PARTS - dropped) / PARTS)
@@ -63,3 +67,7 @@ def dropout_backward(layer, rows, low, high, y, dy):
         for n in range(low, high):
             if is_dropped(salt, n, dropped):
                 D[at + n] = zero
+
+
+FORWARD = Choice(Places.DROPOUT_FORWARD, {0: dropout_forward})
+BACKWARD = Choice(Places.DROPOUT_BACKWARD, {0: dropout_backward})

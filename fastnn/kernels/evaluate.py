@@ -3,7 +3,7 @@
 from fastnn.compiler.jit import entry, inner
 from fastnn.compiler.launch import Chunked, chunked, run_or_pack
 from fastnn.compiler.tiles import flat
-from fastnn.kernels.given import add_rows, take_rows
+from fastnn.kernels.given import TAKE_ROWS, add_rows
 from fastnn.kernels.groups import (
     ZERO,
     Data,
@@ -16,13 +16,15 @@ from fastnn.kernels.groups import (
     last_layer,
     layer_of,
     outputs_of,
+    parts_of,
     share_of,
     targets_of,
 )
+from fastnn.kernels.last_layer import losses_of_rows, outputs_of_rows
 from fastnn.kernels.layers import SPARSE_AFFINE
 from fastnn.kernels.narrow_outputs import SCRATCH as NARROW_SCRATCH
 from fastnn.kernels.nonzeros import all_finite
-from fastnn.kernels.rows import ROW_BLOCK, forward_rows, losses_of_rows, outputs_of_rows
+from fastnn.kernels.rows import ROW_BLOCK, forward_rows
 
 
 @inner
@@ -72,7 +74,8 @@ def evaluate(
     for first in range(begin, end, ROW_BLOCK):
         numbers = index[first : min(first + ROW_BLOCK, end)]
         if examples.found.size:
-            take_rows(chunk, chunks, lists, examples, numbers[0], numbers[0] + numbers.size)
+            where = numbers[0], numbers[0] + numbers.size
+            TAKE_ROWS(parts_of(network), 0, (chunk, chunks, lists, examples, where[0], where[1]))
         rows = Rows(numbers, numbers.size, numbers[0], slot, ZERO, False, network.params[:0])
         forward_rows(network, data, rows, scratch)
         if row_loss.size:

@@ -5,6 +5,7 @@ import numpy as np
 from fastnn.compiler.groups import read_group
 from fastnn.compiler.jit import inner
 from fastnn.compiler.launch import chunked
+from fastnn.compiler.parts import Choice
 from fastnn.compiler.tiles import element, flat, lanes_of, load, load_word, store
 from fastnn.kernels.groups import Examples, Layer, Place, Targets, share_of
 from fastnn.kernels.nonzeros import (
@@ -15,6 +16,7 @@ from fastnn.kernels.nonzeros import (
     all_finite,
     compress_row,
 )
+from fastnn.kernels.places import Places
 
 
 @inner
@@ -68,7 +70,7 @@ def _take_inputs(examples, entry, most, first, end):
 
 
 @inner
-def take_rows(chunk, chunks, lists, examples, first, end):
+def take_rows(chunk: int, chunks: int, lists: bool, examples: Examples, first: int, end: int):
     """Look at some of the rows that are given: list their nonzeros, if asked for, and label them.
 
     What was found is added to ``examples.found[chunk]``.  Rows that are not as they should be may
@@ -82,6 +84,9 @@ def take_rows(chunk, chunks, lists, examples, first, end):
         add_found(found, chunk, Found(0, 0, 1, 0))
     if examples.labels.size or examples.targets.size:
         add_found(found, chunk, Found(0, 0, 0, _take_targets(examples, first, end)))
+
+
+TAKE_ROWS = Choice(Places.TAKE_ROWS, {0: take_rows})
 
 
 @inner

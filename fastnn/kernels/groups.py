@@ -4,11 +4,22 @@ A network is data, not type: `Network.plan` has a row of integers per layer, whi
 `Layer`.  So one compiled build per precision serves every depth and width.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from fastnn.compiler.groups import read_group
+from fastnn.compiler.groups import (
+    ByteTable,
+    Columns,
+    Doubles,
+    DoubleTable,
+    Float,
+    Floats,
+    FloatTable,
+    Ints,
+    IntTable,
+    read_group,
+)
 from fastnn.compiler.jit import inner
 from fastnn.compiler.tile_products import Matrix
 from fastnn.compiler.tiles import flat
@@ -20,9 +31,9 @@ ZERO, ONE = np.int64(0), np.int64(1)
 class Network(NamedTuple):
     """A network."""
 
-    plan: Any  # (layers, fields of Layer) of int64
-    loss: Any  # code of losses.LOSSES
-    params: Any  # all weights and biases
+    plan: IntTable  # (layers, fields of Layer) of int64
+    loss: int  # code of losses.LOSSES
+    params: Floats  # all weights and biases
 
 
 class Layer(NamedTuple):
@@ -43,24 +54,28 @@ class Layer(NamedTuple):
     y_row: int
     dz: int  # in `deltas`, rows as those of y
     dropped: int  # of dropout.PARTS so many of its outputs are dropped in training
+    parts: int  # address of the table of parts, see `fastnn.compiler.parts`; the same in all layers
     # Of the last layer, in `values`: narrow_outputs.SCRATCH for each ROW_BLOCK rows evaluated.
     scratch: int
+
+
+_PARTS = Layer._fields.index("parts")
 
 
 class Data(NamedTuple):
     """Inputs; what is not used is empty."""
 
-    x: Any  # (N, I) of numbers; or, of inputs that are mostly zero, lists of the others:
-    bounds: Any  # (N, 2): those of row r are the entries bounds[r, 0] .. bounds[r, 1] of
-    column: Any
-    value: Any
+    x: FloatTable  # (N, I) of numbers; or, of inputs that are mostly zero, lists of the others:
+    bounds: IntTable  # (N, 2): those of row r are the entries bounds[r, 0] .. bounds[r, 1] of
+    column: Columns
+    value: Floats
 
 
 class Targets(NamedTuple):
     """What is wanted of the rows; one of them is empty."""
 
-    labels: Any  # (N,) of int64
-    targets: Any  # (N, O)
+    labels: Ints  # (N,) of int64
+    targets: FloatTable  # (N, O)
 
 
 class Examples(NamedTuple):
@@ -71,31 +86,31 @@ class Examples(NamedTuple):
     were given, and writes labels; see `given.take_rows`.
     """
 
-    x: Any
-    bounds: Any
-    column: Any
-    value: Any
-    labels: Any
-    targets: Any
-    one_hot: Any  # of those given, the bytes of one-hot rows, of elements of any type;
-    given: Any  # or their labels (N,) of int64; one of them is empty
+    x: FloatTable
+    bounds: IntTable
+    column: Columns
+    value: Floats
+    labels: Ints
+    targets: FloatTable
+    one_hot: ByteTable  # of those given, the bytes of one-hot rows, of elements of any type;
+    given: Ints  # or their labels (N,) of int64; one of them is empty
     classes: int  # labels are less
     size: int  # bytes of an element of one-hot rows
     one: int  # a 1 of its type, as a number without a sign
-    limits: Any  # (2,): the least and the largest target
-    found: Any  # (chunks, fields of `nonzeros.Found`)
+    limits: Floats  # (2,): the least and the largest target
+    found: IntTable  # (chunks, fields of `nonzeros.Found`)
 
 
 class Rows(NamedTuple):
     """Rows of data on their way through a network."""
 
-    numbers: Any  # of the rows
+    numbers: Ints  # of the rows
     count: int
     first: int  # of rows that lie one after another, and are read there; or GATHER
     slot: int  # the row of `values` and `deltas` that the first goes to
     salt: int  # what dropout drops depends on it
     few: bool  # so few that reading and writing the weights is all that counts
-    share: Any  # parts of the rows in the loss; if empty, all count the same
+    share: Floats  # parts of the rows in the loss; if empty, all count the same
 
 
 # In place of a first row: rows lie anywhere, and are copied side by side.
@@ -106,43 +121,43 @@ class Rule(NamedTuple):
     """How weights change."""
 
     code: int  # of rules.RULES
-    numbers: Any  # what the rule reads, see rules.Numbers
-    memory: Any  # what it remembers, laid out like the parameters
-    rate: Any
-    decay: Any
+    numbers: Floats  # what the rule reads, see rules.Numbers
+    memory: Floats  # what it remembers, laid out like the parameters
+    rate: Float
+    decay: Float
 
 
 class Batches(NamedTuple):
     """Steps: the batch of step s is ``index[begin[s] : begin[s + 1]]``."""
 
-    index: Any
-    begin: Any
-    share: Any  # of each of `index` in the loss of its batch; or empty
-    rates: Any  # (steps, 2): learning rate and weight decay, see rules.RateAndDecay
-    penalty: Any  # times the squares of all weights is part of the loss of a step; or empty
+    index: Ints
+    begin: Ints
+    share: Floats  # of each of `index` in the loss of its batch; or empty
+    rates: FloatTable  # (steps, 2): learning rate and weight decay, see rules.RateAndDecay
+    penalty: Doubles  # times the squares of all weights is part of the loss of a step; or empty
     salt: int  # what step s drops depends on ``salt + s``
 
 
 class AllScratch(NamedTuple):
     """Memory of steps; what is in it when one begins means nothing."""
 
-    values: Any
-    deltas: Any
-    work: Any  # a row for each chunk
-    cursor: Any
-    row_loss: Any
-    squares: Any  # (train.SQUARES,): parts of the sum of the squares of all weights
-    gradient: Any  # like the parameters: of a step that takes many calls; or empty
+    values: Floats
+    deltas: Floats
+    work: FloatTable  # a row for each chunk
+    cursor: IntTable
+    row_loss: Doubles
+    squares: Doubles  # (train.SQUARES,): parts of the sum of the squares of all weights
+    gradient: Floats  # like the parameters: of a step that takes many calls; or empty
 
 
 class Scratch(NamedTuple):
     """What a chunk has of it, for a pass."""
 
-    values: Any  # inputs and outputs of layers, see Layer
-    deltas: Any  # dz of layers, before that dy; sweeps over rows write it, over weights read it
-    work: Any  # the chunk's own, see GRADIENT, ANOTHER and PANEL
-    cursor: Any  # (blocks, rows): where in its list of nonzeros a row is, for each block of columns
-    row_loss: Any  # (rows,)
+    values: Floats  # inputs and outputs of layers, see Layer
+    deltas: Floats  # dz of layers, before that dy; written by sweeps over rows
+    work: Floats  # the chunk's own, see GRADIENT, ANOTHER and PANEL
+    cursor: IntTable  # (blocks, rows): a row's place in its list at each block of columns
+    row_loss: Doubles  # (rows,)
 
 
 # `work`: zeros to start sums from, a block of gradients, another, a panel.  Offsets in elements,
@@ -156,10 +171,10 @@ PANEL = ANOTHER + GRADIENT_ROWS * 1024 // 4
 class Record(NamedTuple):
     """What training tells Python."""
 
-    step_loss: Any  # (steps,)
-    watch: Any  # (chunks, epochs.WATCH_COLUMNS)
-    epoch_loss: Any
-    done: Any  # numbers of updates, and of losses, that were made
+    step_loss: Doubles  # (steps,)
+    watch: DoubleTable  # (chunks, epochs.WATCH_COLUMNS)
+    epoch_loss: Doubles
+    done: Ints  # numbers of updates, and of losses, that were made
 
 
 class Share(NamedTuple):
@@ -179,13 +194,13 @@ class Call(NamedTuple):
     end: int
     piece: int
     pieces: int
-    team: Any  # words by which its chunks wait for each other
+    team: Ints  # words by which its chunks wait for each other
 
 
 class Place(NamedTuple):
     """The elements of an array from one on."""
 
-    array: Any
+    array: Floats
     at: int
 
 
@@ -193,7 +208,7 @@ class Wanted(NamedTuple):
     """What is wanted of a row: a label, or targets from ``targets[at]`` on."""
 
     label: int
-    targets: Any
+    targets: Floats
     at: int
 
 
@@ -219,6 +234,12 @@ def targets_of(examples):
 def layer_of(network, number):
     """A layer of a network, counted from 0."""
     return read_group(Layer, network.plan, number)
+
+
+@inner
+def parts_of(network):
+    """The address of the table of parts that it needs."""
+    return network.plan[0, _PARTS]
 
 
 @inner

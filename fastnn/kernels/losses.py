@@ -34,7 +34,6 @@ from fastnn.compiler.tiles import (
     store,
 )
 from fastnn.kernels.elementary import exp, log, log1p, sigmoid
-from fastnn.kernels.groups import Place
 
 
 @inner
@@ -285,7 +284,6 @@ LOSS_CODES = {name: code for code, name in enumerate(LOSSES)}
 
 _forward = one_of(dict(enumerate(row.forward for row in LOSSES.values())))
 _backward = one_of(dict(enumerate(row.backward for row in LOSSES.values())))
-_outputs = one_of(dict(enumerate(row.make_outputs for row in LOSSES.values())))
 
 
 @inner(forceinline=True)
@@ -298,10 +296,3 @@ def loss_forward(loss, outputs, wanted, y):
 def loss_backward(loss, outputs, wanted, weight, y, dz):
     """Write ``dz`` of a row whose loss counts `weight` in the whole."""
     _backward(loss, (outputs, wanted, weight, y, dz))
-
-
-@inner
-def outputs_forward(loss, rows, outputs, y):
-    """Replace rows of z by the outputs that go with a loss."""
-    for r in range(rows):
-        _outputs(loss, (outputs, Place(y.array, y.at + r * y.row)))

@@ -11,7 +11,6 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from fastnn.compiler.arithmetic import maximum
-from fastnn.compiler.choice import one_of
 from fastnn.compiler.jit import inner
 from fastnn.compiler.tile_products import load_transposed
 from fastnn.compiler.tiles import (
@@ -28,7 +27,6 @@ from fastnn.compiler.tiles import (
 from fastnn.kernels.elementary import exp, log, sigmoid
 from fastnn.kernels.groups import Place
 from fastnn.kernels.losses import (
-    LOSS_CODES,
     binary_cross_entropy,
     clipped_binary_cross_entropy,
     largest_clipped,
@@ -40,7 +38,7 @@ SCRATCH = (2 * NARROW + 1) * (GROUP_BYTES // 4)
 
 
 @inner
-def _to_columns(outputs, y, columns):
+def to_columns(outputs, y, columns):
     """Turn `lanes` rows of y into columns: vectors that follow each other."""
     lanes = lanes_of(y.array)
     for n in range(0, outputs, lanes):
@@ -49,7 +47,7 @@ def _to_columns(outputs, y, columns):
 
 
 @inner
-def _to_rows(outputs, columns, y):
+def to_rows(outputs, columns, y):
     """Turn columns back into rows, whose last group of 64 bytes is padded with zeros."""
     lanes, array = lanes_of(y.array), columns.array
     end = outputs + -outputs % (GROUP_BYTES // y.array.itemsize)
@@ -115,7 +113,7 @@ def _cross_entropy(outputs, targets, numbers, y, columns, row_loss):
     losses = columns.at + 2 * NARROW * lanes
     for r in range(lanes):
         put(array, losses + r, element(y.array, y.at + r * y.row + targets.labels[numbers[r]]))
-    _to_columns(outputs, y, columns)
+    to_columns(outputs, y, columns)
     logarithm = _softmax(outputs, columns)
     store(array, losses, logarithm - load(array, losses))
     for r in range(lanes):
@@ -139,7 +137,7 @@ def _make_binary_cross_entropy(loss):
             for r in range(lanes):
                 t = element(flat(targets.targets), numbers[r] * outputs + o)
                 put(array, more + o * lanes + r, t)
-        _to_columns(outputs, y, columns)
+        to_columns(outputs, y, columns)
         for o in range(outputs):
             at = columns.at + o * lanes
             z, t = load(array, at), load(array, more + o * lanes)
@@ -170,27 +168,3 @@ NARROW_LOSSES = {
         _make_binary_cross_entropy(clipped_binary_cross_entropy), _sigmoid_outputs
     ),
 }
-_CODES = tuple(LOSS_CODES[name] for name in NARROW_LOSSES)
-_forward = one_of({LOSS_CODES[name]: row.forward for name, row in NARROW_LOSSES.items()})
-_outputs = one_of({LOSS_CODES[name]: row.outputs for name, row in NARROW_LOSSES.items()})
-
-
-@inner
-def is_narrow(loss, outputs):
-    """Whether rows of so many outputs go through here."""
-    return outputs <= NARROW and loss in _CODES
-
-
-@inner
-def narrow_loss_forward(network, outputs, targets, numbers, y, columns, row_loss):
-    """`loss_forward` for `lanes` rows of y, those of data with such numbers; scratch `columns`."""
-    _forward(network.loss, (outputs, targets, numbers, y, columns, row_loss))
-    _to_rows(outputs, columns, y)
-
-
-@inner
-def narrow_outputs_forward(network, outputs, y, columns):
-    """`outputs_forward` for `lanes` rows of y."""
-    _to_columns(outputs, y, columns)
-    _outputs(network.loss, (outputs, columns))
-    _to_rows(outputs, columns, y)

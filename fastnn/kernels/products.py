@@ -9,7 +9,8 @@ contiguous, is first copied panel by panel.  Sizes are those of the result and o
 
 from fastnn.compiler.arithmetic import fma, lane_sum
 from fastnn.compiler.jit import inner
-from fastnn.compiler.tile_products import add_product, load_transposed, tile_product
+from fastnn.compiler.parts import Choice
+from fastnn.compiler.tile_products import Matrix, add_product, load_transposed, tile_product
 from fastnn.compiler.tiles import (
     GROUP,
     GROUP_BYTES,
@@ -27,6 +28,7 @@ from fastnn.compiler.tiles import (
     store_rows,
 )
 from fastnn.kernels.groups import ZERO, rows_at, shifted
+from fastnn.kernels.places import Places
 
 # Indices summed per pass: the part of the right matrix that is in use (264 x 64 bytes) and the rows
 # of the left that meet it then stay in a first-level cache of 32 KiB.  Where the left one is read
@@ -117,7 +119,15 @@ def _multiply_block(rows, columns, depth, left, right, start, out):
 
 
 @inner
-def multiply(rows, columns, depth, left, right, start, out):
+def multiply(
+    rows: int,
+    columns: int,
+    depth: int,
+    left: Matrix,
+    right: Matrix,
+    start: Matrix,
+    out: Matrix,
+):
     """``out = start + left @ right``; `columns` counts whole vectors.
 
     A `start` whose rows lie 0 apart is one vector for all, say a bias.
@@ -136,6 +146,9 @@ def multiply(rows, columns, depth, left, right, start, out):
             out,
             out,
         )
+
+
+MULTIPLY = Choice(Places.MULTIPLY, {0: multiply})
 
 
 @inner(separate=True)
@@ -159,10 +172,11 @@ def transpose_rows(rows, depth, weights, panel):
 
 
 @inner
-def multiply_transposed(rows, columns, depth, left, weights, start, out, panel):
+def multiply_transposed(parts, rows, columns, depth, left, weights, start, out, panel):
     """``out = start + left @ weights.T`` for weights with `columns` rows of `depth` elements.
 
     The columns of `out` beyond, up to a whole vector, become those of `start`.
+    `parts` is the address of the table that has `MULTIPLY`.
     ``panel`` is scratch for `depth` rows of TILE_VECTORS vectors.
     """
     lanes = lanes_of(out.array)
@@ -177,15 +191,9 @@ def multiply_transposed(rows, columns, depth, left, weights, start, out, panel):
                 rows_at(panel.array, panel.at + done, width),
             )
             done += lanes
-        multiply(
-            rows,
-            done,
-            depth,
-            left,
-            rows_at(panel.array, panel.at, width),
-            shifted(start, ZERO, n if start.row else ZERO),
-            shifted(out, ZERO, n),
-        )
+        right = rows_at(panel.array, panel.at, width)
+        begin = shifted(start, ZERO, n if start.row else ZERO)
+        MULTIPLY(parts, 0, (rows, done, depth, left, right, begin, shifted(out, ZERO, n)))
 
 
 @inner

@@ -5,26 +5,26 @@ independent.  Few rows of a wide network are shared out by columns instead, with
 layer.
 """
 
+from fastnn.compiler.groups import Ints
 from fastnn.compiler.jit import inner
+from fastnn.compiler.parts import Choice
 from fastnn.compiler.team import barrier
-from fastnn.compiler.tiles import flat, lanes_of, prefetch
+from fastnn.compiler.tiles import flat, prefetch
 from fastnn.kernels.groups import (
     GRADIENT,
     ZERO,
+    Data,
+    Network,
     Place,
     Rows,
     Scratch,
-    deltas_of,
-    last_layer,
+    Targets,
     layer_of,
-    outputs_of,
     share_of,
-    shifted,
-    wanted_of,
 )
+from fastnn.kernels.last_layer import deltas_of_rows, losses_of_rows
 from fastnn.kernels.layers import layer_backward, layer_forward
-from fastnn.kernels.losses import loss_backward, loss_forward, outputs_forward
-from fastnn.kernels.narrow_outputs import is_narrow, narrow_loss_forward, narrow_outputs_forward
+from fastnn.kernels.places import Places
 
 # Rows that pass through the network together: a batch of 100 in one piece on one thread, too.
 ROW_BLOCK = 128
@@ -45,62 +45,6 @@ def backward_rows(network, rows, scratch):
         below = layer_of(network, number - 1)
         layer = layer_of(network, number)
         layer_backward(network, layer, below, rows, scratch, ZERO, below.vectors)
-
-
-@inner
-def losses_of_rows(network, targets, rows, scratch, columns, row_loss):
-    """Outputs and losses of rows that have come through; `columns` is scratch for narrow ones."""
-    layer, lanes, done = last_layer(network), lanes_of(network.params), ZERO
-    outputs, y = layer.outputs, outputs_of(layer, scratch.values, rows.slot)
-    if is_narrow(network.loss, outputs):
-        while done + lanes <= rows.count:
-            narrow_loss_forward(
-                network,
-                outputs,
-                targets,
-                rows.numbers[done : done + lanes],
-                shifted(y, done, ZERO),
-                columns,
-                row_loss[done:],
-            )
-            done += lanes
-    for r in range(done, rows.count):
-        wanted = wanted_of(targets, rows.numbers[r], outputs)
-        row_loss[r] = loss_forward(network.loss, outputs, wanted, Place(y.array, y.at + r * y.row))
-
-
-@inner
-def deltas_of_rows(network, targets, rows, scratch, scale):
-    """Deltas of the last layer, for rows with outputs.
-
-    A row counts its share in the loss of the batch, or `scale` if there are no shares.
-    """
-    layer = last_layer(network)
-    y = outputs_of(layer, scratch.values, rows.slot)
-    dz = deltas_of(layer, scratch.deltas, rows.slot)
-    for r in range(rows.count):
-        wanted = wanted_of(targets, rows.numbers[r], layer.outputs)
-        weight = rows.share[r] if rows.share.size else scale
-        loss_backward(
-            network.loss,
-            layer.outputs,
-            wanted,
-            weight,
-            Place(y.array, y.at + r * y.row),
-            Place(dz.array, dz.at + r * dz.row),
-        )
-
-
-@inner
-def outputs_of_rows(network, rows, scratch, columns):
-    """Outputs of rows that have come through, if no loss is asked for."""
-    layer, done = last_layer(network), ZERO
-    y, lanes = outputs_of(layer, scratch.values, rows.slot), lanes_of(network.params)
-    if is_narrow(network.loss, layer.outputs):
-        while done + lanes <= rows.count:
-            narrow_outputs_forward(network, layer.outputs, shifted(y, done, ZERO), columns)
-            done += lanes
-    outputs_forward(network.loss, rows.count - done, layer.outputs, shifted(y, done, ZERO))
 
 
 @inner
@@ -161,7 +105,16 @@ def row_sweep(part, parts, network, data, targets, batch, scratch):
 
 
 @inner
-def column_sweep(chunk, chunks, network, data, targets, batch, scratch, team):
+def column_sweep(
+    chunk: int,
+    chunks: int,
+    network: Network,
+    data: Data,
+    targets: Targets,
+    batch: Rows,
+    scratch: Scratch,
+    team: Ints,
+):
     """What `row_sweep` does, but a chunk has its share of each layer's columns, for all rows.
 
     So each reads its own weights only: with 16 rows of 784-1024-1024-10 that is most of the work.
@@ -185,3 +138,6 @@ def column_sweep(chunk, chunks, network, data, targets, batch, scratch, team):
         layer, below = layer_of(network, number), layer_of(network, number - 1)
         low, high = share_of(below.vectors, chunk, chunks)
         layer_backward(network, layer, below, batch, scratch, low, high)
+
+
+COLUMN_SWEEP = Choice(Places.COLUMN_SWEEP, {0: column_sweep})

@@ -14,8 +14,11 @@ from fastnn.compiler.arithmetic import fma, square_root
 from fastnn.compiler.choice import one_of
 from fastnn.compiler.groups import read_group
 from fastnn.compiler.jit import inner
+from fastnn.compiler.parts import Choice
+from fastnn.compiler.tile_products import Matrix
 from fastnn.compiler.tiles import lanes_of, like, load, load_like, store
-from fastnn.kernels.groups import Rule
+from fastnn.kernels.groups import Rule, parts_of
+from fastnn.kernels.places import Places
 
 
 class Numbers(NamedTuple):
@@ -144,13 +147,44 @@ def update(rule, gradient, params, at):
         _update(rule.code, (rule, gradient, weight, params, at))
 
 
-@inner(separate=True)
-def update_block(rule, rows, columns, gradient, weights):
-    """`update` for a block of weights, `columns` in whole vectors."""
+@inner
+def _store_block(rule: Rule, rows: int, columns: int, gradient: Matrix, weights: Matrix):
+    """`update_block` of the rule that keeps gradients: without decay no weight need be read."""
     for m in range(rows):
         for n in range(0, columns, lanes_of(gradient.array)):
+            at = weights.at + m * weights.row + n
             g = load(gradient.array, gradient.at + m * gradient.row + n)
-            update(rule, g, weights.array, weights.at + m * weights.row + n)
+            if rule.decay != 0:
+                g = fma(like(g, rule.decay), load_like(weights.array, at, g), g)
+            store(rule.memory, at, g)
+
+
+def _make_update_block(update_tile):
+    @inner
+    def update_block(rule: Rule, rows: int, columns: int, gradient: Matrix, weights: Matrix):
+        """`update` for a block of weights, `columns` in whole vectors."""
+        for m in range(rows):
+            for n in range(0, columns, lanes_of(gradient.array)):
+                at = weights.at + m * weights.row + n
+                g = load(gradient.array, gradient.at + m * gradient.row + n)
+                weight = load_like(weights.array, at, g)
+                g = fma(like(g, rule.decay), weight, g)
+                update_tile(rule, g, weight, weights.array, at)
+
+    return update_block
+
+
+UPDATE_BLOCK = Choice(
+    Places.UPDATE_BLOCK,
+    {code: _make_update_block(row.update) for code, row in enumerate(RULES.values())}
+    | {STORE: _store_block},
+)
+
+
+@inner
+def update_block(network, rule, rows, columns, gradient, weights):
+    """`update` for a block of weights, `columns` in whole vectors."""
+    UPDATE_BLOCK(parts_of(network), rule.code, (rule, rows, columns, gradient, weights))
 
 
 @inner

@@ -7,7 +7,7 @@ from fastnn.compiler.jit import inner
 from fastnn.compiler.launch import chunked
 from fastnn.compiler.team import assemble, barrier
 from fastnn.kernels.epochs import SCALE, STEPS, note_step
-from fastnn.kernels.given import any_strange, take_rows
+from fastnn.kernels.given import TAKE_ROWS, any_strange
 from fastnn.kernels.groups import (
     GATHER,
     ZERO,
@@ -21,15 +21,16 @@ from fastnn.kernels.groups import (
     Rule,
     data_of,
     layer_of,
+    parts_of,
     share_of,
     targets_of,
 )
 from fastnn.kernels.layers import SPARSE_AFFINE
-from fastnn.kernels.rows import column_sweep, row_sweep, work_of
+from fastnn.kernels.rows import COLUMN_SWEEP, row_sweep, work_of
 from fastnn.kernels.rules import STORE, RateAndDecay, of_step, storing, without_decay
 from fastnn.kernels.weights import (
+    SQUARES_OF_WEIGHTS,
     number_of_weights,
-    squares_of_weights,
     update_from,
     weight_sweep,
 )
@@ -68,7 +69,10 @@ def _note_loss(chunk, step, batch, batches, scratch, record):
     if watch[STEPS]:
         mean *= watch[SCALE]
         if batches.penalty.size:
-            mean += batches.penalty[step] * scratch.squares.sum()
+            squares = 0.0
+            for some in scratch.squares:
+                squares += some
+            mean += batches.penalty[step] * squares
         ends = note_step(watch, record.epoch_loss, mean, batch.count, chunk == 0)
     if chunk == 0:
         record.step_loss[step] = mean
@@ -121,11 +125,12 @@ def train(
         if call.stage == ON_GIVEN:
             lists = layer_of(network, 0).kind == SPARSE_AFFINE
             begin, end = share_of(batch.count, chunk, chunks)
-            take_rows(chunk, chunks, lists, examples, begin, end)
+            TAKE_ROWS(parts_of(network), 0, (chunk, chunks, lists, examples, begin, end))
             if by_columns:
                 barrier(call.team, chunks)
         if call.stage <= WHOLE_STEPS and by_columns:
-            column_sweep(chunk, chunks, network, data, targets, batch, mine, call.team)
+            arguments = (chunk, chunks, network, data, targets, batch, mine, call.team)
+            COLUMN_SWEEP(parts_of(network), 0, arguments)
         elif call.stage <= SOME_ROWS:
             row_sweep(part, parts, network, data, targets, batch, mine)
         if call.stage == SOME_ROWS:
@@ -133,7 +138,8 @@ def train(
         then = GO_ON
         if call.stage != SOME_GRADIENTS:
             if batches.penalty.size:
-                squares_of_weights(chunk, chunks, network, scratch.squares)
+                whose = (chunk, chunks, network, scratch.squares)
+                SQUARES_OF_WEIGHTS(parts_of(network), 0, whose)
             barrier(call.team, chunks)
             if call.stage == ON_GIVEN and any_strange(examples.found):
                 return

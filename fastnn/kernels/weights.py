@@ -5,13 +5,16 @@ are independent, and no sum crosses a thread.
 """
 
 from fastnn.compiler.arithmetic import fma, lane_sum
+from fastnn.compiler.groups import Doubles
 from fastnn.compiler.jit import inner
+from fastnn.compiler.parts import Choice
 from fastnn.compiler.tiles import GROUP, lanes_of, load_first, splat
 from fastnn.kernels.groups import (
     ANOTHER,
     GRADIENT,
     ONE,
     ZERO,
+    Network,
     Share,
     biases_of,
     deltas_of,
@@ -23,6 +26,7 @@ from fastnn.kernels.groups import (
 )
 from fastnn.kernels.layers import shared_rows, update_weights
 from fastnn.kernels.layers.affine import SUM_ROWS, WEIGHT_VECTORS
+from fastnn.kernels.places import Places
 from fastnn.kernels.products import add_block, column_sums
 from fastnn.kernels.rules import update_block, without_decay
 
@@ -88,7 +92,7 @@ def _update_biases(network, layer, rule, rows, scratch):
             column_sums(min(rows - r, SUM_ROWS), columns, shifted(dz, r, ZERO), another)
             add_block(ONE, columns, another, gradient)
         biases = shifted(biases_of(network, layer), ZERO, v * lanes)
-        update_block(rule, ONE, columns, gradient, biases)
+        update_block(network, rule, ONE, columns, gradient, biases)
 
 
 @inner
@@ -101,13 +105,12 @@ def update_from(gradient, part, parts, network, rule):
         for i in range(first, end):
             at = layer.weights + i * row
             how = rule if i < layer.inputs else without_decay(rule)
-            update_block(
-                how, ONE, row, rows_at(gradient, at, ZERO), rows_at(network.params, at, ZERO)
-            )
+            weights = rows_at(network.params, at, ZERO)
+            update_block(network, how, ONE, row, rows_at(gradient, at, ZERO), weights)
 
 
 @inner
-def squares_of_weights(part, parts, network, squares):
+def squares_of_weights(part: int, parts: int, network: Network, squares: Doubles):
     """A part of the sums that the squares of all weights add up to; biases do not count.
 
     There are as many sums for any number of chunks, so the bits are the same.
@@ -130,3 +133,6 @@ def _squares(network, piece, pieces):
                 row = load_first(W.array, W.at + i * W.row + n, layer.outputs - n, GROUP)
                 total = fma(row, row, total)
     return lane_sum(total)
+
+
+SQUARES_OF_WEIGHTS = Choice(Places.SQUARES_OF_WEIGHTS, {0: squares_of_weights})

@@ -33,7 +33,8 @@ from fastnn.training.data import (
 from fastnn.training.evaluation import EVALUATION_WORK, NO_SUMS, rows_of_a_call, spans
 from fastnn.training.model import Model
 from fastnn.training.parameters import aligned_zeros
-from fastnn.training.steps import LONG_STEP, StepScratch
+from fastnn.training.parts import Answers, Training
+from fastnn.training.steps import LONG_STEP, StepScratch, with_few
 from fastnn.training.targets import GivenTargets
 
 # Desks that are kept, and bytes of all of them.  Networks of the same shape share them: a thousand
@@ -86,7 +87,10 @@ class DenseMemory:
         self.chunks = chunks
         self.values = aligned_zeros(plan.values_size, model.dtype)
         self.arrays = [self.values]
-        self.strange, self.between = np.zeros(chunks), (np.empty(0, np.uint16), self.values)
+        self.strange, self.between = (
+            np.zeros(chunks),
+            (np.empty(0, column_kind(model.layer_sizes[0])), self.values),
+        )
 
 
 class AnswerMemory(Seen):
@@ -187,6 +191,7 @@ class Desk:
         chunks = runtime.most_chunks(work)
         self._dense = memory = self._made(model, DenseMemory, self._dense, 0, chunks)
         plan, strange = model.params.plan(memory.chunks * ROW_BLOCK, gathers=False), memory.strange
+        plan.parts.have(Answers(model.loss, with_loss=False))
         before, between = (plan.table, model.loss, model.params.block), memory.between
         strange.fill(0)
         if chunks == 1 and work <= EVALUATION_WORK:
@@ -220,6 +225,7 @@ class Desk:
         self._answer = memory = self._made(model, AnswerMemory, self._answer, rows, chunks)
         first = "sparse_affine" if sparse else "affine"
         plan = model.params.plan(memory.slots, gathers=False, first=first)
+        plan.parts.have(Answers(model.loss, with_loss, given=True))
         examples = memory.examples(given)
         before = plan.table, model.loss, model.params.block, *examples
         between, losses = (memory.values, memory.cursor), memory.row_loss[: rows * with_loss]
@@ -274,6 +280,8 @@ class Desk:
         chunks = runtime.most_chunks(work)
         self._step = memory = self._made(model, StepMemory, self._step, rows, chunks)
         plan = model.params.plan(memory.rows, first="sparse_affine" if sparse else "affine")
+        asked = Training(model.loss, STORE if rule is None else rule.code, given=True)
+        plan.parts.have(with_few(asked, model.params.multiply_adds, rows, chunks))
         memory.begin[1] = rows
         self._way("step", sparse, rows, chunks)(
             train.train,

@@ -11,6 +11,7 @@ from fastnn.kernels import evaluate as kernels
 from fastnn.kernels.rows import ROW_BLOCK
 from fastnn.training.data import Samples, looked_at
 from fastnn.training.parameters import Parameters, aligned_zeros
+from fastnn.training.parts import Answers
 
 NO_SUMS = np.empty(0)
 # Multiply-adds of one evaluation call: about 20 ms on one slow core, so that Ctrl-C is never far.
@@ -46,6 +47,7 @@ def evaluate(
     cost, rows = multiply_adds(params, inputs), inputs.rows
     slots = slots_of(cost * rows, rows)
     plan = params.plan(slots, gathers=False, first=inputs.kind)
+    plan.parts.have(Answers(loss, with_loss=row_loss.size > 0))
     before = plan.table, loss, params.block, *looked_at(inputs, wanted)
     values = aligned_zeros(plan.values_size, params.block.dtype)
     cursor, order = np.empty((inputs.blocks, slots), np.int64), np.arange(rows)

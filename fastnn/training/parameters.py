@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fastnn import gate
+from fastnn.compiler.parts import table_of
 from fastnn.compiler.rounding import rounding_to_nearest
 from fastnn.compiler.tiles import GROUP_BYTES, TILE_VECTORS, VECTOR_BYTES
 from fastnn.kernels import narrow_outputs
@@ -23,6 +24,8 @@ from fastnn.kernels.dropout import PARTS
 from fastnn.kernels.groups import PANEL, Layer
 from fastnn.kernels.layers import AFFINE, KIND_CODES, KINDS
 from fastnn.kernels.rows import ROW_BLOCK
+from fastnn.training.data import column_kind
+from fastnn.training.parts import Parts
 
 # Plans that a network keeps: fits and predictions of some sizes, in turns.
 KEPT_PLANS = 16
@@ -236,6 +239,8 @@ class Plan:
         A row for each layer, in the order of `Layer`.
     values_size, deltas_size, work_size : int
         Elements of the arrays of `Scratch`; `work` is for one chunk.
+    parts : Parts
+        Of the kernels, those that are at hand.
     fused : bool
         Whether steps on single rows can be made in a loop that fuses all layers.
     """
@@ -252,7 +257,9 @@ class Plan:
             deltas += rows * y_row
         placed[-1] = placed[-1]._replace(scratch=values)
         values += -(-rows // ROW_BLOCK) * narrow_outputs.SCRATCH
-        self.table = np.array(placed, np.int64)
+        table = table_of(dtype, column_kind(layers[0].inputs))
+        placed = [layer._replace(parts=table.address) for layer in placed]
+        self.table, self.parts = np.array(placed, np.int64), Parts(table, placed)
         kinds = list(KINDS.values())
         self.fused = all(kinds[layer.kind].fused for layer in layers)
         self.values_size, self.deltas_size = values, deltas

@@ -20,6 +20,7 @@ from fastnn.kernels.rules import SGD, STORE, Numbers
 from fastnn.training.data import Examples, blocks_of, looked_at
 from fastnn.training.evaluation import LONG_PIECE, multiply_adds
 from fastnn.training.parameters import Parameters, aligned_zeros
+from fastnn.training.parts import Training
 
 # Multiply-adds of a step from which it is made in several calls, and of each of them: 0.1 to 0.3 s
 # on a slow machine, so that Ctrl-C is never far from any size of batch and of network.
@@ -103,7 +104,8 @@ class Steps:
         if scratch is None or scratch.rows < batch_size or scratch.chunks < chunks:
             scratch = StepScratch(params, batch_size, chunks)
         self._scratch = scratch.arrays
-        plan = params.plan(scratch.rows, first=rows.kind, dropout=dropout)
+        plan = self._plan = params.plan(scratch.rows, first=rows.kind, dropout=dropout)
+        self._chunks, self._weights = chunks, params.multiply_adds
         self._pace = runtime.Pace(work=self._work) if chunks > 1 else None
         self._watch = np.zeros((chunks, epochs.WATCH_COLUMNS))
         code, hyper, decay = rule
@@ -188,6 +190,8 @@ class Steps:
         if watching is not None:
             watching(step_loss, done, self._watch[0, epochs.EPOCH : epochs.EPOCH + 1])
         one_by_one = self._one_by_one and penalty is None
+        if not one_by_one:
+            self._have_parts(begin, penalty is not None)
         share = np.empty(0, dtype) if share is None else share
         penalty = nothing if penalty is None else penalty
         batches = Batches(index, begin, share, paces, penalty, salt)
@@ -203,6 +207,14 @@ class Steps:
         else:
             self._make_long_steps(begin.size - 1, batches, record)
         return int(done[0]), step_loss[: done[1]]
+
+    def _have_parts(self, begin: np.ndarray, penalty: bool) -> None:
+        wide = self._weights >= train.WIDE_WEIGHTS
+        fewest = int(np.diff(begin).min()) if wide and len(begin) > 1 else 0
+        codes = [self._rule.code] if 3 * self._work < LONG_STEP else [self._rule.code, STORE]
+        for code in codes:
+            asked = Training(self._network.loss, code, penalty=penalty)
+            self._plan.parts.have(with_few(asked, self._weights, fewest, self._chunks))
 
     def _make_one_by_one(self, batches: Batches, record: Record) -> None:
         """Steps on one row each, in a loop that is serial and fused."""
@@ -270,6 +282,14 @@ class Steps:
         watch = self._watch[0]
         at_end = watch[epochs.STEPS] and watch[epochs.MADE] == 0
         return bool(at_end and watch[epochs.WAITED] > watch[epochs.PATIENCE])
+
+
+def with_few(asked: Training, weights: int, fewest: int, chunks: int) -> Training:
+    """The same for batches of which some have so few rows, shared out among so many chunks."""
+    if weights < train.WIDE_WEIGHTS:
+        return asked
+    by_columns = chunks > 1 and fewest <= train.COLUMN_ROWS
+    return asked._replace(few=fewest <= train.FEW_ROWS, by_columns=by_columns)
 
 
 def gradient_block(params: Parameters, loss: int, examples: Examples) -> tuple[float, np.ndarray]:

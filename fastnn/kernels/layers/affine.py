@@ -1,6 +1,9 @@
 """Affine layers, ``x @ W + b``, on dense inputs."""
 
+from typing import NamedTuple
+
 from fastnn.compiler.jit import inner
+from fastnn.compiler.tile_products import Matrix
 from fastnn.compiler.tiles import (
     VECTOR_BYTES,
     flat,
@@ -18,19 +21,27 @@ from fastnn.kernels.groups import (
     ONE,
     PANEL,
     ZERO,
+    Data,
+    Layer,
+    Network,
     Place,
+    Rows,
+    Rule,
+    Scratch,
+    Share,
     biases_of,
     deltas_of,
     inputs_of,
     outputs_of,
+    parts_of,
     rows_at,
     shifted,
     transposed,
     weights_of,
 )
 from fastnn.kernels.products import (
+    MULTIPLY,
     add_block,
-    multiply,
     multiply_few,
     multiply_transposed,
     multiply_transposed_few,
@@ -52,20 +63,17 @@ SUM_ROWS = 16384
 
 
 @inner
-def forward(network, layer, data, rows, scratch, low, high):
+def forward(
+    network: Network, layer: Layer, data: Data, rows: Rows, scratch: Scratch, low: int, high: int
+):
     """Inputs z of the activation, vectors low .. high of them."""
     lanes = lanes_of(network.params)
     column, columns = low * lanes, (high - low) * lanes
     z = shifted(outputs_of(layer, scratch.values, rows.slot), ZERO, column)
-    multiply(
-        rows.count,
-        columns,
-        layer.inputs,
-        _inputs(layer, data, rows, scratch.values),
-        shifted(weights_of(network, layer), ZERO, column),
-        shifted(biases_of(network, layer), ZERO, column),
-        z,
-    )
+    x, W = _inputs(layer, data, rows, scratch.values), weights_of(network, layer)
+    biases = shifted(biases_of(network, layer), ZERO, column)
+    W = shifted(W, ZERO, column)
+    MULTIPLY(parts_of(network), 0, (rows.count, columns, layer.inputs, x, W, biases, z))
 
 
 @inner
@@ -97,21 +105,42 @@ def _gather(x, numbers, out):
             store(out.array, to + whole, load_first(X, row + whole, inputs - whole, 1))
 
 
+class _Backward(NamedTuple):
+    """The product ``dy = dz @ W.T``, some columns of it."""
+
+    columns: int
+    dz: Matrix
+    weights: Matrix
+    dy: Matrix
+
+
 @inner
-def backward(network, layer, below, rows, scratch, low, high):
-    """Write dy of the layer below, vectors low .. high of it."""
+def _backward_of(network, layer, below, rows, scratch, low, high):
     column = low * lanes_of(network.params)
     columns = min(layer.inputs, high * lanes_of(network.params)) - column
     dz = deltas_of(layer, scratch.deltas, rows.slot)
     dy = shifted(deltas_of(below, scratch.deltas, rows.slot), ZERO, column)
-    weights = shifted(weights_of(network, layer), column, ZERO)
-    if rows.few:
-        multiply_transposed_few(rows.count, columns, layer.outputs, dz, weights, dy)
-    else:
-        zeros = rows_at(scratch.work, ZERO, ZERO)
-        multiply_transposed(
-            rows.count, columns, layer.outputs, dz, weights, zeros, dy, Place(scratch.work, PANEL)
-        )
+    return _Backward(columns, dz, shifted(weights_of(network, layer), column, ZERO), dy)
+
+
+@inner
+def backward(
+    network: Network, layer: Layer, below: Layer, rows: Rows, scratch: Scratch, low: int, high: int
+):
+    """Write dy of the layer below, vectors low .. high of it."""
+    columns, dz, weights, dy = _backward_of(network, layer, below, rows, scratch, low, high)
+    zeros = rows_at(scratch.work, ZERO, ZERO)
+    parts, panel = parts_of(network), Place(scratch.work, PANEL)
+    multiply_transposed(parts, rows.count, columns, layer.outputs, dz, weights, zeros, dy, panel)
+
+
+@inner
+def backward_few(
+    network: Network, layer: Layer, below: Layer, rows: Rows, scratch: Scratch, low: int, high: int
+):
+    """`backward` for few rows."""
+    columns, dz, weights, dy = _backward_of(network, layer, below, rows, scratch, low, high)
+    multiply_transposed_few(rows.count, columns, layer.outputs, dz, weights, dy)
 
 
 @inner
@@ -121,13 +150,33 @@ def shared_rows(layer):
 
 
 @inner
-def update(network, layer, rule, data, rows, scratch, share):
+def update_few(
+    network: Network,
+    layer: Layer,
+    rule: Rule,
+    data: Data,
+    rows: Rows,
+    scratch: Scratch,
+    share: Share,
+):
+    """`update` for few rows."""
+    x = transposed(inputs_of(layer, scratch.values, ZERO))  # of the first layer, as copied forwards
+    for i in range(share.low, share.high):
+        update_row_of_few(network, layer, rule, rows, scratch, i, shifted(x, i, ZERO))
+
+
+@inner
+def update(
+    network: Network,
+    layer: Layer,
+    rule: Rule,
+    data: Data,
+    rows: Rows,
+    scratch: Scratch,
+    share: Share,
+):
     """Gradient and update of rows ``share.low .. share.high`` of the weights."""
     x = transposed(inputs_of(layer, scratch.values, ZERO))  # of the first layer, as copied forwards
-    if rows.few:
-        for i in range(share.low, share.high):
-            update_row_of_few(network, layer, rule, rows, scratch, i, shifted(x, i, ZERO))
-        return
     lanes, dz = lanes_of(network.params), deltas_of(layer, scratch.deltas, ZERO)
     weights = weights_of(network, layer)
     most = UPDATE_VECTORS if rows.count <= UPDATE_BATCH else WEIGHT_VECTORS
@@ -139,6 +188,7 @@ def update(network, layer, rule, data, rows, scratch, share):
             for v in range(first, end, WEIGHT_VECTORS):
                 width = min(WEIGHT_VECTORS, end - v) * lanes
                 _sum_products(
+                    parts_of(network),
                     height,
                     width,
                     rows.count,
@@ -147,25 +197,20 @@ def update(network, layer, rule, data, rows, scratch, share):
                     scratch.work,
                     shifted(gradient, ZERO, (v - first) * lanes),
                 )
-            update_block(rule, height, gradient.row, gradient, shifted(weights, i, first * lanes))
+            to = shifted(weights, i, first * lanes)
+            update_block(network, rule, height, gradient.row, gradient, to)
 
 
 @inner
-def _sum_products(rows, columns, depth, left, right, work, out):
+def _sum_products(parts, rows, columns, depth, left, right, work, out):
     """``out = left @ right``, sums of more than SUM_ROWS terms added up from shorter ones."""
     zeros, another = rows_at(work, ZERO, ZERO), rows_at(work, ANOTHER, columns)
-    multiply(rows, columns, min(depth, SUM_ROWS), left, right, zeros, out)
-    for k in range(SUM_ROWS, depth, SUM_ROWS):
-        multiply(
-            rows,
-            columns,
-            min(depth - k, SUM_ROWS),
-            shifted(left, ZERO, k),
-            shifted(right, k, ZERO),
-            zeros,
-            another,
-        )
-        add_block(rows, columns, another, out)
+    for k in range(0, max(depth, 1), SUM_ROWS):  # of no rows the sum is zero
+        some, to = min(depth - k, SUM_ROWS), out if k == 0 else another
+        terms = shifted(left, ZERO, k), shifted(right, k, ZERO)
+        MULTIPLY(parts, 0, (rows, columns, some, terms[0], terms[1], zeros, to))
+        if k > 0:
+            add_block(rows, columns, another, out)
 
 
 @inner(forceinline=True)
@@ -181,6 +226,15 @@ def update_row_of_few(network, layer, rule, rows, scratch, row, x):
         columns = min(UPDATE_VECTORS, layer.vectors - v) * lanes
         gradient = rows_at(scratch.work, GRADIENT, columns)
         multiply_few(columns, rows.count, x, shifted(dz, ZERO, v * lanes), gradient)
-        update_block(
-            rule, ONE, columns, gradient, shifted(weights_of(network, layer), row, v * lanes)
-        )
+        to = shifted(weights_of(network, layer), row, v * lanes)
+        update_block(network, rule, ONE, columns, gradient, to)
+
+
+def forward_parts(layer, by_columns):
+    """What `forward` calls, and `backward`."""
+    return [(MULTIPLY, 0)]
+
+
+def update_parts(layer):
+    """What `update` calls."""
+    return [(MULTIPLY, 0)]

@@ -5,12 +5,13 @@ A product skips the zeros: ``fma(0, w, s)`` is ``s``, so the bits are those of t
 peak of the machine.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from fastnn.compiler.arithmetic import fma
-from fastnn.compiler.choice import one_of
+from fastnn.compiler.groups import Ints
 from fastnn.compiler.jit import inner
-from fastnn.compiler.tile_products import add_product
+from fastnn.compiler.parts import Choice
+from fastnn.compiler.tile_products import Matrix, add_product
 from fastnn.compiler.tiles import (
     broadcast_like,
     element,
@@ -27,10 +28,18 @@ from fastnn.kernels.groups import (
     ONE,
     PANEL,
     ZERO,
+    Data,
+    Layer,
+    Network,
     Place,
+    Rows,
+    Rule,
+    Scratch,
+    Share,
     biases_of,
     deltas_of,
     outputs_of,
+    parts_of,
     rows_at,
     share_of,
     shifted,
@@ -38,6 +47,7 @@ from fastnn.kernels.groups import (
 )
 from fastnn.kernels.layers.affine import SUM_ROWS, update_row_of_few
 from fastnn.kernels.nonzeros import values_of_column
+from fastnn.kernels.places import Places
 from fastnn.kernels.products import add_block
 from fastnn.kernels.rules import update_block
 
@@ -56,14 +66,16 @@ WIDTHS = (8, 7, 4, 2, 1)
 class Entries(NamedTuple):
     """Of each row's list: the first entry in a block of columns, that in the next, the end."""
 
-    first: Any
-    next: Any
-    last: Any
+    first: Ints
+    next: Ints
+    last: Ints
 
 
 def _make_forward(vectors):
-    @inner(separate=True)
-    def forward(rows, end, entries, data, weights, y):
+    @inner
+    def sparse_forward(
+        rows: int, end: int, entries: Entries, data: Data, weights: Matrix, y: Matrix
+    ):
         """Add the products of columns of x below `end` to y."""
         column = data.column
         for r in range(rows):
@@ -76,12 +88,14 @@ def _make_forward(vectors):
             store(y.array, y.at + r * y.row, total)
             entries.next[r] = e
 
-    return forward
+    return sparse_forward
 
 
 def _make_gradient(vectors):
-    @inner(separate=True)
-    def sum_products(rows, low, entries, data, dz, gradient):
+    @inner
+    def sparse_gradient(
+        rows: int, low: int, entries: Entries, data: Data, dz: Matrix, gradient: Matrix
+    ):
         """The gradient of the weights of columns from `low` on."""
         array, row = gradient.array, vectors * lanes_of(gradient.array)
         for i in range(0, COLUMN_BLOCK * row, lanes_of(array)):
@@ -93,11 +107,11 @@ def _make_gradient(vectors):
                 x = broadcast_like(data.value, e, d)
                 store(array, at, fma(x, d, load_like(array, at, d)))
 
-    return sum_products
+    return sparse_gradient
 
 
-_forward_block = one_of({width: _make_forward(width) for width in WIDTHS})
-_gradient_block = one_of({width: _make_gradient(width) for width in WIDTHS})
+FORWARD_BLOCK = Choice(Places.SPARSE_FORWARD, {width: _make_forward(width) for width in WIDTHS})
+GRADIENT_BLOCK = Choice(Places.SPARSE_GRADIENT, {width: _make_gradient(width) for width in WIDTHS})
 
 
 @inner
@@ -124,7 +138,9 @@ def _entries(cursor, block, slot, end):
 
 
 @inner
-def forward(network, layer, data, rows, scratch, low, high):
+def forward(
+    network: Network, layer: Layer, data: Data, rows: Rows, scratch: Scratch, low: int, high: int
+):
     """Inputs z of the activation, vectors low .. high of them.
 
     ``cursor[block, row]`` becomes the first entry of a row in each block
@@ -141,7 +157,8 @@ def forward(network, layer, data, rows, scratch, low, high):
         for block in range(column_blocks(layer.inputs)):
             below = min(layer.inputs, (block + 1) * COLUMN_BLOCK)
             entries = _entries(cursor, block, rows.slot, end)
-            _forward_block(width, (rows.count, below, entries, data, weights, y))
+            arguments = (rows.count, below, entries, data, weights, y)
+            FORWARD_BLOCK(parts_of(network), width, arguments)
         v += width
 
 
@@ -174,14 +191,35 @@ def shared_rows(layer):
 
 
 @inner
-def update(network, layer, rule, data, rows, scratch, share):
+def update(
+    network: Network,
+    layer: Layer,
+    rule: Rule,
+    data: Data,
+    rows: Rows,
+    scratch: Scratch,
+    share: Share,
+):
     """Gradient and update of the weights, ``x.T @ dz``, of a part of the blocks of columns."""
     first, end = share_of(column_blocks(layer.inputs), share.part, share.parts)
     for block in range(first, end):
-        if rows.few:
-            _update_block_of_few(network, layer, rule, data, rows, scratch, block)
-        else:
-            _update_block(network, layer, rule, data, rows, scratch, block)
+        _update_block(network, layer, rule, data, rows, scratch, block)
+
+
+@inner
+def update_few(
+    network: Network,
+    layer: Layer,
+    rule: Rule,
+    data: Data,
+    rows: Rows,
+    scratch: Scratch,
+    share: Share,
+):
+    """`update` for few rows."""
+    first, end = share_of(column_blocks(layer.inputs), share.part, share.parts)
+    for block in range(first, end):
+        _update_block_of_few(network, layer, rule, data, rows, scratch, block)
 
 
 @inner
@@ -198,16 +236,12 @@ def _update_block(network, layer, rule, data, rows, scratch, block):
         for r in range(0, max(rows.count, 1), SUM_ROWS):  # of no rows the gradient is zero
             some, to = min(rows.count - r, SUM_ROWS), gradient if r == 0 else another
             entries = _entries(scratch.cursor, block, r, r + some)
-            _gradient_block(width, (some, low, entries, data, shifted(dz, r, ZERO), to))
+            arguments = (some, low, entries, data, shifted(dz, r, ZERO), to)
+            GRADIENT_BLOCK(parts_of(network), width, arguments)
             if r > 0:
                 add_block(ONE, size, another, gradient)
-        update_block(
-            rule,
-            height,
-            gradient.row,
-            gradient,
-            shifted(weights_of(network, layer), low, v * lanes),
-        )
+        to = shifted(weights_of(network, layer), low, v * lanes)
+        update_block(network, rule, height, gradient.row, gradient, to)
         v += width
 
 
@@ -220,3 +254,23 @@ def _update_block_of_few(network, layer, rule, data, rows, scratch, block):
             i, rows.count, entries.first, entries.last, data, Place(scratch.work, PANEL)
         )
         update_row_of_few(network, layer, rule, rows, scratch, i, rows_at(scratch.work, PANEL, ONE))
+
+
+def forward_parts(layer, by_columns):
+    """What `forward` calls for all vectors of a layer, or for a chunk's share of its columns."""
+    return [(FORWARD_BLOCK, width) for width in _widths(layer.vectors, by_columns)]
+
+
+def update_parts(layer):
+    """What `update` calls."""
+    return [(GRADIENT_BLOCK, width) for width in _widths(layer.vectors, False)]
+
+
+def _widths(vectors, any_share):
+    """The widths in which so many vectors pass, or which any share of them might pass in."""
+    found = []
+    for width in WIDTHS:
+        if any_share or vectors >= width:
+            found.append(width)
+            vectors %= width
+    return found

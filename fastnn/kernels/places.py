@@ -1,0 +1,27 @@
+"""The choices of the kernels, each with its place in tables of parts: `fastnn.compiler.parts`."""
+
+from enum import IntEnum
+
+
+class Places(IntEnum):
+    """Of each choice the place, by its name."""
+
+    LAYER_FORWARD = 0
+    LAYER_BACKWARD = 1
+    LAYER_BACKWARD_FEW = 2
+    LAYER_UPDATE = 3
+    LAYER_UPDATE_FEW = 4
+    ACTIVATION_FORWARD = 5
+    ACTIVATION_BACKWARD = 6
+    DROPOUT_FORWARD = 7
+    DROPOUT_BACKWARD = 8
+    OUTPUTS = 9
+    LOSSES = 10
+    DELTAS = 11
+    UPDATE_BLOCK = 12
+    MULTIPLY = 13
+    SPARSE_FORWARD = 14
+    SPARSE_GRADIENT = 15
+    COLUMN_SWEEP = 16
+    SQUARES_OF_WEIGHTS = 17
+    TAKE_ROWS = 18
