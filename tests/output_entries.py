@@ -32,7 +32,6 @@ def loss_backward(name, label, t, scale, y, margin=0):
 
 _losses = PartEntry(last_layer.LOSSES_OF_ROWS)
 _outputs = PartEntry(last_layer.OUTPUTS_OF_ROWS)
-_deltas = PartEntry(last_layer.DELTAS_OF_ROWS)
 
 
 class LastLayer:
@@ -61,17 +60,19 @@ def outputs_forward(name, Z, **layout):
 
 def losses_of_rows(name, batch, labels, T, Z):
     """Outputs and losses."""
-    last, row_loss = LastLayer(Z, batch), np.full(len(Z), np.nan)
-    where = last.layer, Targets(labels, T), last.rows, last.y.flat, last.columns.start
-    _losses(LOSS_CODES[name], *where, row_loss)
+    last, row_loss, scale = LastLayer(Z, batch), np.full(len(Z), np.nan), Z.dtype.type(0)
+    where = last.y.flat, nothing(1, 1, Z.dtype)[0], last.columns.start
+    targets = Targets(labels, T)
+    _losses(LOSS_CODES[name], last.layer, targets, last.rows, *where, row_loss, scale, False)
     return last.read(), row_loss
 
 
-def deltas_of_rows(name, batch, labels, T, Y, scale, share=None):
-    """``dz`` of rows of outputs, padding included."""
-    last = LastLayer(Y, batch, share)
-    D = Memory(nothing(*padded(Y).shape, Y.dtype), margin=3, gap=5)
-    targets, scale = Targets(labels, T), Y.dtype.type(scale)
+def deltas_of_rows(name, batch, labels, T, Z, scale, share=None):
+    """``dz`` of rows, padding included, and losses."""
+    last, row_loss, scale = LastLayer(Z, batch, share), np.full(len(Z), np.nan), Z.dtype.type(scale)
+    D = Memory(nothing(*padded(Z).shape, Z.dtype), margin=3, gap=5)
+    where, targets = (last.y.flat, D.flat, last.columns.start), Targets(labels, T)
     layer = last.layer._replace(dz=D.at)
-    _deltas(LOSS_CODES[name], layer, targets, last.rows, last.y.flat, D.flat, scale)
-    return D.read()
+    _losses(LOSS_CODES[name], layer, targets, last.rows, *where, row_loss, scale, True)
+    last.read()
+    return D.read(), row_loss

@@ -7,7 +7,7 @@ import reference
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from kernel_entries import DTYPES, group_of, lanes_of, padded
+from kernel_entries import DTYPES, group_of, lanes_of
 from numpy.testing import assert_allclose, assert_array_equal
 from reference import assert_same_bits
 
@@ -111,16 +111,19 @@ def test_many_rows_have_the_bits_of_single_rows(loss, dtype, rng):
 @each_loss
 @each_dtype
 def test_deltas_of_many_rows_have_the_bits_of_single_rows(loss, dtype, rng):
-    for size in sizes(dtype):
-        Y, share = rng.random((5, size)).astype(dtype), rng.random(5).astype(dtype)
-        batch = rng.permutation(9)[:5]
-        labels, T = rng.integers(0, size, 9), rng.random((9, size)).astype(dtype)
+    for size in {*sizes(dtype), *range(1, NARROW + 2)}:
+        count = lanes_of(dtype) + 3
+        Z, share = rng.normal(0, 4, (count, size)).astype(dtype), rng.random(count).astype(dtype)
+        batch = rng.permutation(2 * count)[:count]
+        labels, T = rng.integers(0, size, 2 * count), rng.random((2 * count, size)).astype(dtype)
         for weights in (None, share):
-            found = kernels.deltas_of_rows(loss, batch, labels, T, Y, 0.25, weights)
+            found, row_loss = kernels.deltas_of_rows(loss, batch, labels, T, Z, 0.25, weights)
             for r, row in enumerate(batch):
-                scale, y = 0.25 if weights is None else share[r], padded(Y[r : r + 1], np.nan)[0]
+                scale = 0.25 if weights is None else share[r]
+                y, value = kernels.loss_forward(loss, labels[row], T[row], Z[r])
                 expected = kernels.loss_backward(loss, labels[row], T[row], scale, y)
                 assert_same_bits(found[r], expected)
+                assert row_loss[r] == value
 
 
 # Extremes ---------------------------------------------------------------------------------

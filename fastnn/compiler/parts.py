@@ -97,7 +97,8 @@ class Part:
 
 
 def _compiled(name: str, block: jit.Block, signature: tuple) -> PartCode:
-    dispatcher: Any = numba.njit(block.py_func, **jit.FLAGS, **PART_OPTIONS)
+    options: dict[str, Any] = jit.FLAGS | PART_OPTIONS
+    dispatcher: Any = numba.njit(block.py_func, **options)
     compiling.prepare(dispatcher, name)
     dispatcher.compile(signature)
     made = dispatcher.overloads[signature]

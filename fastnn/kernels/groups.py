@@ -249,6 +249,21 @@ def last_layer(network):
 
 
 @inner
+def part_of(rows, first, end):
+    """Some of the rows of a batch, which lie anywhere."""
+    share = rows.share[first:end] if rows.share.size else rows.share
+    return Rows(
+        rows.numbers[first:end],
+        end - first,
+        rows.first,
+        rows.slot + first,
+        rows.salt,
+        rows.few,
+        share,
+    )
+
+
+@inner
 def shifted(matrix, rows, columns):
     """The part of a matrix below so many rows, and right of so many columns."""
     at = matrix.at + rows * matrix.row + columns * matrix.column

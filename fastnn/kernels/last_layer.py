@@ -6,7 +6,7 @@ Each loss has its own code for them, made of its formulas in `losses` and `narro
 from fastnn.compiler.groups import Doubles, Float, Floats
 from fastnn.compiler.jit import inner
 from fastnn.compiler.parts import Choice
-from fastnn.compiler.tiles import lanes_of
+from fastnn.compiler.tiles import lanes_of, load, splat
 from fastnn.kernels.groups import (
     ZERO,
     Layer,
@@ -16,6 +16,7 @@ from fastnn.kernels.groups import (
     deltas_of,
     last_layer,
     outputs_of,
+    part_of,
     parts_of,
     shifted,
     wanted_of,
@@ -25,69 +26,82 @@ from fastnn.kernels.narrow_outputs import NARROW, NARROW_LOSSES, to_columns, to_
 from fastnn.kernels.places import Places
 
 
-def _make_losses(forward):
+def _make_row_by_row(loss):
+    forward, backward = loss.forward, loss.backward
+
     @inner
-    def losses(
-        layer: Layer,
-        targets: Targets,
-        rows: Rows,
-        values: Floats,
-        columns: Place,
-        row_loss: Doubles,
-    ):
-        """Outputs in place of the inputs of the last activation, and the rows' losses."""
-        y = outputs_of(layer, values, rows.slot)
+    def row_by_row(layer, targets, rows, values, deltas, row_loss, scale, with_deltas):
+        y, dz = outputs_of(layer, values, rows.slot), deltas_of(layer, deltas, rows.slot)
         for r in range(rows.count):
             wanted = wanted_of(targets, rows.numbers[r], layer.outputs)
-            row_loss[r] = forward(layer.outputs, wanted, Place(y.array, y.at + r * y.row))
+            here = Place(y.array, y.at + r * y.row)
+            row_loss[r] = forward(layer.outputs, wanted, here)
+            if with_deltas:
+                weight = rows.share[r] if rows.share.size else scale
+                backward(layer.outputs, wanted, weight, here, Place(dz.array, dz.at + r * dz.row))
 
-    return losses
+    return row_by_row
 
 
-def _make_losses_of_few_outputs(forward, narrow_forward):
+def _make_losses(loss):
+    row_by_row = _make_row_by_row(loss)
+
     @inner
     def losses(
         layer: Layer,
         targets: Targets,
         rows: Rows,
         values: Floats,
+        deltas: Floats,
         columns: Place,
         row_loss: Doubles,
+        scale: Float,
+        with_deltas: bool,
     ):
-        """The same, of few outputs many rows at once; `columns` is scratch for these."""
-        y, outputs, lanes = outputs_of(layer, values, rows.slot), layer.outputs, lanes_of(values)
-        many = rows.count - rows.count % lanes if outputs <= NARROW else ZERO
-        for done in range(0, many, lanes):
-            numbers, here = rows.numbers[done : done + lanes], shifted(y, done, ZERO)
-            narrow_forward(outputs, targets, numbers, here, columns, row_loss[done:])
-            to_rows(outputs, columns, here)
-        for r in range(many, rows.count):
-            wanted = wanted_of(targets, rows.numbers[r], outputs)
-            row_loss[r] = forward(outputs, wanted, Place(y.array, y.at + r * y.row))
+        """Outputs in place of the inputs of the last activation, and the rows' losses.
+
+        And their deltas, if asked for; outputs then may be left out.  A row counts its share in the
+        loss of the batch, or `scale` if there are no shares.
+        """
+        row_by_row(layer, targets, rows, values, deltas, row_loss, scale, with_deltas)
 
     return losses
 
 
-def _make_deltas(backward):
+def _make_losses_of_few_outputs(loss, narrow):
+    row_by_row = _make_row_by_row(loss)
+    forward, backward = narrow.forward, narrow.backward
+
     @inner
-    def deltas(
-        layer: Layer, targets: Targets, rows: Rows, values: Floats, to: Floats, scale: Float
+    def losses(
+        layer: Layer,
+        targets: Targets,
+        rows: Rows,
+        values: Floats,
+        deltas: Floats,
+        columns: Place,
+        row_loss: Doubles,
+        scale: Float,
+        with_deltas: bool,
     ):
-        """Deltas of rows with outputs.
+        """The same, of few outputs many rows at once; `columns` is scratch for these."""
+        y, dz = outputs_of(layer, values, rows.slot), deltas_of(layer, deltas, rows.slot)
+        outputs, lanes = layer.outputs, lanes_of(values)
+        many = rows.count - rows.count % lanes if outputs <= NARROW else ZERO
+        for done in range(0, many, lanes):
+            numbers = rows.numbers[done : done + lanes]
+            here, to = shifted(y, done, ZERO), shifted(dz, done, ZERO)
+            forward(outputs, targets, numbers, here, columns, row_loss[done:])
+            if with_deltas:
+                weights = load(rows.share, done) if rows.share.size else splat(scale, 1)
+                backward(outputs, targets, numbers, weights, columns)
+                to_rows(outputs, columns, to)
+            else:
+                to_rows(outputs, columns, here)
+        others = part_of(rows, many, rows.count)
+        row_by_row(layer, targets, others, values, deltas, row_loss[many:], scale, with_deltas)
 
-        A row counts its share in the loss of the batch, or `scale` if there are no shares.
-        """
-        y, dz = outputs_of(layer, values, rows.slot), deltas_of(layer, to, rows.slot)
-        for r in range(rows.count):
-            backward(
-                layer.outputs,
-                wanted_of(targets, rows.numbers[r], layer.outputs),
-                rows.share[r] if rows.share.size else scale,
-                Place(y.array, y.at + r * y.row),
-                Place(dz.array, dz.at + r * dz.row),
-            )
-
-    return deltas
+    return losses
 
 
 def _make_outputs(make_outputs):
@@ -121,8 +135,8 @@ def _make_few_outputs(make_outputs, make_narrow_outputs):
 def _losses_of(name):
     row, narrow = LOSSES[name], NARROW_LOSSES.get(name)
     if narrow is None:
-        return _make_losses(row.forward)
-    return _make_losses_of_few_outputs(row.forward, narrow.forward)
+        return _make_losses(row)
+    return _make_losses_of_few_outputs(row, narrow)
 
 
 def _outputs_of(name):
@@ -134,23 +148,22 @@ def _outputs_of(name):
 
 LOSSES_OF_ROWS = Choice(Places.LOSSES, {c: _losses_of(name) for name, c in LOSS_CODES.items()})
 OUTPUTS_OF_ROWS = Choice(Places.OUTPUTS, {c: _outputs_of(name) for name, c in LOSS_CODES.items()})
-DELTAS_OF_ROWS = Choice(
-    Places.DELTAS, {c: _make_deltas(LOSSES[name].backward) for name, c in LOSS_CODES.items()}
-)
 
 
 @inner
 def losses_of_rows(network, targets, rows, scratch, columns, row_loss):
     """Outputs and losses of rows that have come through; `columns` is scratch for few outputs."""
-    arguments = (last_layer(network), targets, rows, scratch.values, columns, row_loss)
-    LOSSES_OF_ROWS(parts_of(network), network.loss, arguments)
+    values, no_scale = scratch.values, network.params.dtype.type(0)
+    arguments = (targets, rows, values, values, columns, row_loss, no_scale, False)
+    LOSSES_OF_ROWS(parts_of(network), network.loss, (last_layer(network), *arguments))
 
 
 @inner
-def deltas_of_rows(network, targets, rows, scratch, scale):
-    """Deltas of the last layer, for rows with outputs."""
-    arguments = (last_layer(network), targets, rows, scratch.values, scratch.deltas, scale)
-    DELTAS_OF_ROWS(parts_of(network), network.loss, arguments)
+def deltas_of_rows(network, targets, rows, scratch, columns, row_loss, scale):
+    """Losses, and deltas of the last layer; what is in the place of its outputs means nothing."""
+    where = (scratch.values, scratch.deltas, columns)
+    arguments = (last_layer(network), targets, rows, *where, row_loss, scale, True)
+    LOSSES_OF_ROWS(parts_of(network), network.loss, arguments)
 
 
 @inner

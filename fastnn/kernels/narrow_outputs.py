@@ -32,9 +32,11 @@ from fastnn.kernels.losses import (
     largest_clipped,
 )
 
-# The most outputs, and elements of scratch for as many vectors twice, and one.
+# The most outputs; and elements of scratch: vectors of outputs, of targets and of what is added up,
+# and one of losses.
 NARROW = 16
-SCRATCH = (2 * NARROW + 1) * (GROUP_BYTES // 4)
+TARGETS, WORK, LOSSES_AT = NARROW, 2 * NARROW, 3 * NARROW
+SCRATCH = (3 * NARROW + 1) * (GROUP_BYTES // 4)
 
 
 @inner
@@ -87,7 +89,7 @@ def _softmax(outputs, columns):
         top = maximum(load(array, at + o * lanes), top)
     for o in range(outputs):
         store(array, at + o * lanes, exp(load(array, at + o * lanes) - top))
-    total = _sum_of_columns(outputs, columns, at + NARROW * lanes)
+    total = _sum_of_columns(outputs, columns, at + WORK * lanes)
     for o in range(outputs):
         store(array, at + o * lanes, load(array, at + o * lanes) / total)
     return top + log(total)
@@ -110,7 +112,7 @@ def _sigmoid_outputs(outputs, columns):
 def _cross_entropy(outputs, targets, numbers, y, columns, row_loss):
     """Outputs, as columns, and losses of `lanes` rows of y."""
     array, lanes = columns.array, lanes_of(columns.array)
-    losses = columns.at + 2 * NARROW * lanes
+    losses = columns.at + LOSSES_AT * lanes
     for r in range(lanes):
         put(array, losses + r, element(y.array, y.at + r * y.row + targets.labels[numbers[r]]))
     to_columns(outputs, y, columns)
@@ -128,43 +130,66 @@ def _clipped_cross_entropy(outputs, targets, numbers, y, columns, row_loss):
         row_loss[r] = most if row_loss[r] > most else row_loss[r]  # NaN stays
 
 
+@inner
+def _cross_entropy_backward(outputs, targets, numbers, weights, columns):
+    """``(y - t) * weight`` in place of columns of softmax outputs y."""
+    array, at, lanes = columns.array, columns.at, lanes_of(columns.array)
+    one = array.dtype.type(1)
+    for r in range(lanes):
+        label = at + targets.labels[numbers[r]] * lanes + r
+        put(array, label, element(array, label) - one)
+    for o in range(0, outputs * lanes, lanes):
+        store(array, at + o, load(array, at + o) * weights)
+
+
 def _make_binary_cross_entropy(loss):
     @inner
     def forward(outputs, targets, numbers, y, columns, row_loss):
-        array, lanes = columns.array, lanes_of(columns.array)
-        more = columns.at + NARROW * lanes
+        array, at, lanes = columns.array, columns.at, lanes_of(columns.array)
+        wanted, work = at + TARGETS * lanes, at + WORK * lanes
         for o in range(outputs):
             for r in range(lanes):
                 t = element(flat(targets.targets), numbers[r] * outputs + o)
-                put(array, more + o * lanes + r, t)
+                put(array, wanted + o * lanes + r, t)
         to_columns(outputs, y, columns)
-        for o in range(outputs):
-            at = columns.at + o * lanes
-            z, t = load(array, at), load(array, more + o * lanes)
-            store(array, more + o * lanes, loss(t, z))
-            store(array, at, sigmoid(z))
-        losses = columns.at + 2 * NARROW * lanes
-        store(array, losses, _sum_of_columns(outputs, Place(array, more), more))
+        for o in range(0, outputs * lanes, lanes):
+            z = load(array, at + o)
+            store(array, work + o, loss(load(array, wanted + o), z))
+            store(array, at + o, sigmoid(z))
+        losses = at + LOSSES_AT * lanes
+        store(array, losses, _sum_of_columns(outputs, Place(array, work), work))
         for r in range(lanes):
             row_loss[r] = element(array, losses + r)
 
     return forward
 
 
+@inner
+def _error_backward(outputs, targets, numbers, weights, columns):
+    """``(y - t) * weight`` in place of columns of y; those of t are where `forward` put them."""
+    array, at, lanes = columns.array, columns.at, lanes_of(columns.array)
+    for o in range(0, outputs * lanes, lanes):
+        error = load(array, at + o) - load(array, at + TARGETS * lanes + o)
+        store(array, at + o, error * weights)
+
+
 class NarrowLoss(NamedTuple):
     """What a loss has here."""
 
     forward: Callable  # (outputs, targets, numbers of rows, y, columns, row_loss)
+    backward: Callable  # (outputs, targets, numbers, weights, columns): dz in place of y
     outputs: Callable  # (outputs, columns)
 
 
 NARROW_LOSSES = {
-    "cross_entropy": NarrowLoss(_cross_entropy, _softmax_outputs),
+    "cross_entropy": NarrowLoss(_cross_entropy, _cross_entropy_backward, _softmax_outputs),
     "binary_cross_entropy": NarrowLoss(
-        _make_binary_cross_entropy(binary_cross_entropy), _sigmoid_outputs
+        _make_binary_cross_entropy(binary_cross_entropy), _error_backward, _sigmoid_outputs
     ),
-    "clipped_cross_entropy": NarrowLoss(_clipped_cross_entropy, _softmax_outputs),
+    "clipped_cross_entropy": NarrowLoss(
+        _clipped_cross_entropy, _cross_entropy_backward, _softmax_outputs
+    ),
     "clipped_binary_cross_entropy": NarrowLoss(
-        _make_binary_cross_entropy(clipped_binary_cross_entropy), _sigmoid_outputs
+        _make_binary_cross_entropy(clipped_binary_cross_entropy), _error_backward, _sigmoid_outputs
     ),
 }

@@ -20,9 +20,10 @@ from fastnn.kernels.groups import (
     Scratch,
     Targets,
     layer_of,
+    part_of,
     share_of,
 )
-from fastnn.kernels.last_layer import deltas_of_rows, losses_of_rows
+from fastnn.kernels.last_layer import deltas_of_rows
 from fastnn.kernels.layers import layer_backward, layer_forward
 from fastnn.kernels.places import Places
 
@@ -57,21 +58,6 @@ def _ask_for(data, targets, numbers):
 
 
 @inner
-def part_of(rows, first, end):
-    """Some of the rows of a batch, which lie anywhere."""
-    share = rows.share[first:end] if rows.share.size else rows.share
-    return Rows(
-        rows.numbers[first:end],
-        end - first,
-        rows.first,
-        rows.slot + first,
-        rows.salt,
-        rows.few,
-        share,
-    )
-
-
-@inner
 def work_of(scratch, chunk):
     """The scratch of a chunk."""
     return Scratch(
@@ -97,10 +83,8 @@ def row_sweep(part, parts, network, data, targets, batch, scratch):
         rows = part_of(batch, first, min(first + ROW_BLOCK, end))
         _ask_for(data, targets, rows.numbers)
         forward_rows(network, data, rows, scratch)
-        losses_of_rows(
-            network, targets, rows, scratch, Place(scratch.work, GRADIENT), scratch.row_loss[first:]
-        )
-        deltas_of_rows(network, targets, rows, scratch, scale)
+        columns = Place(scratch.work, GRADIENT)
+        deltas_of_rows(network, targets, rows, scratch, columns, scratch.row_loss[first:], scale)
         backward_rows(network, rows, scratch)
 
 
@@ -129,10 +113,8 @@ def column_sweep(
         barrier(team, chunks)
     first, end = share_of(batch.count, chunk, chunks)
     rows = part_of(batch, first, end)
-    losses_of_rows(
-        network, targets, rows, scratch, Place(scratch.work, GRADIENT), scratch.row_loss[first:]
-    )
-    deltas_of_rows(network, targets, rows, scratch, _scale(network, batch))
+    scale, columns = _scale(network, batch), Place(scratch.work, GRADIENT)
+    deltas_of_rows(network, targets, rows, scratch, columns, scratch.row_loss[first:], scale)
     for number in range(layers - 1, 0, -1):
         barrier(team, chunks)
         layer, below = layer_of(network, number), layer_of(network, number - 1)

@@ -16,7 +16,7 @@ from fastnn.kernels.layers.sparse_affine import FORWARD_BLOCK, GRADIENT_BLOCK
 EVERY_CHOICE = (
     *(layers.FORWARD, layers.BACKWARD, layers.BACKWARD_FEW, layers.UPDATE, layers.UPDATE_FEW),
     *(ACTIVATION_FORWARD, ACTIVATION_BACKWARD, dropout.FORWARD, dropout.BACKWARD),
-    *(last_layer.OUTPUTS_OF_ROWS, last_layer.LOSSES_OF_ROWS, last_layer.DELTAS_OF_ROWS),
+    *(last_layer.OUTPUTS_OF_ROWS, last_layer.LOSSES_OF_ROWS),
     *(rules.UPDATE_BLOCK, products.MULTIPLY, FORWARD_BLOCK, GRADIENT_BLOCK),
     *(rows.COLUMN_SWEEP, weights.SQUARES_OF_WEIGHTS, given.TAKE_ROWS),
 )
@@ -85,7 +85,6 @@ class Parts:
 
     def _have_steps(self, asked: Training) -> None:
         table = self._table
-        table.have(last_layer.DELTAS_OF_ROWS, asked.loss)
         table.have(rules.UPDATE_BLOCK, asked.rule)
         for layer in self._layers[1:]:
             table.have(layers.BACKWARD, layer.kind)
