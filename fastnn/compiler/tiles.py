@@ -430,23 +430,30 @@ def is_single(typingctx, tile):
     )
 
 
-@intrinsic
-def prefetch(typingctx, array, offset):
-    """Ask for the cache line of ``array[offset]``; harmless whatever the offset."""
+def _make_prefetch(locality):
+    @intrinsic
+    def prefetch(typingctx, array, offset):
+        """Ask for the cache line of ``array[offset]``; harmless whatever the offset."""
 
-    def emit(context, builder, sig, args):
-        memory = Memory(context, builder, sig.args[0], args[0])
-        i32, byte = ir.IntType(32), ir.IntType(8).as_pointer()
-        function = cgutils.get_or_insert_function(
-            builder.module,
-            ir.FunctionType(ir.VoidType(), [byte, i32, i32, i32]),
-            "llvm.prefetch.p0",
-        )
-        at = builder.bitcast(builder.gep(memory.data, [args[1]]), byte)
-        builder.call(function, [at, i32(0), i32(3), i32(1)])  # read, keep in L1, data
-        return context.get_dummy_value()
+        def emit(context, builder, sig, args):
+            memory = Memory(context, builder, sig.args[0], args[0])
+            i32, byte = ir.IntType(32), ir.IntType(8).as_pointer()
+            function = cgutils.get_or_insert_function(
+                builder.module,
+                ir.FunctionType(ir.VoidType(), [byte, i32, i32, i32]),
+                "llvm.prefetch.p0",
+            )
+            at = builder.bitcast(builder.gep(memory.data, [args[1]]), byte)
+            builder.call(function, [at, i32(0), i32(locality), i32(1)])  # read, data
+            return context.get_dummy_value()
 
-    return types.void(array, types.intp), emit
+        return types.void(array, types.intp), emit
+
+    return prefetch
+
+
+# To the first-level cache; and to the second, for what is needed only after much else.
+prefetch, prefetch_far = _make_prefetch(3), _make_prefetch(2)
 
 
 @intrinsic

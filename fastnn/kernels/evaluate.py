@@ -76,7 +76,8 @@ def evaluate(
         if examples.found.size:
             where = numbers[0], numbers[0] + numbers.size
             TAKE_ROWS(parts_of(network), 0, (chunk, chunks, lists, examples, where[0], where[1]))
-        rows = Rows(numbers, numbers.size, numbers[0], slot, ZERO, False, network.params[:0])
+        no_share = network.params[:0]
+        rows = Rows(numbers, numbers.size, numbers[0], slot, ZERO, False, no_share, index[:0])
         forward_rows(network, data, rows, scratch)
         if row_loss.size:
             losses_of_rows(network, targets, rows, scratch, columns, row_loss[first:])
@@ -103,7 +104,7 @@ def _predict_rows(chunk, chunks, network: Network, x, column, values, outputs, s
     data = Data(x, plan, column, params)
     for first in range(begin, end, ROW_BLOCK):
         count = min(ROW_BLOCK, end - first)
-        rows = Rows(plan[0], count, first, slot, ZERO, False, params[:0])
+        rows = Rows(plan[0], count, first, slot, ZERO, False, params[:0], plan[0])
         forward_rows(network, data, rows, scratch)
         outputs_of_rows(network, rows, scratch, columns)
         _hand_out(y, count, outputs, first)

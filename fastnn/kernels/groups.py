@@ -111,6 +111,7 @@ class Rows(NamedTuple):
     salt: int  # what dropout drops depends on it
     few: bool  # so few that reading and writing the weights is all that counts
     share: Floats  # parts of the rows in the loss; if empty, all count the same
+    ahead: Ints  # rows of data that come next, and may be asked for
 
 
 # In place of a first row: rows lie anywhere, and are copied side by side.
@@ -260,6 +261,7 @@ def part_of(rows, first, end):
         rows.salt,
         rows.few,
         share,
+        rows.ahead,
     )
 
 

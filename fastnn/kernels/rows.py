@@ -79,6 +79,7 @@ def _scale(network, batch):
 def row_sweep(part, parts, network, data, targets, batch, scratch):
     """A part of the rows of a batch: outputs, losses and deltas."""
     scale, (begin, end) = _scale(network, batch), share_of(batch.count, part, parts)
+    _ask_for(data, targets, batch.ahead)
     for first in range(begin, end, ROW_BLOCK):
         rows = part_of(batch, first, min(first + ROW_BLOCK, end))
         _ask_for(data, targets, rows.numbers)

@@ -47,12 +47,16 @@ SQUARES = 16
 
 
 @inner
-def _batch_of(wide, batches, step):
-    """The rows of a step."""
+def _batch_of(chunk, chunks, wide, call, batches, step):
+    """The rows of a step; and a chunk's of the next, if this call makes it."""
     first, end = batches.begin[step], batches.begin[step + 1]
     share = batches.share[first:end] if batches.share.size else batches.share
     numbers, few = batches.index[first:end], wide and end - first <= FEW_ROWS
-    return Rows(numbers, numbers.size, GATHER, ZERO, batches.salt + step, few, share)
+    ahead = numbers[:0]
+    if step + 1 < call.end:
+        first, last = share_of(batches.begin[step + 2] - end, chunk, chunks)
+        ahead = batches.index[end + first : end + last]
+    return Rows(numbers, numbers.size, GATHER, ZERO, batches.salt + step, few, share, ahead)
 
 
 @inner
@@ -120,7 +124,7 @@ def train(
     data, targets = data_of(examples), targets_of(examples)
     part, parts = call.piece * chunks + chunk, call.pieces * chunks
     for s in range(call.first, call.end):
-        batch = _batch_of(wide, batches, s)
+        batch = _batch_of(chunk, chunks, wide, call, batches, s)
         by_columns = wide and chunks > 1 and batch.count <= COLUMN_ROWS
         if call.stage == ON_GIVEN:
             lists = layer_of(network, 0).kind == SPARSE_AFFINE

@@ -20,6 +20,7 @@ from fastnn.compiler.tiles import (
     load_like,
     load_row,
     prefetch,
+    prefetch_far,
     splat,
     store,
 )
@@ -71,6 +72,29 @@ class Entries(NamedTuple):
     last: Ints
 
 
+class Ahead(NamedTuple):
+    """Rows whose lists are asked for on the way, every so many lines of them from one on."""
+
+    numbers: Ints
+    first: int
+    every: int
+
+
+@inner
+def _ask_for_list(data, row, ahead):
+    """Have lines of a list in the second-level cache when its row is next.
+
+    Lists that lie anywhere in 54 MB of memory are 22 of the 108 us of a step of 784-50-10 on one
+    thread; asked for while the weights are swept they are 16, and 8 of 80 us on two.
+    """
+    line = 64 // data.value.itemsize
+    for e in range(
+        data.bounds[row, 0] + ahead.first * line, data.bounds[row, 1], ahead.every * line
+    ):
+        prefetch_far(data.value, e)
+        prefetch_far(data.column, e)
+
+
 def _make_forward(vectors):
     @inner
     def sparse_forward(
@@ -94,7 +118,13 @@ def _make_forward(vectors):
 def _make_gradient(vectors):
     @inner
     def sparse_gradient(
-        rows: int, low: int, entries: Entries, data: Data, dz: Matrix, gradient: Matrix
+        rows: int,
+        low: int,
+        entries: Entries,
+        data: Data,
+        dz: Matrix,
+        gradient: Matrix,
+        ahead: Ahead,
     ):
         """The gradient of the weights of columns from `low` on."""
         array, row = gradient.array, vectors * lanes_of(gradient.array)
@@ -102,6 +132,8 @@ def _make_gradient(vectors):
             store(array, gradient.at + i, splat(array.dtype.type(0), 1))
         for r in range(rows):
             d = load_row(dz.array, dz.at + r * dz.row, vectors)
+            if r < ahead.numbers.size:
+                _ask_for_list(data, ahead.numbers[r], ahead)
             for e in range(entries.first[r], entries.next[r]):
                 at = gradient.at + (element(data.column, e) - low) * row
                 x = broadcast_like(data.value, e, d)
@@ -203,7 +235,8 @@ def update(
     """Gradient and update of the weights, ``x.T @ dz``, of a part of the blocks of columns."""
     first, end = share_of(column_blocks(layer.inputs), share.part, share.parts)
     for block in range(first, end):
-        _update_block(network, layer, rule, data, rows, scratch, block)
+        ahead = Ahead(rows.ahead, block - first, end - first)
+        _update_block(network, layer, rule, data, rows, scratch, block, ahead)
 
 
 @inner
@@ -223,7 +256,7 @@ def update_few(
 
 
 @inner
-def _update_block(network, layer, rule, data, rows, scratch, block):
+def _update_block(network, layer, rule, data, rows, scratch, block, ahead):
     """Sums run over the batch in ascending order, those of more than SUM_ROWS rows are added up."""
     lanes, low = lanes_of(network.params), block * COLUMN_BLOCK
     height, v = min(COLUMN_BLOCK, layer.inputs - low), ZERO
@@ -236,7 +269,7 @@ def _update_block(network, layer, rule, data, rows, scratch, block):
         for r in range(0, max(rows.count, 1), SUM_ROWS):  # of no rows the gradient is zero
             some, to = min(rows.count - r, SUM_ROWS), gradient if r == 0 else another
             entries = _entries(scratch.cursor, block, r, r + some)
-            arguments = (some, low, entries, data, shifted(dz, r, ZERO), to)
+            arguments = (some, low, entries, data, shifted(dz, r, ZERO), to, ahead)
             GRADIENT_BLOCK(parts_of(network), width, arguments)
             if r > 0:
                 add_block(ONE, size, another, gradient)
