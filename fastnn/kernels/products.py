@@ -144,7 +144,7 @@ def transpose_rows(rows, depth, weights, panel):
     lanes = lanes_of(panel.array)
     k = 0
     if rows == lanes:
-        while k + lanes <= depth:
+        while k + lanes <= depth or (k < depth and k + lanes <= weights.row):
             square = load_transposed(weights.array, weights.at + k, weights.row)
             store_rows(panel.array, panel.at + k * panel.row, panel.row, square)
             k += lanes

@@ -148,16 +148,21 @@ def _scale(network, batch):
 @inner
 def row_sweep(part, parts, network, data, targets, batch, scratch):
     """A part of the rows of a batch: outputs, losses and deltas."""
-    scale, (begin, end) = _scale(network, batch), share_of(batch.count, part, parts)
+    begin, end = share_of(batch.count, part, parts)
     for first in range(begin, end, ROW_BLOCK):
         rows = part_of(batch, first, min(first + ROW_BLOCK, end))
-        _ask_for(data, targets, rows.numbers)
-        forward_rows(network, data, rows, scratch)
-        losses_of_rows(
-            network, targets, rows, scratch, Place(scratch.work, GRADIENT), scratch.row_loss[first:]
-        )
-        deltas_of_rows(network, targets, rows, scratch, scale)
-        backward_rows(network, rows, scratch)
+        send_rows(network, data, targets, batch, rows, scratch)
+
+
+@inner
+def send_rows(network, data, targets, batch, rows, scratch):
+    """Some rows of a batch, forwards and back."""
+    _ask_for(data, targets, rows.numbers)
+    forward_rows(network, data, rows, scratch)
+    columns, row_loss = Place(scratch.work, GRADIENT), scratch.row_loss[rows.slot :]
+    losses_of_rows(network, targets, rows, scratch, columns, row_loss)
+    deltas_of_rows(network, targets, rows, scratch, _scale(network, batch))
+    backward_rows(network, rows, scratch)
 
 
 @inner

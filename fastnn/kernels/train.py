@@ -26,6 +26,16 @@ from fastnn.kernels.groups import (
 )
 from fastnn.kernels.layers import SPARSE_AFFINE
 from fastnn.kernels.rows import column_sweep, row_sweep, work_of
+from fastnn.kernels.row_groups import (
+    copy_to_own,
+    group_sweep,
+    has_few_weights,
+    loss_of_groups,
+    own_network,
+    own_rule,
+    rows_of_part,
+    update_by_groups,
+)
 from fastnn.kernels.rules import STORE, RateAndDecay, of_step, storing, without_decay
 from fastnn.kernels.weights import (
     number_of_weights,
@@ -55,20 +65,26 @@ def _batch_of(wide, batches, step):
 
 
 @inner
-def _note_loss(chunk, step, batch, batches, scratch, record):
+def _sum_losses(batch, scratch):
+    total, share = 0.0, batch.share
+    for r in range(batch.count):
+        total += scratch.row_loss[r] * share[r] if share.size else scratch.row_loss[r]
+    return total
+
+
+@inner
+def _note_loss(chunk, step, total, batch, batches, squares, record):
     """Record the loss of a step, whose rows all chunks have finished, and say how to go on.
 
     The sum is made by every chunk, and the same in each.
     """
-    total, share = 0.0, batch.share
-    for r in range(batch.count):
-        total += scratch.row_loss[r] * share[r] if share.size else scratch.row_loss[r]
+    share = batch.share
     mean = total if share.size else total / batch.count
     ends, watch = False, record.watch[chunk]
     if watch[STEPS]:
         mean *= watch[SCALE]
         if batches.penalty.size:
-            mean += batches.penalty[step] * scratch.squares.sum()
+            mean += batches.penalty[step] * squares.sum()
         ends = note_step(watch, record.epoch_loss, mean, batch.count, chunk == 0)
     if chunk == 0:
         record.step_loss[step] = mean
@@ -84,6 +100,43 @@ def _rule_of(call, rule, batches, scratch, step):
     if call.stage == SOME_GRADIENTS:  # the update adds the decay
         return without_decay(storing(rule, scratch.gradient))
     return of_step(rule, read_group(RateAndDecay, batches.rates, step))
+
+
+@inner
+def _train_few(chunk, chunks, call, network, rule, examples, batches, scratch, record):
+    """`train` for a network of few weights, by groups of rows."""
+    own, data, targets = scratch.own[chunk], data_of(examples), targets_of(examples)
+    part, parts = call.piece * chunks + chunk, call.pieces * chunks
+    if chunk > 0 and call.end - call.first > 1:
+        copy_to_own(network, rule, own)
+        rule, network = own_rule(chunk, network, rule, own), own_network(chunk, network, own)
+    for s in range(call.first, call.end):
+        batch = _batch_of(False, batches, s)
+        squares = scratch.squares[s % 2 * SQUARES : (s % 2 + 1) * SQUARES]
+        if call.stage == ON_GIVEN:
+            lists = layer_of(network, 0).kind == SPARSE_AFFINE
+            begin, end = rows_of_part(batch.count, chunk, chunks)
+            take_rows(chunk, chunks, lists, examples, begin, end)
+        if call.stage <= SOME_ROWS:
+            group_sweep(
+                chunk, part, parts, s, network, rule, data, targets, batch, scratch
+            )
+        if call.stage == SOME_ROWS or call.stage == SOME_GRADIENTS:
+            return
+        if batches.penalty.size:
+            squares_of_weights(chunk, chunks, network, squares)
+        barrier(call.team, chunks)
+        if call.stage == ON_GIVEN and any_strange(examples.found):
+            return
+        total = loss_of_groups(s, batch.count, scratch)
+        then = _note_loss(chunk, s, total, batch, batches, squares, record)
+        if then == STOP_BEFORE_UPDATE and rule.code != STORE:
+            return
+        if chunk == 0 or s + 1 < call.end:
+            rule_of_step = _rule_of(call, rule, batches, scratch, s)
+            update_by_groups(s, batch.count, network, rule_of_step, scratch, own)
+        if then == STOP_AFTER_UPDATE:
+            return
 
 
 @chunked
@@ -115,6 +168,9 @@ def train(
     mine, wide = work_of(scratch, chunk), number_of_weights(network) >= WIDE_WEIGHTS
     data, targets = data_of(examples), targets_of(examples)
     part, parts = call.piece * chunks + chunk, call.pieces * chunks
+    if has_few_weights(network):
+        _train_few(chunk, chunks, call, network, rule, examples, batches, scratch, record)
+        return
     for s in range(call.first, call.end):
         batch = _batch_of(wide, batches, s)
         by_columns = wide and chunks > 1 and batch.count <= COLUMN_ROWS
@@ -133,11 +189,12 @@ def train(
         then = GO_ON
         if call.stage != SOME_GRADIENTS:
             if batches.penalty.size:
-                squares_of_weights(chunk, chunks, network, scratch.squares)
+                squares_of_weights(chunk, chunks, network, scratch.squares[:SQUARES])
             barrier(call.team, chunks)
             if call.stage == ON_GIVEN and any_strange(examples.found):
                 return
-            then = _note_loss(chunk, s, batch, batches, scratch, record)
+            total = _sum_losses(batch, scratch)
+            then = _note_loss(chunk, s, total, batch, batches, scratch.squares[:SQUARES], record)
         if then == STOP_BEFORE_UPDATE and rule.code != STORE:  # a gradient is what it is
             return
         rule_of_step = _rule_of(call, rule, batches, scratch, s)

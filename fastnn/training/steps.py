@@ -14,7 +14,7 @@ import numpy as np
 from fastnn.compiler import runtime
 from fastnn.compiler.rounding import rounding_to_nearest
 from fastnn.compiler.team import new_team
-from fastnn.kernels import epochs, samples, train
+from fastnn.kernels import epochs, row_groups, samples, train
 from fastnn.kernels.groups import AllScratch, Batches, Call, Network, Record, Rule
 from fastnn.kernels.rules import SGD, STORE, Numbers
 from fastnn.training.data import Examples, blocks_of, looked_at
@@ -78,9 +78,26 @@ class StepScratch:
             aligned_zeros(chunks * plan.work_size, dtype).reshape(chunks, plan.work_size),
             np.empty((blocks_of(params.layer_sizes[0]), rows), np.int64),
             np.empty(rows),
-            np.empty(train.SQUARES),
+            np.empty(2 * train.SQUARES),
             np.empty(0, dtype),
+            *_group_scratch(params, rows, chunks),
         )
+
+
+def _group_scratch(params: Parameters, rows: int, chunks: int) -> tuple[np.ndarray, ...]:
+    """Gradients and losses of groups of rows, and what each chunk has of its own."""
+    block = params.block
+    if params.multiply_adds > row_groups.FEW_WEIGHTS:
+        return np.empty((0, 0), block.dtype), np.empty(0), np.empty((0, 0), block.dtype)
+    groups = row_groups.count_groups.py_func(rows)
+    pad = 128 // block.itemsize
+    size = -(-block.size // pad) * pad
+    row = row_groups.OWN_BLOCKS * size
+    return (
+        aligned_zeros(2 * groups * size, block.dtype).reshape(2 * groups, size),
+        np.empty(2 * groups * row_groups.LINE),
+        aligned_zeros(chunks * row, block.dtype).reshape(chunks, row),
+    )
 
 
 class Steps:

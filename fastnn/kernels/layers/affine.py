@@ -123,12 +123,12 @@ def shared_rows(layer):
 @inner
 def update(network, layer, rule, data, rows, scratch, share):
     """Gradient and update of rows ``share.low .. share.high`` of the weights."""
-    x = transposed(inputs_of(layer, scratch.values, ZERO))  # of the first layer, as copied forwards
+    x = transposed(inputs_of(layer, scratch.values, rows.slot))  # of the first layer, as copied forwards
     if rows.few:
         for i in range(share.low, share.high):
             update_row_of_few(network, layer, rule, rows, scratch, i, shifted(x, i, ZERO))
         return
-    lanes, dz = lanes_of(network.params), deltas_of(layer, scratch.deltas, ZERO)
+    lanes, dz = lanes_of(network.params), deltas_of(layer, scratch.deltas, rows.slot)
     weights = weights_of(network, layer)
     most = UPDATE_VECTORS if rows.count <= UPDATE_BATCH else WEIGHT_VECTORS
     for first in range(0, layer.vectors, most):
@@ -148,6 +148,17 @@ def update(network, layer, rule, data, rows, scratch, share):
                     shifted(gradient, ZERO, (v - first) * lanes),
                 )
             update_block(rule, height, gradient.row, gradient, shifted(weights, i, first * lanes))
+
+
+@inner
+def affine_gradient(layer, rows, scratch, out):
+    """The gradient of all weights over some rows."""
+    x = transposed(inputs_of(layer, scratch.values, rows.slot))
+    lanes, dz = lanes_of(scratch.work), deltas_of(layer, scratch.deltas, rows.slot)
+    for v in range(0, layer.vectors, WEIGHT_VECTORS):
+        width = min(WEIGHT_VECTORS, layer.vectors - v) * lanes
+        right, to = shifted(dz, ZERO, v * lanes), shifted(out, ZERO, v * lanes)
+        _sum_products(layer.inputs, width, rows.count, x, right, scratch.work, to)
 
 
 @inner
