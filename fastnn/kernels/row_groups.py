@@ -26,13 +26,13 @@ from fastnn.kernels.layers import AFFINE, shared_rows, update_weights
 from fastnn.kernels.layers.affine import SUM_ROWS, affine_gradient
 from fastnn.kernels.products import add_block, column_sums
 from fastnn.kernels.rows import ROW_BLOCK, part_of, send_rows, work_of
-from fastnn.kernels.rules import storing, update_block, without_decay
+from fastnn.kernels.rules import storing, update, without_decay
 from fastnn.kernels.weights import number_of_weights
 
 # Weights of all layers up to which a network is small enough.
 FEW_WEIGHTS = 8000
 # A group has so many rows at least, or there is one; up to so many groups, of powers of two.
-GROUP_ROWS, MOST_GROUPS = 32, 16
+FIRST_ROWS, MOST_GROUPS = 32, 16
 # Elements of the losses of groups, a line of the cache for each.
 LINE = 8
 # Blocks like the parameters that a chunk has of its own: these, memories of a rule, a gradient.
@@ -49,7 +49,7 @@ def has_few_weights(network):
 def count_groups(rows):
     """How many groups so many rows are cut into."""
     groups = 1
-    while groups < MOST_GROUPS and rows >= 2 * groups * GROUP_ROWS:
+    while groups < MOST_GROUPS and rows >= FIRST_ROWS * groups * groups:
         groups *= 2
     return max(groups, (rows + SUM_ROWS - 1) // SUM_ROWS)
 
@@ -63,13 +63,13 @@ def rows_of_part(rows, part, parts):
 
 
 @inner
-def _at(step, group, scratch):
+def _at(turn, group, scratch):
     """Where a group's results are: those of one step and of the next in places of their own."""
-    return (step % 2) * (scratch.partial.shape[0] // 2) + group
+    return turn * (scratch.partial.shape[0] // 2) + group
 
 
 @inner
-def group_sweep(chunk, part, parts, step, network, rule, data, targets, batch, scratch):
+def group_sweep(chunk, part, parts, turn, network, rule, data, targets, batch, scratch):
     """Losses of a part of the groups of rows, and gradients of all weights over each."""
     count, groups, mine = batch.count, count_groups(batch.count), work_of(scratch, chunk)
     (low, high), (slot, _) = share_of(groups, part, parts), rows_of_part(count, part, parts)
@@ -83,7 +83,7 @@ def group_sweep(chunk, part, parts, step, network, rule, data, targets, batch, s
             send_rows(network, data, targets, batch, rows, mine)
             for one in range(g, last):
                 low_row, high_row = share_of(count, one, groups)
-                at, begins = _at(step, one, scratch), low_row >= first
+                at, begins = _at(turn, one, scratch), low_row >= first
                 some = part_of(rows, max(low_row - first, 0), min(high_row - first, rows.count))
                 to = scratch.partial[at] if begins else own
                 _gradients(network, rule, data, some, mine, to)
@@ -133,36 +133,36 @@ def _gradients(network, rule, data, rows, scratch, out):
 
 
 @inner
-def loss_of_groups(step, rows, scratch):
+def loss_of_groups(turn, rows, scratch):
     """Losses of all groups, added up."""
     total = 0.0
     for g in range(count_groups(rows)):
-        total += scratch.group_loss[_at(step, g, scratch) * LINE]
+        total += scratch.group_loss[_at(turn, g, scratch) * LINE]
     return total
 
 
 @inner
-def update_by_groups(step, rows, network, rule, scratch, own):
+def update_by_groups(turn, rows, network, rule, scratch):
     """Add up the gradients of all groups, and update all weights."""
-    groups, at = count_groups(rows), _at(step, ZERO, scratch)
-    summed, gradient = scratch.partial[at], own[(OWN_BLOCKS - 1) * network.params.size :]
-    if groups == 1:
-        update_all(summed, network, rule)
-        return
-    row = scratch.partial.shape[1]
-    column_sums(groups, network.params.size, rows_at(flat(scratch.partial), at * row, row), rows_at(gradient, ZERO, ZERO))
-    update_all(gradient, network, rule)
-
-
-@inner
-def update_all(gradient, network, rule):
+    groups, at, row = count_groups(rows), _at(turn, ZERO, scratch), scratch.partial.shape[1]
+    gradients = rows_at(flat(scratch.partial), at * row, row)
     for number in range(network.plan.shape[0]):
         layer = layer_of(network, number)
-        rows, row = layer.inputs, layer.weights_row
-        at, biases = layer.weights, layer.biases
-        weights = biases - at
-        update_block(rule, ONE, weights, rows_at(gradient, at, ZERO), rows_at(network.params, at, ZERO))
-        update_block(without_decay(rule), ONE, row, rows_at(gradient, biases, ZERO), rows_at(network.params, biases, ZERO))
+        begin, end, columns = layer.weights, layer.biases, layer.weights_row
+        _update(rule, groups, end - begin, gradients, network.params, begin)
+        _update(without_decay(rule), groups, columns, gradients, network.params, end)
+
+
+@inner(separate=True)
+def _update(rule, groups, columns, gradients, params, first):
+    """Update so many parameters, in whole vectors, by the sums of so many gradients."""
+    array, row = gradients.array, gradients.row
+    for n in range(first, first + columns, lanes_of(params)):
+        at = gradients.at + n
+        gradient = load(array, at)
+        for g in range(1, groups):
+            gradient = gradient + load(array, at + g * row)
+        update(rule, gradient, params, n)
 
 
 @inner

@@ -112,14 +112,15 @@ def _train_few(chunk, chunks, call, network, rule, examples, batches, scratch, r
         rule, network = own_rule(chunk, network, rule, own), own_network(chunk, network, own)
     for s in range(call.first, call.end):
         batch = _batch_of(False, batches, s)
-        squares = scratch.squares[s % 2 * SQUARES : (s % 2 + 1) * SQUARES]
+        turn = s % 2 if chunks > 1 else 0
+        squares = scratch.squares[turn * SQUARES : (turn + 1) * SQUARES]
         if call.stage == ON_GIVEN:
             lists = layer_of(network, 0).kind == SPARSE_AFFINE
             begin, end = rows_of_part(batch.count, chunk, chunks)
             take_rows(chunk, chunks, lists, examples, begin, end)
         if call.stage <= SOME_ROWS:
             group_sweep(
-                chunk, part, parts, s, network, rule, data, targets, batch, scratch
+                chunk, part, parts, turn, network, rule, data, targets, batch, scratch
             )
         if call.stage == SOME_ROWS or call.stage == SOME_GRADIENTS:
             return
@@ -128,13 +129,13 @@ def _train_few(chunk, chunks, call, network, rule, examples, batches, scratch, r
         barrier(call.team, chunks)
         if call.stage == ON_GIVEN and any_strange(examples.found):
             return
-        total = loss_of_groups(s, batch.count, scratch)
+        total = loss_of_groups(turn, batch.count, scratch)
         then = _note_loss(chunk, s, total, batch, batches, squares, record)
         if then == STOP_BEFORE_UPDATE and rule.code != STORE:
             return
         if chunk == 0 or s + 1 < call.end:
             rule_of_step = _rule_of(call, rule, batches, scratch, s)
-            update_by_groups(s, batch.count, network, rule_of_step, scratch, own)
+            update_by_groups(turn, batch.count, network, rule_of_step, scratch)
         if then == STOP_AFTER_UPDATE:
             return
 
