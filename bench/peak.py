@@ -119,7 +119,7 @@ def _call(kind, M, N, K, dtype):
         left = Matrix(left.array, 0, 1, left.row)
     right = _random(*((N, K) if kind == DELTAS else (K, N)), dtype)
     zeros = Matrix(aligned_zeros(N, dtype), 0, 0, 1)
-    panel = Place(aligned_zeros(K * TILE_VECTORS * lanes, dtype), 0)
+    panel = Place(aligned_zeros((K + -K % lanes) * TILE_VECTORS * lanes, dtype), 0)
     matrices = (*left, *right, *zeros, *_random(M, N, dtype))
     arguments = (*Work(kind, M, N, K), *matrices, *panel)
     return (lambda repeats: _product.serial(1, repeats, *arguments)), 2 * M * N * K

@@ -355,8 +355,9 @@ def affine_backward(case: Case, given: Arrays) -> Run:
     sizes = y.array.size, x.array.size, weights.array.size, y.row
     made = Gradients(*(aligned_zeros(size, dtype) for size in sizes))
     width = TILE_VECTORS * VECTOR_BYTES // dtype.itemsize
-    panels: Any = aligned_zeros(runtime.most_chunks(work) * O * width, dtype)
-    scratch = Scratch(panels.reshape(-1, O * width), aligned_zeros(max(y.row, width), dtype))
+    size = y.row * width  # O of them, up to a whole vector
+    panels: Any = aligned_zeros(runtime.most_chunks(work) * size, dtype)
+    scratch = Scratch(panels.reshape(-1, size), aligned_zeros(max(y.row, width), dtype))
     args = (*layer, *x, *weights, *y, dy, *made, *scratch)
 
     def run(calls: int) -> Arrays:

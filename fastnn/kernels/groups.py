@@ -133,9 +133,10 @@ class AllScratch(NamedTuple):
     row_loss: Any
     squares: Any  # (train.SQUARES,): parts of the sum of the squares of all weights
     gradient: Any  # like the parameters: of a step that takes many calls; or empty
-    partial: Any  # (2 * groups, size of the parameters): gradients of groups of rows, of steps
-    group_loss: Any  # of even numbers and of odd; and their losses; see row_groups.py
-    own: Any  # a row for each chunk: its copies of parameters and memories, and a gradient
+    # Of networks of few weights, see row_groups.py; of others empty.
+    partial: Any  # (2 * groups, parameters): the gradient of each group of rows, in both turns
+    group_loss: Any  # (2 * groups * LINE,)
+    own: Any  # (chunks, OWN_BLOCKS * parameters): a row for each chunk
 
 
 class Scratch(NamedTuple):

@@ -144,7 +144,7 @@ def transpose_rows(rows, depth, weights, panel):
     lanes = lanes_of(panel.array)
     k = 0
     if rows == lanes:
-        while k + lanes <= depth or (k < depth and k + lanes <= weights.row):
+        while k + lanes <= depth:
             square = load_transposed(weights.array, weights.at + k, weights.row)
             store_rows(panel.array, panel.at + k * panel.row, panel.row, square)
             k += lanes
@@ -163,16 +163,19 @@ def multiply_transposed(rows, columns, depth, left, weights, start, out, panel):
     """``out = start + left @ weights.T`` for weights with `columns` rows of `depth` elements.
 
     The columns of `out` beyond, up to a whole vector, become those of `start`.
-    ``panel`` is scratch for `depth` rows of TILE_VECTORS vectors.
+    ``panel`` is scratch for rows of TILE_VECTORS vectors, `depth` up to a whole vector of them.
     """
     lanes = lanes_of(out.array)
-    width = TILE_VECTORS * lanes
+    width, whole = TILE_VECTORS * lanes, depth + -depth % lanes
+    if whole > weights.row:
+        whole = depth
     for n in range(0, columns, width):
         done = 0
         while done < width and n + done < columns:
+            count = min(lanes, columns - n - done)
             transpose_rows(
-                min(lanes, columns - n - done),
-                depth,
+                count,
+                whole if count == lanes else depth,  # with the padding, as vectors are faster
                 shifted(weights, n + done, ZERO),
                 rows_at(panel.array, panel.at + done, width),
             )

@@ -29,7 +29,7 @@ from fastnn.kernels.rows import column_sweep, row_sweep, work_of
 from fastnn.kernels.row_groups import (
     copy_to_own,
     group_sweep,
-    has_few_weights,
+    has_few,
     loss_of_groups,
     own_network,
     own_rule,
@@ -65,7 +65,8 @@ def _batch_of(wide, batches, step):
 
 
 @inner
-def _sum_losses(batch, scratch):
+def _losses_of(batch, scratch):
+    """Losses of all rows, added up by every chunk, with the same result in each."""
     total, share = 0.0, batch.share
     for r in range(batch.count):
         total += scratch.row_loss[r] * share[r] if share.size else scratch.row_loss[r]
@@ -74,10 +75,7 @@ def _sum_losses(batch, scratch):
 
 @inner
 def _note_loss(chunk, step, total, batch, batches, squares, record):
-    """Record the loss of a step, whose rows all chunks have finished, and say how to go on.
-
-    The sum is made by every chunk, and the same in each.
-    """
+    """Record the loss of a step, whose rows all chunks have finished, and say how to go on."""
     share = batch.share
     mean = total if share.size else total / batch.count
     ends, watch = False, record.watch[chunk]
@@ -104,15 +102,16 @@ def _rule_of(call, rule, batches, scratch, step):
 
 @inner
 def _train_few(chunk, chunks, call, network, rule, examples, batches, scratch, record):
-    """`train` for a network of few weights, by groups of rows."""
-    own, data, targets = scratch.own[chunk], data_of(examples), targets_of(examples)
+    """`train` for a network of few weights, in groups of rows; see `row_groups`."""
+    data, targets, own = data_of(examples), targets_of(examples), scratch.own[chunk]
     part, parts = call.piece * chunks + chunk, call.pieces * chunks
-    if chunk > 0 and call.end - call.first > 1:
+    if chunk > 0 and call.end - call.first > 1:  # before the first chunk changes anything
         copy_to_own(network, rule, own)
-        rule, network = own_rule(chunk, network, rule, own), own_network(chunk, network, own)
+        rule, network = own_rule(network, rule, own), own_network(network, own)
     for s in range(call.first, call.end):
         batch = _batch_of(False, batches, s)
-        turn = s % 2 if chunks > 1 else 0
+        # Pieces of a step need not be made by as many chunks.
+        turn = s % 2 if chunks > 1 and call.stage == WHOLE_STEPS else 0
         squares = scratch.squares[turn * SQUARES : (turn + 1) * SQUARES]
         if call.stage == ON_GIVEN:
             lists = layer_of(network, 0).kind == SPARSE_AFFINE
@@ -122,7 +121,7 @@ def _train_few(chunk, chunks, call, network, rule, examples, batches, scratch, r
             group_sweep(
                 chunk, part, parts, turn, network, rule, data, targets, batch, scratch
             )
-        if call.stage == SOME_ROWS or call.stage == SOME_GRADIENTS:
+        if call.stage in (SOME_ROWS, SOME_GRADIENTS):
             return
         if batches.penalty.size:
             squares_of_weights(chunk, chunks, network, squares)
@@ -131,7 +130,7 @@ def _train_few(chunk, chunks, call, network, rule, examples, batches, scratch, r
             return
         total = loss_of_groups(turn, batch.count, scratch)
         then = _note_loss(chunk, s, total, batch, batches, squares, record)
-        if then == STOP_BEFORE_UPDATE and rule.code != STORE:
+        if then == STOP_BEFORE_UPDATE and rule.code != STORE:  # a gradient is what it is
             return
         if chunk == 0 or s + 1 < call.end:
             rule_of_step = _rule_of(call, rule, batches, scratch, s)
@@ -166,12 +165,13 @@ def train(
     chunks = assemble(call.team, chunk, chunks)
     if chunks == 0:
         return
-    mine, wide = work_of(scratch, chunk), number_of_weights(network) >= WIDE_WEIGHTS
-    data, targets = data_of(examples), targets_of(examples)
-    part, parts = call.piece * chunks + chunk, call.pieces * chunks
-    if has_few_weights(network):
+    weights = number_of_weights(network)
+    if has_few(weights, layer_of(network, 0).inputs):
         _train_few(chunk, chunks, call, network, rule, examples, batches, scratch, record)
         return
+    mine, wide = work_of(scratch, chunk), weights >= WIDE_WEIGHTS
+    data, targets = data_of(examples), targets_of(examples)
+    part, parts = call.piece * chunks + chunk, call.pieces * chunks
     for s in range(call.first, call.end):
         batch = _batch_of(wide, batches, s)
         by_columns = wide and chunks > 1 and batch.count <= COLUMN_ROWS
@@ -194,7 +194,7 @@ def train(
             barrier(call.team, chunks)
             if call.stage == ON_GIVEN and any_strange(examples.found):
                 return
-            total = _sum_losses(batch, scratch)
+            total = _losses_of(batch, scratch)
             then = _note_loss(chunk, s, total, batch, batches, scratch.squares[:SQUARES], record)
         if then == STOP_BEFORE_UPDATE and rule.code != STORE:  # a gradient is what it is
             return

@@ -14,12 +14,13 @@ import numpy as np
 from fastnn.compiler import runtime
 from fastnn.compiler.rounding import rounding_to_nearest
 from fastnn.compiler.team import new_team
+from fastnn.compiler.tiles import GROUP_BYTES
 from fastnn.kernels import epochs, row_groups, samples, train
 from fastnn.kernels.groups import AllScratch, Batches, Call, Network, Record, Rule
 from fastnn.kernels.rules import SGD, STORE, Numbers
 from fastnn.training.data import Examples, blocks_of, looked_at
 from fastnn.training.evaluation import LONG_PIECE, multiply_adds
-from fastnn.training.parameters import Parameters, aligned_zeros
+from fastnn.training.parameters import Parameters, aligned_zeros, padded
 
 # Multiply-adds of a step from which it is made in several calls, and of each of them: 0.1 to 0.3 s
 # on a slow machine, so that Ctrl-C is never far from any size of batch and of network.
@@ -85,19 +86,15 @@ class StepScratch:
 
 
 def _group_scratch(params: Parameters, rows: int, chunks: int) -> tuple[np.ndarray, ...]:
-    """Gradients and losses of groups of rows, and what each chunk has of its own."""
-    block = params.block
-    if params.multiply_adds > row_groups.FEW_WEIGHTS:
-        return np.empty((0, 0), block.dtype), np.empty(0), np.empty((0, 0), block.dtype)
-    groups = row_groups.count_groups.py_func(rows)
-    pad = 128 // block.itemsize
-    size = -(-block.size // pad) * pad
-    row = row_groups.OWN_BLOCKS * size
-    return (
-        aligned_zeros(2 * groups * size, block.dtype).reshape(2 * groups, size),
-        np.empty(2 * groups * row_groups.LINE),
-        aligned_zeros(chunks * row, block.dtype).reshape(chunks, row),
-    )
+    """Gradients and losses of groups of rows, and what a chunk has of its own, or nothing."""
+    block, groups = params.block, row_groups.count_groups.py_func(rows)
+    if not row_groups.has_few.py_func(params.multiply_adds, params.layer_sizes[0]):
+        groups = chunks = 0
+    # Two lines of the cache are one to some processors' prefetchers.
+    size = padded(block.size, block.dtype, 2 * GROUP_BYTES)
+    shapes = (2 * groups, size), (chunks, row_groups.OWN_BLOCKS * size)
+    partial, own = (aligned_zeros(math.prod(shape), block.dtype).reshape(shape) for shape in shapes)
+    return partial, np.empty(2 * groups * row_groups.LINE), own
 
 
 class Steps:

@@ -123,7 +123,8 @@ def shared_rows(layer):
 @inner
 def update(network, layer, rule, data, rows, scratch, share):
     """Gradient and update of rows ``share.low .. share.high`` of the weights."""
-    x = transposed(inputs_of(layer, scratch.values, rows.slot))  # of the first layer, as copied forwards
+    # Of the first layer as copied forwards.
+    x = transposed(inputs_of(layer, scratch.values, rows.slot))
     if rows.few:
         for i in range(share.low, share.high):
             update_row_of_few(network, layer, rule, rows, scratch, i, shifted(x, i, ZERO))
@@ -151,14 +152,14 @@ def update(network, layer, rule, data, rows, scratch, share):
 
 
 @inner
-def affine_gradient(layer, rows, scratch, out):
-    """The gradient of all weights over some rows."""
+def gradient(layer, rows, scratch, out):
+    """The gradient of all weights over some rows, of which there are few."""
     x = transposed(inputs_of(layer, scratch.values, rows.slot))
     lanes, dz = lanes_of(scratch.work), deltas_of(layer, scratch.deltas, rows.slot)
     for v in range(0, layer.vectors, WEIGHT_VECTORS):
         width = min(WEIGHT_VECTORS, layer.vectors - v) * lanes
         right, to = shifted(dz, ZERO, v * lanes), shifted(out, ZERO, v * lanes)
-        _sum_products(layer.inputs, width, rows.count, x, right, scratch.work, to)
+        multiply(layer.inputs, width, rows.count, x, right, rows_at(scratch.work, ZERO, ZERO), to)
 
 
 @inner
