@@ -20,10 +20,12 @@ from fastnn.kernels.groups import (
     Rows,
     Rule,
     Share,
+    biases_of,
     deltas_of,
     layer_of,
     rows_at,
     share_of,
+    weights_of,
 )
 from fastnn.kernels.layers import AFFINE, affine, shared_rows, update_weights
 from fastnn.kernels.layers.affine import SUM_ROWS
@@ -158,20 +160,24 @@ def update_by_groups(turn, rows, network, rule, scratch):
     groups, row = count_groups(rows), scratch.partial.shape[1]
     gradients = rows_at(flat(scratch.partial), _place(turn, ZERO, scratch) * row, row)
     for number in range(network.plan.shape[0]):
-        layer, params = layer_of(network, number), network.params
-        size = layer.biases - layer.weights
-        _update(rule, groups, size, gradients, params, layer.weights)
-        _update(without_decay(rule), groups, layer.weights_row, gradients, params, layer.biases)
+        layer = layer_of(network, number)
+        columns = layer.vectors * lanes_of(network.params)
+        weights, biases = weights_of(network, layer), biases_of(network, layer)
+        _update(rule, groups, layer.inputs, columns, gradients, weights)
+        _update(without_decay(rule), groups, ONE, columns, gradients, biases)
 
 
 @inner(separate=True)
-def _update(rule, groups, size, gradients, params, first):
-    """Update so many parameters, in whole vectors, by the sums of so many gradients."""
-    for n in range(first, first + size, lanes_of(params)):
-        gradient = load(gradients.array, gradients.at + n)
-        for g in range(1, groups):
-            gradient = gradient + load(gradients.array, gradients.at + g * gradients.row + n)
-        update(rule, gradient, params, n)
+def _update(rule, groups, rows, columns, gradients, weights):
+    """Update a block of weights, in whole vectors, by the sums of so many gradients."""
+    array, row = gradients.array, gradients.row
+    for m in range(rows):
+        at = weights.at + m * weights.row
+        for n in range(at, at + columns, lanes_of(array)):
+            gradient = load(array, gradients.at + n)
+            for g in range(1, groups):
+                gradient = gradient + load(array, gradients.at + g * row + n)
+            update(rule, gradient, weights.array, n)
 
 
 @inner
