@@ -163,14 +163,18 @@ def update_by_groups(turn, rows, network, rule, scratch):
         layer = layer_of(network, number)
         columns = layer.vectors * lanes_of(network.params)
         weights, biases = weights_of(network, layer), biases_of(network, layer)
-        _update(rule, groups, layer.inputs, columns, gradients, weights)
-        _update(without_decay(rule), groups, ONE, columns, gradients, biases)
+        together = rule.decay == 0  # the biases lie behind the last row of weights
+        _update(rule, groups, layer.inputs + together, columns, gradients, weights)
+        if not together:
+            _update(without_decay(rule), groups, ONE, columns, gradients, biases)
 
 
 @inner(separate=True)
 def _update(rule, groups, rows, columns, gradients, weights):
     """Update a block of weights, in whole vectors, by the sums of so many gradients."""
     array, row = gradients.array, gradients.row
+    if weights.row == columns:  # without padding, as one row
+        rows, columns = ONE, rows * columns
     for m in range(rows):
         at = weights.at + m * weights.row
         for n in range(at, at + columns, lanes_of(array)):
