@@ -33,7 +33,7 @@ def data(sizes, rows, dtype="float64", seed=0):
 )
 def test_the_number_of_groups_is_that_of_the_rows_alone(rows, groups):
     assert count_groups(rows) == groups
-    assert TWO_GROUPS == 32 and MOST_GROUPS == 16
+    assert (TWO_GROUPS, MOST_GROUPS) == (32, 16)
 
 
 def gradient_of_one_layer(x, t, W, b):
@@ -80,11 +80,13 @@ def test_a_gradient_is_that_of_differences(sizes, rows):
         np.testing.assert_allclose(found, true[name], rtol=1e-6, atol=1e-8)
 
 
-@pytest.mark.parametrize("sizes", [[3, 3333, 1], [FEW_INPUTS, 39, 1], [FEW_INPUTS + 1, 5, 1]])
+@pytest.mark.parametrize(
+    "sizes", [[3, 2500, 1], [3, 2501, 1], [FEW_INPUTS, 38, 1], [FEW_INPUTS + 1, 5, 1]]
+)
 def test_networks_at_the_limits_have_the_bits_of_any_threads(sizes):
-    weights = sizes[0] * sizes[1] + sizes[1]
-    assert has_few(FEW_WEIGHTS, FEW_INPUTS) and not has_few(FEW_WEIGHTS + 1, 1)
-    assert not has_few(1, FEW_INPUTS + 1) and abs(weights - FEW_WEIGHTS) < 9000
+    assert has_few(FEW_WEIGHTS, FEW_INPUTS)
+    assert not has_few(FEW_WEIGHTS + 1, 1)
+    assert not has_few(1, FEW_INPUTS + 1)
     x, t = data(sizes, 150, "float32")
     found = []
     for parallel in (False, True):
@@ -151,7 +153,8 @@ def test_one_to_five_threads_have_the_same_bits():
     path = os.pathsep.join([here, os.path.dirname(here), os.environ.get("PYTHONPATH", "")])
     env = os.environ | {"NUMBA_NUM_THREADS": "5", "PYTHONPATH": path}
     env.pop("FASTNN_NUM_THREADS", None)
-    done = subprocess.run([sys.executable, "-c", MANY_THREADS], env=env, capture_output=True, text=True)
+    command = [sys.executable, "-c", MANY_THREADS]
+    done = subprocess.run(command, env=env, capture_output=True, text=True)
     assert done.stdout.split() == ["1"], done.stderr
 
 

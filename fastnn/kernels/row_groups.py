@@ -4,8 +4,8 @@ A chunk sends its groups of rows forwards and back, and sums the gradient of all
 while their values are in its cache.  Then all chunks wait for each other, once, and each adds up
 all gradients, in the order of the groups, and updates weights that are its own.  So what passes
 between two chunks in a step is a gradient: of 100 rows of 20-50-10 9 KB, where a sweep over weights
-reads 36 KB that others have made of their rows, and two waits become one.  With two
-threads the step takes 15 % less, and 10,000 rows of 4-32-16-4, which no longer leave the cache, 10 %.
+reads 36 KB that others have made of their rows, and two waits become one.  With two threads such
+steps take 9 % less, and those of 400 rows 18 %.
 
 How rows are cut into groups depends on their number alone, and of those of one group the gradient
 is one chain, or a sum of blocks' chains, so the bits are the same for any number of chunks.
@@ -33,13 +33,13 @@ from fastnn.kernels.products import add_block, column_sums
 from fastnn.kernels.rows import ROW_BLOCK, part_of, send_rows, work_of
 from fastnn.kernels.rules import RULES, storing, update, without_decay
 
-# Weights and inputs up to which steps are made like this.  Two threads gain 13 % with 7,000 weights,
-# 7 % with 14,000, 2 % with 17,000, where one thread loses 1 %.  Of wide rows that are mostly zero
-# a gradient is more than what passes otherwise: 784-10 would lose 4 %.
+# Weights and inputs up to which steps are made like this.  Two threads gain 13 % with 7,000
+# weights, 7 % with 14,000, 2 % with 17,000, where one thread loses 1 %.  Of wide rows that are
+# mostly zero a gradient is more than what passes otherwise: 784-10 would lose 4 %.
 FEW_WEIGHTS, FEW_INPUTS = 10_000, 256
 # Rows from which on there are two groups; four times as many for each doubling, up to so many.
 TWO_GROUPS, MOST_GROUPS = 32, 16
-# Elements of `group_loss` for a group: a line of the cache, so that no two chunks write to the same.
+# Elements of `group_loss` for a group: a line of the cache, so that no two chunks write to one.
 LINE = 8
 # What a chunk has of its own, each like the parameters: these, what a rule remembers, a gradient.
 OWN_BLOCKS = 2 + max(rule.memories for rule in RULES.values())

@@ -25,7 +25,6 @@ from fastnn.kernels.groups import (
     targets_of,
 )
 from fastnn.kernels.layers import SPARSE_AFFINE
-from fastnn.kernels.rows import column_sweep, row_sweep, work_of
 from fastnn.kernels.row_groups import (
     copy_to_own,
     group_sweep,
@@ -36,6 +35,7 @@ from fastnn.kernels.row_groups import (
     rows_of_part,
     update_by_groups,
 )
+from fastnn.kernels.rows import column_sweep, row_sweep, work_of
 from fastnn.kernels.rules import STORE, RateAndDecay, of_step, storing, without_decay
 from fastnn.kernels.weights import (
     number_of_weights,
@@ -118,9 +118,7 @@ def _train_few(chunk, chunks, call, network, rule, examples, batches, scratch, r
             begin, end = rows_of_part(batch.count, chunk, chunks)
             take_rows(chunk, chunks, lists, examples, begin, end)
         if call.stage <= SOME_ROWS:
-            group_sweep(
-                chunk, part, parts, turn, network, rule, data, targets, batch, scratch
-            )
+            group_sweep(chunk, part, parts, turn, network, rule, data, targets, batch, scratch)
         if call.stage in (SOME_ROWS, SOME_GRADIENTS):
             return
         if batches.penalty.size:
