@@ -14,6 +14,7 @@ from bench.machine import calibrated, peak_call, rate
 from fastnn.compiler.arithmetic import fma
 from fastnn.compiler.jit import inner
 from fastnn.compiler.launch import chunked
+from fastnn.compiler.parts import table_of
 from fastnn.compiler.tile_products import Matrix, add_product
 from fastnn.compiler.tiles import (
     GROUP_BYTES,
@@ -26,7 +27,7 @@ from fastnn.compiler.tiles import (
     store,
 )
 from fastnn.kernels.groups import Place
-from fastnn.kernels.products import multiply, multiply_transposed
+from fastnn.kernels.products import MULTIPLY, multiply, multiply_transposed
 from fastnn.training.parameters import aligned_zeros, padded
 
 ROUNDS = 15
@@ -43,6 +44,7 @@ class Work(NamedTuple):
     rows: Any
     columns: Any
     depth: Any
+    parts: Any  # the address of a table that has their product
 
 
 @inner
@@ -83,7 +85,8 @@ def _product(
         elif work.kind == SUMS:
             _sums(work.rows, work.columns, right, out)
         elif work.kind == DELTAS:
-            multiply_transposed(work.rows, work.columns, work.depth, left, right, start, out, panel)
+            rows, columns, depth = work.rows, work.columns, work.depth
+            multiply_transposed(work.parts, rows, columns, depth, left, right, start, out, panel)
         else:
             multiply(work.rows, work.columns, work.depth, left, right, start, out)
 
@@ -119,9 +122,11 @@ def _call(kind, M, N, K, dtype):
         left = Matrix(left.array, 0, 1, left.row)
     right = _random(*((N, K) if kind == DELTAS else (K, N)), dtype)
     zeros = Matrix(aligned_zeros(N, dtype), 0, 0, 1)
-    panel = Place(aligned_zeros(K * TILE_VECTORS * lanes, dtype), 0)
+    panel = Place(aligned_zeros((K + -K % lanes) * TILE_VECTORS * lanes, dtype), 0)
     matrices = (*left, *right, *zeros, *_random(M, N, dtype))
-    arguments = (*Work(kind, M, N, K), *matrices, *panel)
+    table = table_of(dtype, np.dtype(np.uint16))
+    table.have(MULTIPLY)
+    arguments = (*Work(kind, M, N, K, table.address), *matrices, *panel)
     return (lambda repeats: _product.serial(1, repeats, *arguments)), 2 * M * N * K
 
 

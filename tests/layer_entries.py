@@ -99,7 +99,9 @@ class OneLayer:
         blocks = -(-inputs // sparse_affine.COLUMN_BLOCK)
         self.cursor = np.full((blocks + 1, slot + count), -(10**9))
         self.work = np.full(
-            int(PANEL) + max(W.shape) * TILE_VECTORS * self.lanes + count, np.nan, dtype
+            int(PANEL) + (max(W.shape) + self.lanes) * TILE_VECTORS * self.lanes + count,
+            np.nan,
+            dtype,
         )
         self.work[: int(GRADIENT)] = 0
         self.table = table_for(dtype)

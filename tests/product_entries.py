@@ -36,7 +36,8 @@ def multiply_transposed(A, W, S, in_place=False, **layout):
     (M, K), (N, _) = A.shape, W.shape
     start = Memory(np.atleast_2d(S), **layout)
     total = start if in_place else Memory(nothing(M, S.shape[-1], A.dtype), **layout)
-    panel = np.full(K * TILE_VECTORS * lanes_of(A.dtype), np.nan, A.dtype)
+    lanes = lanes_of(A.dtype)
+    panel = np.full((K + -K % lanes) * TILE_VECTORS * lanes, np.nan, A.dtype)
     table = table_for(A.dtype)
     table.have(products.MULTIPLY)
     _multiply_transposed(

@@ -14,6 +14,7 @@ from bench.reference import Arrays, Run, by_name
 from fastnn.compiler import runtime
 from fastnn.compiler.jit import inner
 from fastnn.compiler.launch import chunked
+from fastnn.compiler.parts import Table, table_of
 from fastnn.compiler.team import assemble, barrier, new_team
 from fastnn.compiler.tiles import (
     GROUP_BYTES,
@@ -25,7 +26,7 @@ from fastnn.compiler.tiles import (
     store,
 )
 from fastnn.kernels import losses, rules
-from fastnn.kernels.activations import ACTIVATION_CODES, activate, activation_forward, slope
+from fastnn.kernels.activations import ACTIVATION_CODES, activate, slope
 from fastnn.kernels.groups import (
     GRADIENT_ROWS,
     ZERO,
@@ -38,9 +39,9 @@ from fastnn.kernels.groups import (
 )
 from fastnn.kernels.layers.affine import WEIGHT_VECTORS
 from fastnn.kernels.losses import LOSS_CODES, loss_backward, loss_forward
-from fastnn.kernels.products import column_sums, multiply, multiply_transposed
+from fastnn.kernels.products import MULTIPLY, column_sums, multiply, multiply_transposed
 from fastnn.kernels.rows import ROW_BLOCK
-from fastnn.kernels.rules import RULE_CODES, update_block
+from fastnn.kernels.rules import RULE_CODES, UPDATE_BLOCK
 from fastnn.optimizers import OPTIMIZERS
 from fastnn.training.parameters import aligned_zeros, padded
 
@@ -147,6 +148,13 @@ class Layer(NamedTuple):
     activation: Any
     inputs: Any
     outputs: Any
+    parts: Any  # the address of a table that has their product
+
+
+def layer_of(sizes: tuple[int, ...], table: Table) -> Layer:
+    """A layer with ReLU."""
+    table.have(MULTIPLY)
+    return Layer(ACTIVATIONS["relu"], *sizes, table.address)
 
 
 class Block(NamedTuple):
@@ -210,7 +218,8 @@ def forward(chunk, chunks, layer: Layer, x: Block, weights: Block, biases, y: Bl
             rows_at(biases, ZERO, ZERO),
             out,
         )
-        activation_forward(layer.activation, rows, columns, out)
+        for i in range(out.at, out.at + rows * out.row, lanes_of(out.array)):
+            store(out.array, i, activate(layer.activation, load(out.array, i)))
 
 
 @inner
@@ -221,6 +230,7 @@ def inputs_backward(low, high, layer, weights, y, dy, dz, dx, zeros, panel):
         for i in range(first * y.row, (first + rows) * y.row, lanes_of(y.array)):
             store(dz.array, i, load(dy, i) * slope(layer.activation, load(y.array, i)))
         multiply_transposed(
+            layer.parts,
             rows,
             layer.inputs,
             layer.outputs,
@@ -315,24 +325,19 @@ def activation_rows(chunk, chunks, code, z, dy, y, dz):
 
 
 @chunked
-def update_step(chunk, chunks, rule: Rule, gradient, params):
+def update_step(chunk, chunks, parts, rule: Rule, gradient, params):
     """A chunk's share of one step of an optimiser."""
     units = params.size // UPDATE_UNIT
     first, end = units * chunk // chunks, units * (chunk + 1) // chunks
     at = first * UPDATE_UNIT
-    update_block(
-        rule,
-        end - first,
-        UPDATE_UNIT,
-        rows_at(gradient, at, UPDATE_UNIT),
-        rows_at(params, at, UPDATE_UNIT),
-    )
+    block = rows_at(gradient, at, UPDATE_UNIT), rows_at(params, at, UPDATE_UNIT)
+    UPDATE_BLOCK(parts, rule.code, (rule, end - first, UPDATE_UNIT, block[0], block[1]))
 
 
 def affine_forward(case: Case, given: Arrays) -> Run:
     """The product, the biases and the ReLU in one pass."""
     (I, O), N = case.sizes, case.batch
-    layer, x = Layer(ACTIVATIONS["relu"], I, O), _block(given["x"])
+    layer, x = layer_of(case.sizes, _table(given["x"])), _block(given["x"])
     weights, biases = _block(given["W"], VECTOR_BYTES), _block(given["b"][np.newaxis]).array
     y = _block(given["y"] * 0)
     args = (*layer, *x, *weights, biases, *y)
@@ -348,15 +353,16 @@ def affine_forward(case: Case, given: Arrays) -> Run:
 def affine_backward(case: Case, given: Arrays) -> Run:
     """Over the rows, then over the weights, with a wait between them, as in a network."""
     (I, O), N = case.sizes, case.batch
-    layer, x = Layer(ACTIVATIONS["relu"], I, O), _block(given["x"])
+    layer, x = layer_of(case.sizes, _table(given["x"])), _block(given["x"])
     weights = _block(given["W"], VECTOR_BYTES)
     y, dy = _block(given["y"]), _block(given["dy"]).array
     dtype, work = x.array.dtype, N * I * O
     sizes = y.array.size, x.array.size, weights.array.size, y.row
     made = Gradients(*(aligned_zeros(size, dtype) for size in sizes))
     width = TILE_VECTORS * VECTOR_BYTES // dtype.itemsize
-    panels: Any = aligned_zeros(runtime.most_chunks(work) * O * width, dtype)
-    scratch = Scratch(panels.reshape(-1, O * width), aligned_zeros(max(y.row, width), dtype))
+    size = y.row * width  # O of them, up to a whole vector
+    panels: Any = aligned_zeros(runtime.most_chunks(work) * size, dtype)
+    scratch = Scratch(panels.reshape(-1, size), aligned_zeros(max(y.row, width), dtype))
     args = (*layer, *x, *weights, *y, dy, *made, *scratch)
 
     def run(calls: int) -> Arrays:
@@ -407,14 +413,21 @@ def optimizer(case: Case, given: Arrays) -> Run:
     _, numbers, decay = described.rule(dtype)
     code, decay, work = RULE_CODES[case.optimizer], dtype.type(decay), params.size * ELEMENT_COST
 
+    table = _table(given["params"])
+    table.have(UPDATE_BLOCK, code)
+
     def run(steps: int) -> Arrays:
         params[:size], memory[:] = given["params"], 0
         for rate in described.rates(0, steps, dtype):
             rule = Rule(code, numbers, memory, rate, decay)
-            runtime.run(update_step, work, *rule, gradient, params)
+            runtime.run(update_step, work, table.address, *rule, gradient, params)
         return {"params": params[:size]}
 
     return run
+
+
+def _table(array: np.ndarray) -> Table:
+    return table_of(array.dtype, np.dtype(np.uint16))
 
 
 def _block(array: np.ndarray, unit: int = GROUP_BYTES) -> Block:

@@ -147,8 +147,14 @@ class AllScratch(NamedTuple):
     work: FloatTable  # a row for each chunk
     cursor: IntTable
     row_loss: Doubles
-    squares: Doubles  # (train.SQUARES,): parts of the sum of the squares of all weights
+    squares: (
+        Doubles  # (2 * steps.SQUARES,): parts of the sum of the squares of all weights, both turns
+    )
     gradient: Floats  # like the parameters: of a step that takes many calls; or empty
+    # Of networks of few weights, see row_groups.py; of others empty.
+    partial: FloatTable  # (2 * groups, parameters): the gradient of each group of rows, both turns
+    group_loss: Doubles  # (2 * groups * LINE,)
+    own: FloatTable  # (chunks, OWN_BLOCKS * parameters): a row for each chunk
 
 
 class Scratch(NamedTuple):

@@ -177,16 +177,19 @@ def multiply_transposed(parts, rows, columns, depth, left, weights, start, out, 
 
     The columns of `out` beyond, up to a whole vector, become those of `start`.
     `parts` is the address of the table that has `MULTIPLY`.
-    ``panel`` is scratch for `depth` rows of TILE_VECTORS vectors.
+    ``panel`` is scratch for rows of TILE_VECTORS vectors, `depth` up to a whole vector of them.
     """
     lanes = lanes_of(out.array)
-    width = TILE_VECTORS * lanes
+    width, whole = TILE_VECTORS * lanes, depth + -depth % lanes
+    if whole > weights.row:
+        whole = depth
     for n in range(0, columns, width):
         done = 0
         while done < width and n + done < columns:
+            count = min(lanes, columns - n - done)
             transpose_rows(
-                min(lanes, columns - n - done),
-                depth,
+                count,
+                whole if count == lanes else depth,  # with the padding, as vectors are faster
                 shifted(weights, n + done, ZERO),
                 rows_at(panel.array, panel.at + done, width),
             )

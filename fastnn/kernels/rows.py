@@ -78,15 +78,21 @@ def _scale(network, batch):
 @inner
 def row_sweep(part, parts, network, data, targets, batch, scratch):
     """A part of the rows of a batch: outputs, losses and deltas."""
-    scale, (begin, end) = _scale(network, batch), share_of(batch.count, part, parts)
+    begin, end = share_of(batch.count, part, parts)
     _ask_for(data, targets, batch.ahead)
     for first in range(begin, end, ROW_BLOCK):
         rows = part_of(batch, first, min(first + ROW_BLOCK, end))
-        _ask_for(data, targets, rows.numbers)
-        forward_rows(network, data, rows, scratch)
-        columns = Place(scratch.work, GRADIENT)
-        deltas_of_rows(network, targets, rows, scratch, columns, scratch.row_loss[first:], scale)
-        backward_rows(network, rows, scratch)
+        send_rows(network, data, targets, batch, rows, scratch)
+
+
+@inner
+def send_rows(network, data, targets, batch, rows, scratch):
+    """Some rows of a batch, forwards and back; their losses go to the place of the first."""
+    _ask_for(data, targets, rows.numbers)
+    forward_rows(network, data, rows, scratch)
+    columns, row_loss = Place(scratch.work, GRADIENT), scratch.row_loss[rows.slot :]
+    deltas_of_rows(network, targets, rows, scratch, columns, row_loss, _scale(network, batch))
+    backward_rows(network, rows, scratch)
 
 
 @inner

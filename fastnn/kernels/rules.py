@@ -174,6 +174,35 @@ def _make_update_block(update_tile):
     return update_block
 
 
+def _make_update_by_sums(update_tile):
+    @inner
+    def update_by_sums(
+        rule: Rule, terms: int, rows: int, columns: int, gradients: Matrix, weights: Matrix
+    ):
+        """`update` for a block of weights, in whole vectors, by sums of so many gradients.
+
+        The gradient of ``weights.array[i]`` begins with ``gradients.array[gradients.at + i]``.
+        """
+        array, row = gradients.array, gradients.row
+        if weights.row == columns:  # without padding, as one row
+            rows, columns = 1, rows * columns
+        for m in range(rows):
+            at = weights.at + m * weights.row
+            for n in range(at, at + columns, lanes_of(array)):
+                g = load(array, gradients.at + n)
+                for i in range(1, terms):
+                    g = g + load(array, gradients.at + i * row + n)
+                weight = load_like(weights.array, n, g)
+                g = fma(like(g, rule.decay), weight, g)
+                update_tile(rule, g, weight, weights.array, n)
+
+    return update_by_sums
+
+
+UPDATE_BY_SUMS = Choice(
+    Places.UPDATE_BY_SUMS,
+    {code: _make_update_by_sums(row.update) for code, row in enumerate(RULES.values())},
+)
 UPDATE_BLOCK = Choice(
     Places.UPDATE_BLOCK,
     {code: _make_update_block(row.update) for code, row in enumerate(RULES.values())}

@@ -1,23 +1,15 @@
 """Training steps: a step is two sweeps, over rows and over weights, with a wait behind each."""
 
-import numpy as np
-
-from fastnn.compiler.groups import read_group
-from fastnn.compiler.jit import inner
 from fastnn.compiler.launch import chunked
 from fastnn.compiler.team import assemble, barrier
-from fastnn.kernels.epochs import SCALE, STEPS, note_step
 from fastnn.kernels.given import TAKE_ROWS, any_strange
 from fastnn.kernels.groups import (
-    GATHER,
-    ZERO,
     AllScratch,
     Batches,
     Call,
     Examples,
     Network,
     Record,
-    Rows,
     Rule,
     data_of,
     layer_of,
@@ -26,72 +18,32 @@ from fastnn.kernels.groups import (
     targets_of,
 )
 from fastnn.kernels.layers import SPARSE_AFFINE
+from fastnn.kernels.row_groups import TRAIN_FEW, has_few
 from fastnn.kernels.rows import COLUMN_SWEEP, row_sweep, work_of
-from fastnn.kernels.rules import STORE, RateAndDecay, of_step, storing, without_decay
+from fastnn.kernels.rules import STORE
+from fastnn.kernels.steps import (
+    COLUMN_ROWS,
+    GO_ON,
+    ON_GIVEN,
+    SOME_GRADIENTS,
+    SOME_ROWS,
+    SQUARES,
+    STOP_AFTER_UPDATE,
+    STOP_BEFORE_UPDATE,
+    UPDATE,
+    WHOLE_STEPS,
+    WIDE_WEIGHTS,
+    batch_of,
+    losses_of,
+    note_loss,
+    rule_of,
+)
 from fastnn.kernels.weights import (
     SQUARES_OF_WEIGHTS,
     number_of_weights,
     update_from,
     weight_sweep,
 )
-
-# Networks of so many weights: batches of few rows are shared out by columns, and for very few
-# reading and writing the weights is all that counts.
-WIDE_WEIGHTS, COLUMN_ROWS, FEW_ROWS = 200_000, 64, 4
-# Stages of `Call`: one step on rows that are given, whole steps, or pieces of one.
-ON_GIVEN, WHOLE_STEPS, SOME_ROWS, SOME_GRADIENTS, UPDATE = range(5)
-# How a step goes on when its loss is known.
-GO_ON, STOP_BEFORE_UPDATE, STOP_AFTER_UPDATE = range(3)
-# Parts that the sum of the squares of all weights is made of.
-SQUARES = 16
-
-
-@inner
-def _batch_of(chunk, chunks, wide, call, batches, step):
-    """The rows of a step; and a chunk's of the next, if this call makes it."""
-    first, end = batches.begin[step], batches.begin[step + 1]
-    share = batches.share[first:end] if batches.share.size else batches.share
-    numbers, few = batches.index[first:end], wide and end - first <= FEW_ROWS
-    ahead = numbers[:0]
-    if step + 1 < call.end:
-        first, last = share_of(batches.begin[step + 2] - end, chunk, chunks)
-        ahead = batches.index[end + first : end + last]
-    return Rows(numbers, numbers.size, GATHER, ZERO, batches.salt + step, few, share, ahead)
-
-
-@inner
-def _note_loss(chunk, step, batch, batches, scratch, record):
-    """Record the loss of a step, whose rows all chunks have finished, and say how to go on.
-
-    The sum is made by every chunk, and the same in each.
-    """
-    total, share = 0.0, batch.share
-    for r in range(batch.count):
-        total += scratch.row_loss[r] * share[r] if share.size else scratch.row_loss[r]
-    mean = total if share.size else total / batch.count
-    ends, watch = False, record.watch[chunk]
-    if watch[STEPS]:
-        mean *= watch[SCALE]
-        if batches.penalty.size:
-            squares = 0.0
-            for some in scratch.squares:
-                squares += some
-            mean += batches.penalty[step] * squares
-        ends = note_step(watch, record.epoch_loss, mean, batch.count, chunk == 0)
-    if chunk == 0:
-        record.step_loss[step] = mean
-        record.done[0], record.done[1] = step + np.isfinite(total), step + 1
-    if not np.isfinite(total):
-        return STOP_BEFORE_UPDATE
-    return STOP_AFTER_UPDATE if ends else GO_ON
-
-
-@inner
-def _rule_of(call, rule, batches, scratch, step):
-    """The rule of a step; of pieces of gradients, which are not yet updates, that stores them."""
-    if call.stage == SOME_GRADIENTS:  # the update adds the decay
-        return without_decay(storing(rule, scratch.gradient))
-    return of_step(rule, read_group(RateAndDecay, batches.rates, step))
 
 
 @chunked
@@ -120,11 +72,16 @@ def train(
     chunks = assemble(call.team, chunk, chunks)
     if chunks == 0:
         return
-    mine, wide = work_of(scratch, chunk), number_of_weights(network) >= WIDE_WEIGHTS
-    data, targets = data_of(examples), targets_of(examples)
+    weights = number_of_weights(network)
+    if has_few(weights, layer_of(network, 0).inputs):
+        arguments = (chunk, chunks, call, network, rule, examples, batches, scratch, record)
+        TRAIN_FEW(parts_of(network), 0, arguments)
+        return
+    mine, wide = work_of(scratch, chunk), weights >= WIDE_WEIGHTS
+    data, targets, squares = data_of(examples), targets_of(examples), scratch.squares[:SQUARES]
     part, parts = call.piece * chunks + chunk, call.pieces * chunks
     for s in range(call.first, call.end):
-        batch = _batch_of(chunk, chunks, wide, call, batches, s)
+        batch = batch_of(chunk, chunks, wide, call, batches, s)
         by_columns = wide and chunks > 1 and batch.count <= COLUMN_ROWS
         if call.stage == ON_GIVEN:
             lists = layer_of(network, 0).kind == SPARSE_AFFINE
@@ -142,15 +99,16 @@ def train(
         then = GO_ON
         if call.stage != SOME_GRADIENTS:
             if batches.penalty.size:
-                whose = (chunk, chunks, network, scratch.squares)
+                whose = (chunk, chunks, network, squares)
                 SQUARES_OF_WEIGHTS(parts_of(network), 0, whose)
             barrier(call.team, chunks)
             if call.stage == ON_GIVEN and any_strange(examples.found):
                 return
-            then = _note_loss(chunk, s, batch, batches, scratch, record)
+            total = losses_of(batch, scratch)
+            then = note_loss(chunk, s, total, batch, batches, squares, record)
         if then == STOP_BEFORE_UPDATE and rule.code != STORE:  # a gradient is what it is
             return
-        rule_of_step = _rule_of(call, rule, batches, scratch, s)
+        rule_of_step = rule_of(call, rule, batches, scratch, s)
         if call.stage == UPDATE:
             update_from(scratch.gradient, chunk, chunks, network, rule_of_step)
         else:

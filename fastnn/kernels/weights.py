@@ -76,15 +76,15 @@ def weight_sweep(part, parts, network, rule, data, batch, scratch):
         share = Share(low, min(high, shared), part, parts)
         update_weights(network, layer, rule, data, batch, scratch, share)
         if low <= shared < high:
-            _update_biases(network, layer, without_decay(rule), batch.count, scratch)
+            _update_biases(network, layer, without_decay(rule), batch, scratch)
 
 
 @inner
-def _update_biases(network, layer, rule, rows, scratch):
-    lanes = lanes_of(network.params)
+def _update_biases(network, layer, rule, batch, scratch):
+    rows, lanes = batch.count, lanes_of(network.params)
     for v in range(0, layer.vectors, WEIGHT_VECTORS):
         columns = min(WEIGHT_VECTORS, layer.vectors - v) * lanes
-        dz = shifted(deltas_of(layer, scratch.deltas, ZERO), ZERO, v * lanes)
+        dz = shifted(deltas_of(layer, scratch.deltas, batch.slot), ZERO, v * lanes)
         gradient = rows_at(scratch.work, GRADIENT, columns)
         another = rows_at(scratch.work, ANOTHER, columns)
         column_sums(min(rows, SUM_ROWS), columns, dz, gradient)

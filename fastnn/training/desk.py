@@ -22,6 +22,7 @@ from fastnn.kernels.groups import Rule
 from fastnn.kernels.nonzeros import Found
 from fastnn.kernels.rows import ROW_BLOCK
 from fastnn.kernels.rules import STORE, Numbers
+from fastnn.kernels.steps import ON_GIVEN
 from fastnn.training.data import (
     COMPRESS_WORK,
     SPARSE_BELOW,
@@ -286,7 +287,7 @@ class Desk:
         self._way("step", sparse, rows, chunks)(
             train.train,
             work,
-            *(train.ON_GIVEN, 0, 1, 0, 1, new_team()),
+            *(ON_GIVEN, 0, 1, 0, 1, new_team()),
             *(plan.table, model.loss, model.params.block),
             *(memory.storing if rule is None else rule),
             *memory.examples(given),

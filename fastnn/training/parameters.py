@@ -263,7 +263,7 @@ class Plan:
         kinds = list(KINDS.values())
         self.fused = all(kinds[layer.kind].fused for layer in layers)
         self.values_size, self.deltas_size = values, deltas
-        widest = max(max(layer.inputs, layer.outputs) for layer in layers)
+        widest = max(padded(max(layer.inputs, layer.outputs), dtype) for layer in layers)
         self.work_size = int(PANEL) + widest * TILE_VECTORS * VECTOR_BYTES // dtype.itemsize
 
 

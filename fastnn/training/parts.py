@@ -5,7 +5,17 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from fastnn.compiler.parts import Choice, Table
-from fastnn.kernels import dropout, given, last_layer, layers, products, rows, rules, weights
+from fastnn.kernels import (
+    dropout,
+    given,
+    last_layer,
+    layers,
+    products,
+    row_groups,
+    rows,
+    rules,
+    weights,
+)
 from fastnn.kernels.activations import BACKWARD as ACTIVATION_BACKWARD
 from fastnn.kernels.activations import FORWARD as ACTIVATION_FORWARD
 from fastnn.kernels.activations import IDENTITY
@@ -18,6 +28,7 @@ EVERY_CHOICE = (
     *(ACTIVATION_FORWARD, ACTIVATION_BACKWARD, dropout.FORWARD, dropout.BACKWARD),
     *(last_layer.OUTPUTS_OF_ROWS, last_layer.LOSSES_OF_ROWS),
     *(rules.UPDATE_BLOCK, products.MULTIPLY, FORWARD_BLOCK, GRADIENT_BLOCK),
+    *(row_groups.TRAIN_FEW, rules.UPDATE_BY_SUMS),
     *(rows.COLUMN_SWEEP, weights.SQUARES_OF_WEIGHTS, given.TAKE_ROWS),
 )
 
@@ -49,6 +60,8 @@ class Parts:
 
     def __init__(self, table: Table, network: list[Layer]):
         self._table, self._layers = table, network
+        weights = sum(layer.inputs * layer.outputs for layer in network)
+        self._in_groups = row_groups.has_few.py_func(weights, network[0].inputs)
         self._at_hand: set[Answers | Training] = set()
 
     def have(self, asked: Answers | Training) -> None:
@@ -85,7 +98,11 @@ class Parts:
 
     def _have_steps(self, asked: Training) -> None:
         table = self._table
-        table.have(rules.UPDATE_BLOCK, asked.rule)
+        if self._in_groups:
+            table.have(row_groups.TRAIN_FEW)
+            table.have(rules.UPDATE_BY_SUMS, asked.rule)
+        # In groups gradients of other kinds of layers are stored.
+        table.have(rules.UPDATE_BLOCK, rules.STORE if self._in_groups else asked.rule)
         for layer in self._layers[1:]:
             table.have(layers.BACKWARD, layer.kind)
             if asked.few:

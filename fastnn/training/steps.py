@@ -14,12 +14,23 @@ import numpy as np
 from fastnn.compiler import runtime
 from fastnn.compiler.rounding import rounding_to_nearest
 from fastnn.compiler.team import new_team
-from fastnn.kernels import epochs, samples, train
+from fastnn.compiler.tiles import GROUP_BYTES
+from fastnn.kernels import epochs, row_groups, samples, train
 from fastnn.kernels.groups import AllScratch, Batches, Call, Network, Record, Rule
 from fastnn.kernels.rules import SGD, STORE, Numbers
+from fastnn.kernels.steps import (
+    COLUMN_ROWS,
+    FEW_ROWS,
+    SOME_GRADIENTS,
+    SOME_ROWS,
+    SQUARES,
+    UPDATE,
+    WHOLE_STEPS,
+    WIDE_WEIGHTS,
+)
 from fastnn.training.data import Examples, blocks_of, looked_at
 from fastnn.training.evaluation import LONG_PIECE, multiply_adds
-from fastnn.training.parameters import Parameters, aligned_zeros
+from fastnn.training.parameters import Parameters, aligned_zeros, padded
 from fastnn.training.parts import Training
 
 # Multiply-adds of a step from which it is made in several calls, and of each of them: 0.1 to 0.3 s
@@ -79,9 +90,22 @@ class StepScratch:
             aligned_zeros(chunks * plan.work_size, dtype).reshape(chunks, plan.work_size),
             np.empty((blocks_of(params.layer_sizes[0]), rows), np.int64),
             np.empty(rows),
-            np.empty(train.SQUARES),
+            np.empty(2 * SQUARES),
             np.empty(0, dtype),
+            *_group_scratch(params, rows, chunks),
         )
+
+
+def _group_scratch(params: Parameters, rows: int, chunks: int) -> tuple[np.ndarray, ...]:
+    """Gradients and losses of groups of rows, and what a chunk has of its own, or nothing."""
+    block, groups = params.block, row_groups.count_groups.py_func(rows)
+    if not row_groups.has_few.py_func(params.multiply_adds, params.layer_sizes[0]):
+        groups = chunks = 0
+    # Two lines of the cache are one to some processors' prefetchers.
+    size = padded(block.size, block.dtype, 2 * GROUP_BYTES)
+    shapes = (2 * groups, size), (chunks, row_groups.OWN_BLOCKS * size)
+    partial, own = (aligned_zeros(math.prod(shape), block.dtype).reshape(shape) for shape in shapes)
+    return partial, np.empty(2 * groups * row_groups.LINE), own
 
 
 class Steps:
@@ -112,7 +136,7 @@ class Steps:
         with rounding_to_nearest():
             self._decay = dtype.type(decay)
         plain = code == SGD and self._decay == 0
-        small = params.multiply_adds < train.WIDE_WEIGHTS and not any(dropout)
+        small = params.multiply_adds < WIDE_WEIGHTS and not any(dropout)
         self._one_by_one = batch_size == 1 and (plain or not rows.sparse) and small and plan.fused
         self._network = Network(plan.table, loss, params.block)
         self._rule = Rule(code, hyper, memory, dtype.type(0), dtype.type(0))
@@ -201,7 +225,7 @@ class Steps:
             return int(done[0]), step_loss[: done[1]]
         if 3 * self._work < LONG_STEP:
             began = time.perf_counter()
-            call = Call(train.WHOLE_STEPS, 0, begin.size - 1, 0, 1, new_team())
+            call = Call(WHOLE_STEPS, 0, begin.size - 1, 0, 1, new_team())
             self._call(begin.size - 1, call, batches, record)
             self._note_pace(int(done[0]), began)
         else:
@@ -209,7 +233,7 @@ class Steps:
         return int(done[0]), step_loss[: done[1]]
 
     def _have_parts(self, begin: np.ndarray, penalty: bool) -> None:
-        wide = self._weights >= train.WIDE_WEIGHTS
+        wide = self._weights >= WIDE_WEIGHTS
         fewest = int(np.diff(begin).min()) if wide and len(begin) > 1 else 0
         codes = [self._rule.code] if 3 * self._work < LONG_STEP else [self._rule.code, STORE]
         for code in codes:
@@ -265,14 +289,14 @@ class Steps:
             self._scratch = self._scratch._replace(gradient=gradient)
         rows, weights = (math.ceil(work * self._work / LONG_PIECE) for work in (2, 1))
         for s in range(count):
-            for stage, pieces in ((train.SOME_ROWS, rows), (train.SOME_GRADIENTS, weights)):
+            for stage, pieces in ((SOME_ROWS, rows), (SOME_GRADIENTS, weights)):
                 for piece in range(pieces):
                     began, share = time.perf_counter(), 1 / (rows + weights)
                     self._call(
                         share, Call(stage, s, s + 1, piece, pieces, new_team()), batches, record
                     )
                     self._note_pace(share, began)
-            self._call(1, Call(train.UPDATE, s, s + 1, 0, 1, new_team()), batches, record)
+            self._call(1, Call(UPDATE, s, s + 1, 0, 1, new_team()), batches, record)
             if record.done[0] == s or self._has_ended:
                 return
 
@@ -286,10 +310,10 @@ class Steps:
 
 def with_few(asked: Training, weights: int, fewest: int, chunks: int) -> Training:
     """The same for batches of which some have so few rows, shared out among so many chunks."""
-    if weights < train.WIDE_WEIGHTS:
+    if weights < WIDE_WEIGHTS:
         return asked
-    by_columns = chunks > 1 and fewest <= train.COLUMN_ROWS
-    return asked._replace(few=fewest <= train.FEW_ROWS, by_columns=by_columns)
+    by_columns = chunks > 1 and fewest <= COLUMN_ROWS
+    return asked._replace(few=fewest <= FEW_ROWS, by_columns=by_columns)
 
 
 def gradient_block(params: Parameters, loss: int, examples: Examples) -> tuple[float, np.ndarray]:

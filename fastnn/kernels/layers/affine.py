@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+from fastnn.compiler.groups import Floats
 from fastnn.compiler.jit import inner
 from fastnn.compiler.tile_products import Matrix
 from fastnn.compiler.tiles import (
@@ -176,8 +177,8 @@ def update(
     share: Share,
 ):
     """Gradient and update of rows ``share.low .. share.high`` of the weights."""
-    x = transposed(inputs_of(layer, scratch.values, ZERO))  # of the first layer, as copied forwards
-    lanes, dz = lanes_of(network.params), deltas_of(layer, scratch.deltas, ZERO)
+    x = transposed(inputs_of(layer, scratch.values, rows.slot))  # of the first as copied forwards
+    lanes, dz = lanes_of(network.params), deltas_of(layer, scratch.deltas, rows.slot)
     weights = weights_of(network, layer)
     most = UPDATE_VECTORS if rows.count <= UPDATE_BATCH else WEIGHT_VECTORS
     for first in range(0, layer.vectors, most):
@@ -199,6 +200,20 @@ def update(
                 )
             to = shifted(weights, i, first * lanes)
             update_block(network, rule, height, gradient.row, gradient, to)
+
+
+@inner
+def gradient(network: Network, layer: Layer, rows: Rows, scratch: Scratch, out: Floats):
+    """The gradient of all weights over some rows, of which there are few, laid out like them."""
+    x = transposed(inputs_of(layer, scratch.values, rows.slot))
+    lanes, dz = lanes_of(scratch.work), deltas_of(layer, scratch.deltas, rows.slot)
+    zeros = rows_at(scratch.work, ZERO, ZERO)
+    for v in range(0, layer.vectors, WEIGHT_VECTORS):
+        width = min(WEIGHT_VECTORS, layer.vectors - v) * lanes
+        right = shifted(dz, ZERO, v * lanes)
+        to = rows_at(out, layer.weights + v * lanes, layer.weights_row)
+        arguments = (layer.inputs, width, rows.count, x, right, zeros, to)
+        MULTIPLY(parts_of(network), 0, arguments)
 
 
 @inner

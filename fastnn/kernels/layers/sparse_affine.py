@@ -262,13 +262,14 @@ def _update_block(network, layer, rule, data, rows, scratch, block, ahead):
     height, v = min(COLUMN_BLOCK, layer.inputs - low), ZERO
     while v < layer.vectors:
         width = _width(layer.vectors - v)
-        dz = shifted(deltas_of(layer, scratch.deltas, ZERO), ZERO, v * lanes)
+        dz = shifted(deltas_of(layer, scratch.deltas, rows.slot), ZERO, v * lanes)
         gradient = rows_at(scratch.work, GRADIENT, width * lanes)
         size = COLUMN_BLOCK * gradient.row
         another = rows_at(scratch.work, GRADIENT + size, ZERO)  # ends before PANEL
         for r in range(0, max(rows.count, 1), SUM_ROWS):  # of no rows the gradient is zero
             some, to = min(rows.count - r, SUM_ROWS), gradient if r == 0 else another
-            entries = _entries(scratch.cursor, block, r, r + some)
+            begin = rows.slot + r
+            entries = _entries(scratch.cursor, block, begin, begin + some)
             arguments = (some, low, entries, data, shifted(dz, r, ZERO), to, ahead)
             GRADIENT_BLOCK(parts_of(network), width, arguments)
             if r > 0:
