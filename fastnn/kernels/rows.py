@@ -51,10 +51,14 @@ def backward_rows(network, rows, scratch):
 @inner
 def _ask_for(data, targets, numbers):
     """Ask for what there is of rows of data beside their inputs; they lie anywhere in memory."""
+    lists, classes = data.bounds.size > 0, targets.labels.size > 0
     for row in numbers:
-        prefetch(flat(data.bounds), 2 * row)
-        prefetch(targets.labels, row)
-        prefetch(flat(targets.targets), row * targets.targets.shape[1])
+        if lists:
+            prefetch(flat(data.bounds), 2 * row)
+        if classes:
+            prefetch(targets.labels, row)
+        else:
+            prefetch(flat(targets.targets), row * targets.targets.shape[1])
 
 
 @inner
