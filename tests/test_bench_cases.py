@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from stub_results import SMALL, STEPS
 
-from bench import cases, contestants, formulas, inputs, reference
+from bench import cases, contestants, formulas, inputs, peak, reference
 from bench.contestants import own_calls, with_fastnn, with_numpy, with_numpy_calls
 
 
@@ -48,6 +48,31 @@ def test_missing_or_misshapen_answers_are_infinitely_far(found, word):
     expected = reference.activation(SMALL, given)(1)
     distances = reference.differs(SMALL, found, expected, given)
     assert any(word in name and distance == np.inf for name, distance in distances.items())
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "affine_forward 32x16 batch 32 float32",
+        "affine_backward 32x16 batch 32 float32",
+        "softmax_cross_entropy 100x10 float32",
+        "activation relu 256x512 float32",
+        "optimizer adam 40000 float32",
+    ],
+)
+def test_fastnns_kernels_answer_as_the_reference_does(name):
+    (case,) = cases.chosen([name])
+    given = inputs.given(case)
+    found = contestants.run_of(with_fastnn, case, given)(1)
+    expected = getattr(reference, case.kind)(case, given)(1)
+    assert max(reference.differs(case, found, expected, given).values()) <= 1
+
+
+@pytest.mark.parametrize("kind", [peak.FORWARD, peak.DELTAS, peak.WEIGHTS])
+def test_products_are_repeated_for_the_share_of_the_peak(kind):
+    call, operations = peak._call(kind, 8, 64, 8, np.dtype(np.float32))
+    call(2)
+    assert operations == 2 * 8 * 64 * 8
 
 
 TABLES = ("ACTIVATIONS", "LOSSES", "RULES")
