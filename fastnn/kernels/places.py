@@ -22,7 +22,7 @@ class Places(IntEnum):
     SPARSE_FORWARD = 13
     SPARSE_GRADIENT = 14
     UPDATE_BY_SUMS = 15
-    TRAIN_FEW = 16
+    STEPS = 16
     COLUMN_SWEEP = 17
     SQUARES_OF_WEIGHTS = 18
     TAKE_ROWS = 19

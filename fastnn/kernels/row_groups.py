@@ -12,7 +12,6 @@ is one chain, or a sum of blocks' chains, so the bits are the same for any numbe
 """
 
 from fastnn.compiler.jit import inner
-from fastnn.compiler.parts import Choice
 from fastnn.compiler.team import barrier
 from fastnn.compiler.tiles import flat, lanes_of, load, store
 from fastnn.kernels.given import TAKE_ROWS, any_strange
@@ -41,7 +40,6 @@ from fastnn.kernels.groups import (
 )
 from fastnn.kernels.layers import AFFINE, SPARSE_AFFINE, affine, shared_rows, update_weights
 from fastnn.kernels.layers.affine import SUM_ROWS
-from fastnn.kernels.places import Places
 from fastnn.kernels.products import add_block, column_sums
 from fastnn.kernels.rows import ROW_BLOCK, send_rows, work_of
 from fastnn.kernels.rules import RULES, STORE, UPDATE_BY_SUMS, storing, without_decay
@@ -224,7 +222,7 @@ def _copy_to_own(network, rule, own):
 
 
 @inner
-def train_few(
+def in_groups(
     chunk: int,
     chunks: int,
     call: Call,
@@ -235,7 +233,7 @@ def train_few(
     scratch: AllScratch,
     record: Record,
 ):
-    """`train` for a network of few weights."""
+    """`train.train` for a network of few weights."""
     data, targets, own = data_of(examples), targets_of(examples), scratch.own[chunk]
     part, parts = call.piece * chunks + chunk, call.pieces * chunks
     if chunk > 0 and call.end - call.first > 1:  # before the first chunk changes anything
@@ -268,6 +266,3 @@ def train_few(
             _update_by_groups(turn, batch.count, network, rule_of_step, scratch)
         if then == STOP_AFTER_UPDATE:
             return
-
-
-TRAIN_FEW = Choice(Places.TRAIN_FEW, {0: train_few})

@@ -1,6 +1,11 @@
-"""Training steps: a step is two sweeps, over rows and over weights, with a wait behind each."""
+"""Training steps: a step is two sweeps, over rows and over weights, with a wait behind each.
 
+Or, of a network of few weights, what `row_groups` says.
+"""
+
+from fastnn.compiler.jit import inner
 from fastnn.compiler.launch import chunked
+from fastnn.compiler.parts import Choice
 from fastnn.compiler.team import assemble, barrier
 from fastnn.kernels.given import TAKE_ROWS, any_strange
 from fastnn.kernels.groups import (
@@ -18,7 +23,8 @@ from fastnn.kernels.groups import (
     targets_of,
 )
 from fastnn.kernels.layers import SPARSE_AFFINE
-from fastnn.kernels.row_groups import TRAIN_FEW, has_few
+from fastnn.kernels.places import Places
+from fastnn.kernels.row_groups import has_few, in_groups
 from fastnn.kernels.rows import COLUMN_SWEEP, row_sweep, work_of
 from fastnn.kernels.rules import STORE
 from fastnn.kernels.steps import (
@@ -46,10 +52,10 @@ from fastnn.kernels.weights import (
 )
 
 
-@chunked
-def train(
-    chunk,
-    chunks,
+@inner
+def by_sweeps(
+    chunk: int,
+    chunks: int,
     call: Call,
     network: Network,
     rule: Rule,
@@ -58,26 +64,8 @@ def train(
     scratch: AllScratch,
     record: Record,
 ):
-    """A chunk's share of some of the steps of `batches`.
-
-    Records the mean loss of each batch before its update, the means of epochs as ``record.watch``
-    says (see `note_step`), and the numbers of updates and of losses.  Stops before the update of a
-    step whose loss is not finite, unless the rule is STORE, or after the one that ends training.
-
-    The steps of the `call` are whole; or there are many calls for one: of all
-    pieces of SOME_ROWS, then of all of SOME_GRADIENTS, which go to ``scratch.gradient``, and last
-    UPDATE.  Or it is one step, ON_GIVEN, on rows that come with the call and are looked at first:
-    if one is not as it should be, nothing is changed or recorded.
-    """
-    chunks = assemble(call.team, chunk, chunks)
-    if chunks == 0:
-        return
-    weights = number_of_weights(network)
-    if has_few(weights, layer_of(network, 0).inputs):
-        arguments = (chunk, chunks, call, network, rule, examples, batches, scratch, record)
-        TRAIN_FEW(parts_of(network), 0, arguments)
-        return
-    mine, wide = work_of(scratch, chunk), weights >= WIDE_WEIGHTS
+    """`train` for a network of more than few weights."""
+    mine, wide = work_of(scratch, chunk), number_of_weights(network) >= WIDE_WEIGHTS
     data, targets, squares = data_of(examples), targets_of(examples), scratch.squares[:SQUARES]
     part, parts = call.piece * chunks + chunk, call.pieces * chunks
     for s in range(call.first, call.end):
@@ -118,3 +106,37 @@ def train(
         barrier(call.team, chunks)
         if then == STOP_AFTER_UPDATE:
             return
+
+
+BY_SWEEPS, IN_GROUPS = range(2)
+STEPS = Choice(Places.STEPS, {BY_SWEEPS: by_sweeps, IN_GROUPS: in_groups})
+
+
+@chunked
+def train(
+    chunk,
+    chunks,
+    call: Call,
+    network: Network,
+    rule: Rule,
+    examples: Examples,
+    batches: Batches,
+    scratch: AllScratch,
+    record: Record,
+):
+    """A chunk's share of some of the steps of `batches`.
+
+    Records the mean loss of each batch before its update, the means of epochs as ``record.watch``
+    says (see `note_step`), and the numbers of updates and of losses.  Stops before the update of a
+    step whose loss is not finite, unless the rule is STORE, or after the one that ends training.
+
+    The steps of the `call` are whole; or there are many calls for one: of all
+    pieces of SOME_ROWS, then of all of SOME_GRADIENTS, which go to ``scratch.gradient``, and last
+    UPDATE.  Or it is one step, ON_GIVEN, on rows that come with the call and are looked at first:
+    if one is not as it should be, nothing is changed or recorded.
+    """
+    chunks = assemble(call.team, chunk, chunks)
+    if chunks > 0:
+        few = has_few(number_of_weights(network), layer_of(network, 0).inputs)
+        arguments = (chunk, chunks, call, network, rule, examples, batches, scratch, record)
+        STEPS(parts_of(network), IN_GROUPS if few else BY_SWEEPS, arguments)

@@ -14,6 +14,7 @@ from fastnn.kernels import (
     row_groups,
     rows,
     rules,
+    train,
     weights,
 )
 from fastnn.kernels.activations import BACKWARD as ACTIVATION_BACKWARD
@@ -28,7 +29,7 @@ EVERY_CHOICE = (
     *(ACTIVATION_FORWARD, ACTIVATION_BACKWARD, dropout.FORWARD, dropout.BACKWARD),
     *(last_layer.OUTPUTS_OF_ROWS, last_layer.LOSSES_OF_ROWS),
     *(rules.UPDATE_BLOCK, products.MULTIPLY, FORWARD_BLOCK, GRADIENT_BLOCK),
-    *(row_groups.TRAIN_FEW, rules.UPDATE_BY_SUMS),
+    *(train.STEPS, rules.UPDATE_BY_SUMS),
     *(rows.COLUMN_SWEEP, weights.SQUARES_OF_WEIGHTS, given.TAKE_ROWS),
 )
 
@@ -98,8 +99,8 @@ class Parts:
 
     def _have_steps(self, asked: Training) -> None:
         table = self._table
+        table.have(train.STEPS, train.IN_GROUPS if self._in_groups else train.BY_SWEEPS)
         if self._in_groups:
-            table.have(row_groups.TRAIN_FEW)
             table.have(rules.UPDATE_BY_SUMS, asked.rule)
         # In groups gradients of other kinds of layers are stored.
         table.have(rules.UPDATE_BLOCK, rules.STORE if self._in_groups else asked.rule)
