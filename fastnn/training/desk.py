@@ -192,7 +192,7 @@ class Desk:
         chunks = runtime.most_chunks(work)
         self._dense = memory = self._made(model, DenseMemory, self._dense, 0, chunks)
         plan, strange = model.params.plan(memory.chunks * ROW_BLOCK, gathers=False), memory.strange
-        plan.parts.have(Answers(model.loss, with_loss=False))
+        plan.parts.have(Answers(model.loss, False))
         before, between = (plan.table, model.loss, model.params.block), memory.between
         strange.fill(0)
         if chunks == 1 and work <= EVALUATION_WORK:
@@ -226,7 +226,7 @@ class Desk:
         self._answer = memory = self._made(model, AnswerMemory, self._answer, rows, chunks)
         first = "sparse_affine" if sparse else "affine"
         plan = model.params.plan(memory.slots, gathers=False, first=first)
-        plan.parts.have(Answers(model.loss, with_loss, given=True))
+        plan.parts.have(Answers(model.loss, with_loss, True))
         examples = memory.examples(given)
         before = plan.table, model.loss, model.params.block, *examples
         between, losses = (memory.values, memory.cursor), memory.row_loss[: rows * with_loss]
@@ -281,7 +281,7 @@ class Desk:
         chunks = runtime.most_chunks(work)
         self._step = memory = self._made(model, StepMemory, self._step, rows, chunks)
         plan = model.params.plan(memory.rows, first="sparse_affine" if sparse else "affine")
-        asked = Training(model.loss, STORE if rule is None else rule.code, given=True)
+        asked = Training(model.loss, STORE if rule is None else rule.code, True)
         plan.parts.have(with_few(asked, model.params.multiply_adds, rows, chunks))
         memory.begin[1] = rows
         self._way("step", sparse, rows, chunks)(
