@@ -232,8 +232,9 @@ class CodeStore:
 
     def covers(self, function: Callable) -> bool:
         """Whether an edit of the function would change the fingerprint; if not, no cache."""
-        closed = function.__closure__ is None  # the values of another are in no file
-        return closed and self.has_source_of(function)
+        if function.__closure__ is not None:  # its values are in no file
+            return False
+        return self.has_source_of(function)
 
     def has_source_of(self, function: Callable) -> bool:
         """Whether the file of a function is one of the sources."""
