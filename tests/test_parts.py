@@ -3,6 +3,7 @@
 import ctypes
 import enum
 import itertools
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -75,7 +76,7 @@ def _returns(x: int):
 
 
 def test_what_returns_something_is_refused():
-    with pytest.raises(TypeError, match="a function of other returns int64"):
+    with pytest.raises(TypeError, match=r"other\.0 must return nothing, it returns int64"):
         Choice(OfTests.OTHER, {0: _returns}).address(0, {})
 
 
@@ -121,6 +122,17 @@ def test_code_is_kept_and_loaded(choice, cache_folder, monkeypatch):
     assert file.name.startswith("add.0-")
     monkeypatch.setattr(parts, "_compiled", None)
     assert total_of(choice()) == 3
+
+
+def test_threads_that_need_the_same_part_make_it_once(choice, monkeypatch):
+    made, here = [], choice()
+    monkeypatch.setattr(parts, "_compiled", lambda *args: made.append(1) or compiled(*args))
+    with ThreadPoolExecutor(4) as pool:
+        asked = [pool.submit(here.address, 0, {"float": parts.numba.float64}) for _ in range(8)]
+    assert len({each.result() for each in asked}) == len(made) == 1
+
+
+compiled = parts._compiled
 
 
 @pytest.mark.parametrize("damage", [lambda b: b"", lambda b: b[:-9], lambda b: b[:300] + b[301:]])

@@ -65,15 +65,17 @@ class Choice:
     def address(self, number: int, precision: dict[str, Any]) -> int:
         """Where the machine code of a function is, which is compiled now if it never was."""
         signature = tuple(declared(each, precision) for each in self.parameters)
-        part = self._parts.get((number, signature))
-        if part is None:
-            part = Part(self.name, number, self.functions[number], signature, self._store)
-            self._parts[number, signature] = part
+        with compiling.lock:  # another thread may need it, too
+            part = self._parts.get((number, signature))
+            if part is None:
+                name = f"{self.name}.{number}"
+                part = Part(name, self.functions[number], signature, self._store)
+                self._parts[number, signature] = part
         return part.address
 
 
 class Part:
-    """A block for arguments of given types, compiled or loaded.
+    """A block for arguments of given types, compiled or loaded; for who holds `compiling.lock`.
 
     Attributes
     ----------
@@ -81,19 +83,16 @@ class Part:
         Where its machine code is, as long as the process lives.
     """
 
-    def __init__(
-        self, name: str, number: int, block: jit.Block, signature: tuple, store: CodeStore
-    ):
+    def __init__(self, name: str, block: jit.Block, signature: tuple, store: CodeStore):
         compiling.refuse_if_impossible()
-        with compiling.lock:
-            cache = PartCache(f"{name}.{number}", store, STORE.flags)
-            cache.enabled = store.has_source_of(block.py_func)
-            # Its library must live, too.
-            self._code = cache.load_overload(signature, jit.target().target_context)
-            if self._code is None:
-                self._code = _compiled(name, block, signature)
-                cache.save_overload(signature, self._code)
-            self.address = self._code.library.get_pointer_to_function(self._code.function)
+        cache = PartCache(name, store, STORE.flags)
+        cache.enabled = store.has_source_of(block.py_func)
+        # Its library must live, too.
+        self._code = cache.load_overload(signature, jit.target().target_context)
+        if self._code is None:
+            self._code = _compiled(name, block, signature)
+            cache.save_overload(signature, self._code)
+        self.address = self._code.library.get_pointer_to_function(self._code.function)
 
 
 def _compiled(name: str, block: jit.Block, signature: tuple) -> PartCode:
@@ -103,7 +102,7 @@ def _compiled(name: str, block: jit.Block, signature: tuple) -> PartCode:
     dispatcher.compile(signature)
     made = dispatcher.overloads[signature]
     if made.signature.return_type != types.none:
-        raise TypeError(f"a function of {name} returns {made.signature.return_type}")
+        raise TypeError(f"{name} must return nothing, it returns {made.signature.return_type}")
     return PartCode(made.library, made.fndesc.llvm_func_name)
 
 
