@@ -304,7 +304,7 @@ def test_rows_of_speed_are_those_of_the_results():
     assert len(shown) == 8
     for case, cells in shown.items():
         assert cells == {column: stored[case].get(column, "–") for column in cells}
-    commit = 'of the commit "torch.compile leaves no semaphores behind"'
+    commit = 'of the commit "Threads that need the same part make it once"'
     assert all(commit in PAGES[page].replace("\n", " ") for page in (FRONT, BENCH))
 
 
