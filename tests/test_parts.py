@@ -248,3 +248,11 @@ def test_a_network_asks_for_no_more_than_it_needs(trap):
         "layer_forward", "activation_forward", "multiply", "outputs"
     }  # fmt: skip
     assert all(found.size <= 1 for found in at_hand.values())
+
+
+def test_a_small_dense_network_asks_for_no_sweep_over_weights(trap):
+    fastnn.MLP([4, 20, 3], seed=0).fit(np.ones((8, 4)), np.zeros(8, int), batch_size=4)
+    at_hand = {choice.name for choice in EVERY_CHOICE if trap.at_hand(choice).any()}
+    assert trap.called == 0
+    assert "update_by_sums" in at_hand
+    assert not at_hand & {"layer_update", "update_block"}

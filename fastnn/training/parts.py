@@ -100,15 +100,19 @@ class Parts:
     def _have_steps(self, asked: Training) -> None:
         table = self._table
         table.have(train.STEPS, train.IN_GROUPS if self._in_groups else train.BY_SWEEPS)
+        updated, rule = self._layers, asked.rule
         if self._in_groups:
             table.have(rules.UPDATE_BY_SUMS, asked.rule)
-        # In groups gradients of other kinds of layers are stored.
-        table.have(rules.UPDATE_BLOCK, rules.STORE if self._in_groups else asked.rule)
+            # Gradients of affine layers go straight to their place, those of others are stored.
+            updated = [layer for layer in self._layers if layer.kind != layers.AFFINE]
+            rule = rules.STORE
+        if updated:
+            table.have(rules.UPDATE_BLOCK, rule)
         for layer in self._layers[1:]:
             table.have(layers.BACKWARD, layer.kind)
             if asked.few:
                 table.have(layers.BACKWARD_FEW, layer.kind)
-        for layer in self._layers:
+        for layer in updated:
             table.have(layers.UPDATE, layer.kind)
             for choice, number in _kind(layer).update_parts(layer):
                 table.have(choice, number)
