@@ -26,3 +26,5 @@ class Places(IntEnum):
     COLUMN_SWEEP = 17
     SQUARES_OF_WEIGHTS = 18
     TAKE_ROWS = 19
+    CONVOLVE = 20
+    FILTER_GRADIENT = 21

@@ -1,0 +1,231 @@
+"""Convolutions of images in lanes, and what their way back needs: two sums, on register tiles.
+
+Groups of 64 bytes of images are the innermost dimension, see `fastnn.compiler.tap_products`.  One
+routine, `convolve`, makes outputs and the deltas of inputs, which are a convolution of the deltas
+with the filters turned round; `filter_gradient` sums what images and deltas say of the filters.
+"""
+
+from typing import NamedTuple
+
+from fastnn.compiler.arithmetic import lane_sum
+from fastnn.compiler.jit import inner
+from fastnn.compiler.parts import Choice
+from fastnn.compiler.tap_products import Filters, Planes, Window, outer_sums, tap_product
+from fastnn.compiler.tile_products import Matrix
+from fastnn.compiler.tiles import (
+    GROUP,
+    VECTOR_BYTES,
+    lanes_of,
+    load,
+    load_row,
+    put,
+    splat,
+    store,
+    store_rows,
+)
+from fastnn.kernels.groups import Place
+from fastnn.kernels.places import Places
+
+# Outputs and vectors of a tile of sums: 24 of 32 registers with AVX-512, 12 of 16 with AVX2.
+TILE_OUTPUTS, TILE_PIXELS = 6, 4 if VECTOR_BYTES == 64 else 2
+# Vectors side by side if pixels are not, which a stride above 1 makes so.
+ONE_PIXEL = min(TILE_PIXELS, GROUP)
+
+
+class Sums(NamedTuple):
+    """What `convolve` sums: sizes of its outputs, of its filters, and where its images are zero."""
+
+    outputs: int
+    height: int
+    width: int
+    channels: int
+    lines: int  # of a filter
+    pixels: int
+    stride_y: int
+    stride_x: int
+    first_line: int  # lines of the images before this one, and from the end, are zero
+    end_line: int
+    first_pixel: int
+    end_pixel: int
+
+
+def _make_tiles(height, narrower):
+    """Code for as many outputs as are left, `height` at a time; `narrower` does the rest."""
+
+    @inner
+    def tiles(o, sums, y, first, end, images, weights, start, out):
+        lanes, group = lanes_of(out.array), GROUP * lanes_of(out.array)
+        columns = sums.width * GROUP
+        while o + height <= sums.outputs:
+            begin, filters = start.at + o * start.row, weights.at + o * weights.output
+            filters += first * weights.line
+            line = images.at + (y * sums.stride_y + first) * images.line
+            to = out.at + o * out.plane + y * out.line
+            if sums.stride_x == 1 and columns >= TILE_PIXELS:
+                for v in range(0, columns, TILE_PIXELS):
+                    v = min(v, columns - TILE_PIXELS)  # the last may overlap the one before
+                    low = max(sums.first_pixel - (v + TILE_PIXELS - 1) // GROUP, 0)
+                    high = max(min(sums.end_pixel - v // GROUP, sums.pixels), low)
+                    window = Window(sums.channels, end - first, high - low)
+                    tile = tap_product(
+                        height,
+                        TILE_PIXELS,
+                        window,
+                        _filters_at(weights, filters + low * weights.pixel),
+                        _planes_at(images, line + v * lanes + low * images.pixel),
+                        start.array,
+                        begin,
+                        start.row,
+                    )
+                    store_rows(out.array, to + v * lanes, out.plane, tile)
+            else:
+                for v in range(0, columns, ONE_PIXEL):
+                    x, within = v // GROUP, v % GROUP * lanes
+                    low = max(sums.first_pixel - x * sums.stride_x, 0)
+                    high = max(min(sums.end_pixel - x * sums.stride_x, sums.pixels), low)
+                    window = Window(sums.channels, end - first, high - low)
+                    at = line + (x * sums.stride_x + low) * images.pixel + within
+                    tile = tap_product(
+                        height,
+                        ONE_PIXEL,
+                        window,
+                        _filters_at(weights, filters + low * weights.pixel),
+                        _planes_at(images, at),
+                        start.array,
+                        begin,
+                        start.row,
+                    )
+                    store_rows(out.array, to + x * out.pixel + within, out.plane, tile)
+            o += height
+        if o < sums.outputs:
+            narrower(o, sums, y, first, end, images, weights, start, out)
+
+    return tiles
+
+
+@inner
+def _none(o, sums, y, first, end, images, weights, start, out):
+    """Nothing is left after tiles of one output."""
+    return
+
+
+_tiles = _make_tiles(TILE_OUTPUTS, _make_tiles(4, _make_tiles(2, _make_tiles(1, _none))))
+
+
+@inner
+def _filters_at(filters, at):
+    return Filters(
+        filters.array, at, filters.output, filters.plane, filters.line, filters.pixel
+    )
+
+
+@inner
+def _planes_at(planes, at):
+    return Planes(planes.array, at, planes.plane, planes.line, planes.pixel)
+
+
+@inner
+def convolve(sums: Sums, images: Planes, weights: Filters, start: Matrix, out: Planes):
+    """Outputs (o, y, x) of a group of images.
+
+    ``start[o] + weights[o, c, i, j] * images[c, y * stride_y + i, x * stride_x + j] + ...``, in the
+    order c, i, j.  Start has one number for each output, in rows.
+    """
+    for y in range(sums.height):
+        first = max(sums.first_line - y * sums.stride_y, 0)
+        end = max(min(sums.end_line - y * sums.stride_y, sums.lines), first)
+        _tiles(0, sums, y, first, end, images, weights, start, out)
+
+
+CONVOLVE = Choice(Places.CONVOLVE, {0: convolve})
+
+
+
+class FilterSums(NamedTuple):
+    """What `filter_gradient` sums: sizes of the deltas and of the filters, and their steps."""
+
+    outputs: int
+    height: int
+    width: int
+    channels: int
+    lines: int
+    pixels: int
+    stride_y: int
+    stride_x: int
+
+
+# Taps of filters whose gradients are summed together, for TILE_OUTPUTS of them.
+TILE_TAPS = 4 if VECTOR_BYTES == 64 else 2
+# Elements of scratch in which the lanes of their sums are folded.
+FOLD = TILE_OUTPUTS * TILE_TAPS * 64 // 4
+
+
+def _make_gradients(height, taps):
+    """Code for `height` outputs and so many taps."""
+
+    @inner
+    def gradients(o, tap, sums, adds, deltas, images, out, fold):
+        lanes, half = lanes_of(fold.array), height * taps * GROUP // 2
+        size, strides = (sums.height, sums.width), (sums.stride_y, sums.stride_x)
+        window, at = Window(sums.channels, sums.lines, sums.pixels), deltas.at + o * deltas.plane
+        for g in range(GROUP):
+            D = _planes_at(deltas, at + g * lanes)
+            X = _planes_at(images, images.at + g * lanes)
+            tile = outer_sums(height, taps, size, strides, D, X, window, tap)
+            store_rows(fold.array, fold.at + g * height * taps * lanes, taps * lanes, tile)
+        while half >= height * taps:  # as `lane_sum` does
+            for n in range(fold.at, fold.at + half * lanes, lanes):
+                store(fold.array, n, load(fold.array, n) + load(fold.array, n + half * lanes))
+            half //= 2
+        for r in range(height):
+            for t in range(taps):
+                total = lane_sum(load(fold.array, fold.at + (r * taps + t) * lanes))
+                to = out.at + (tap + t) * out.row + o + r
+                put(out.array, to, out.array[to] + total if adds else total)
+
+    return gradients
+
+
+def _make_outputs(height, narrower):
+    """Code for as many outputs as are left, `height` at a time; `narrower` does the rest."""
+    many, single = _make_gradients(height, TILE_TAPS), _make_gradients(height, 1)
+
+    @inner
+    def outputs(o, sums, adds, deltas, images, out, fold):
+        taps = sums.channels * sums.lines * sums.pixels
+        while o + height <= sums.outputs:
+            whole = taps - taps % TILE_TAPS
+            for tap in range(0, whole, TILE_TAPS):
+                many(o, tap, sums, adds, deltas, images, out, fold)
+            for tap in range(whole, taps):
+                single(o, tap, sums, adds, deltas, images, out, fold)
+            o += height
+        if o < sums.outputs:
+            narrower(o, sums, adds, deltas, images, out, fold)
+
+    return outputs
+
+
+@inner
+def _no_outputs(o, sums, adds, deltas, images, out, fold):
+    """Nothing is left after single outputs."""
+    return
+
+
+_outputs = _make_outputs(
+    TILE_OUTPUTS, _make_outputs(4, _make_outputs(2, _make_outputs(1, _no_outputs)))
+)
+
+
+@inner
+def filter_gradient(
+    sums: FilterSums, adds: bool, deltas: Planes, images: Planes, out: Matrix, fold: Place
+):
+    """Gradients of filters over a group of images, to (or added to) ``out[c, i, j ; o]``.
+
+    A sum over all pixels for each lane, in their order; then over the lanes.
+    """
+    _outputs(0, sums, adds, deltas, images, out, fold)
+
+
+FILTER_GRADIENT = Choice(Places.FILTER_GRADIENT, {0: filter_gradient})
