@@ -43,7 +43,7 @@ class LastLayer:
         self.columns = Memory(nothing(1, narrow_outputs.SCRATCH, dtype), margin=2)
         numbers = np.arange(len(Z)) if batch is None else batch
         share = np.empty(0, dtype) if share is None else share
-        self.rows = Rows(numbers, len(Z), 0, 0, 0, False, share, numbers[:0])
+        self.rows = Rows(numbers, len(Z), 0, 0, 0, False, share, numbers[:0], len(Z))
         fields = {"outputs": self.outputs, "y": self.y.at, "y_row": self.y.row}
         self.layer = Layer(**dict.fromkeys(Layer._fields, 0) | fields)
 

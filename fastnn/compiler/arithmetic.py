@@ -210,6 +210,19 @@ def maximum(typingctx, a, b):
 
 
 @intrinsic
+def maximum_or_nan(typingctx, a, b):
+    """Lane by lane ``b if b > a else a``; NaN where either is."""
+
+    def vector(builder, a, b):
+        takes = builder.or_(
+            builder.fcmp_ordered(">", b, a), builder.fcmp_unordered("uno", b, b)
+        )
+        return builder.select(takes, b, a)
+
+    return _elementwise(a, 2, vector)
+
+
+@intrinsic
 def keep_first(typingctx, a, count, other):
     """The first `count` elements of `a`, then those of `other` (tiles of one row)."""
     tile = a

@@ -123,6 +123,16 @@ def grouped_values(target: Any, builder: Any, groups: list[Any], flat: Any, valu
 @intrinsic
 def read_group(typingctx, group, table, row):
     """The group whose fields, in order, are the elements of a row of a contiguous table."""
+    return _group_read(group, table, row)
+
+
+@intrinsic
+def read_group_behind(typingctx, group, table, row, column):
+    """The same, whose first field is in some column."""
+    return _group_read(group, table, row, column)
+
+
+def _group_read(group, table, *places):
     fields = len(group.instance_class._fields)
     found = types.BaseTuple.from_types([table.dtype] * fields, group.instance_class)
 
@@ -133,13 +143,16 @@ def read_group(typingctx, group, table, row):
         width = ir.Constant(args[2].type, fields)
         if sig.args[1].ndim == 2:
             width = builder.extract_value(shape, 1)
-        at = builder.gep(data, [builder.mul(args[2], width)])
+        first = builder.mul(args[2], width)
+        if len(args) > 3:
+            first = builder.add(first, args[3])
+        at = builder.gep(data, [first])
         values = [
             builder.load(builder.gep(at, [ir.Constant(args[2].type, i)])) for i in range(fields)
         ]
         return target.make_tuple(builder, found, values)
 
-    return found(group, table, types.intp), emit
+    return found(group, table, *[types.intp] * len(places)), emit
 
 
 def annotations_of(function: Callable) -> dict[str, Any]:

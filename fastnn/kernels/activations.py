@@ -117,12 +117,12 @@ def _make_forward(output):
 def _make_backward(slope_of):
     @inner
     def activation_backward(rows: int, columns: int, y: Matrix, dy: Matrix):
-        """Turn ``dy`` into ``dz = dy * slope(y)``; both have the same distance of rows."""
+        """Turn ``dy`` into ``dz = dy * slope(y)``."""
         for r in range(rows):
             for n in range(0, columns, lanes_of(y.array)):
-                at = r * y.row + n
-                dz = load(dy.array, dy.at + at) * slope_of(load(y.array, y.at + at))
-                store(dy.array, dy.at + at, dz)
+                at = dy.at + r * dy.row + n
+                dz = load(dy.array, at) * slope_of(load(y.array, y.at + r * y.row + n))
+                store(dy.array, at, dz)
 
     return activation_backward
 
@@ -146,6 +146,6 @@ def activation_forward(parts, code, rows, columns, y):
 
 @inner
 def activation_backward(parts, code, rows, columns, y, dy):
-    """Turn ``dy`` into ``dz = dy * slope(code, y)``; both have the same distance of rows."""
+    """Turn ``dy`` into ``dz = dy * slope(code, y)``."""
     if code != IDENTITY:
         BACKWARD(parts, code, (rows, columns, y, dy))

@@ -15,11 +15,10 @@ from fastnn.compiler.tile_products import Matrix
 from fastnn.compiler.tiles import (
     GROUP,
     VECTOR_BYTES,
+    element,
     lanes_of,
     load,
-    load_row,
     put,
-    splat,
     store,
     store_rows,
 )
@@ -164,7 +163,7 @@ def _make_gradients(height, taps):
     """Code for `height` outputs and so many taps."""
 
     @inner
-    def gradients(o, tap, sums, adds, deltas, images, out, fold):
+    def gradients(o, tap, sums, deltas, images, out, fold):
         lanes, half = lanes_of(fold.array), height * taps * GROUP // 2
         size, strides = (sums.height, sums.width), (sums.stride_y, sums.stride_x)
         window, at = Window(sums.channels, sums.lines, sums.pixels), deltas.at + o * deltas.plane
@@ -181,7 +180,7 @@ def _make_gradients(height, taps):
             for t in range(taps):
                 total = lane_sum(load(fold.array, fold.at + (r * taps + t) * lanes))
                 to = out.at + (tap + t) * out.row + o + r
-                put(out.array, to, out.array[to] + total if adds else total)
+                put(out.array, to, element(out.array, to) + total)
 
     return gradients
 
@@ -191,23 +190,23 @@ def _make_outputs(height, narrower):
     many, single = _make_gradients(height, TILE_TAPS), _make_gradients(height, 1)
 
     @inner
-    def outputs(o, sums, adds, deltas, images, out, fold):
+    def outputs(o, sums, deltas, images, out, fold):
         taps = sums.channels * sums.lines * sums.pixels
         while o + height <= sums.outputs:
             whole = taps - taps % TILE_TAPS
             for tap in range(0, whole, TILE_TAPS):
-                many(o, tap, sums, adds, deltas, images, out, fold)
+                many(o, tap, sums, deltas, images, out, fold)
             for tap in range(whole, taps):
-                single(o, tap, sums, adds, deltas, images, out, fold)
+                single(o, tap, sums, deltas, images, out, fold)
             o += height
         if o < sums.outputs:
-            narrower(o, sums, adds, deltas, images, out, fold)
+            narrower(o, sums, deltas, images, out, fold)
 
     return outputs
 
 
 @inner
-def _no_outputs(o, sums, adds, deltas, images, out, fold):
+def _no_outputs(o, sums, deltas, images, out, fold):
     """Nothing is left after single outputs."""
     return
 
@@ -219,13 +218,13 @@ _outputs = _make_outputs(
 
 @inner
 def filter_gradient(
-    sums: FilterSums, adds: bool, deltas: Planes, images: Planes, out: Matrix, fold: Place
+    sums: FilterSums, deltas: Planes, images: Planes, out: Matrix, fold: Place
 ):
-    """Gradients of filters over a group of images, to (or added to) ``out[c, i, j ; o]``.
+    """Add gradients of filters over a group of images to ``out[c, i, j ; o]``.
 
     A sum over all pixels for each lane, in their order; then over the lanes.
     """
-    _outputs(0, sums, adds, deltas, images, out, fold)
+    _outputs(0, sums, deltas, images, out, fold)
 
 
 FILTER_GRADIENT = Choice(Places.FILTER_GRADIENT, {0: filter_gradient})

@@ -7,7 +7,7 @@ from fastnn.compiler.jit import inner
 from fastnn.compiler.launch import chunked
 from fastnn.compiler.parts import Choice
 from fastnn.compiler.tiles import element, flat, lanes_of, load, load_word, store
-from fastnn.kernels.groups import Examples, Layer, Place, Targets, share_of
+from fastnn.kernels.groups import Examples, Layer, Place, Targets, has_weights, share_of
 from fastnn.kernels.nonzeros import (
     NO_ROOM,
     NOT_FINITE,
@@ -157,7 +157,7 @@ def without_padding(chunk, chunks, plan, block, out):
     at = 0
     for number in range(plan.shape[0]):
         layer = read_group(Layer, plan, number)
-        for i in range(layer.inputs + 1):  # the biases lie behind the weights
+        for i in range(layer.inputs + 1 if has_weights(layer) else 0):  # biases lie behind weights
             row = layer.weights + i * layer.weights_row
             for o in range(0, layer.outputs, lanes_of(block)):
                 store(out, at + o, load(block, row + o))

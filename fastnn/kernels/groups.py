@@ -112,6 +112,7 @@ class Rows(NamedTuple):
     few: bool  # so few that reading and writing the weights is all that counts
     share: Floats  # parts of the rows in the loss; if empty, all count the same
     ahead: Ints  # rows of data that come next, and may be asked for
+    batch: int  # rows of the whole batch
 
 
 # In place of a first row: rows lie anywhere, and are copied side by side.
@@ -250,6 +251,12 @@ def parts_of(network):
 
 
 @inner
+def has_weights(layer):
+    """Whether a layer has any: some have no inputs that are multiplied."""
+    return layer.inputs > 0
+
+
+@inner
 def last_layer(network):
     """The layer with the outputs."""
     return layer_of(network, network.plan.shape[0] - 1)
@@ -257,17 +264,18 @@ def last_layer(network):
 
 @inner
 def part_of(rows, first, end):
-    """Some of the rows of a batch, which lie anywhere."""
+    """Some of the rows of a batch."""
     share = rows.share[first:end] if rows.share.size else rows.share
     return Rows(
         rows.numbers[first:end],
         end - first,
-        rows.first,
+        GATHER if rows.first == GATHER else rows.first + first,
         rows.slot + first,
         rows.salt,
         rows.few,
         share,
         rows.ahead,
+        rows.batch,
     )
 
 

@@ -110,7 +110,17 @@ def _drops(network):
 def _moved(rows, slot):
     """Rows that go to another place, and there overwrite what is no longer needed."""
     none = rows.numbers[:0]
-    return Rows(rows.numbers, rows.count, rows.first, slot, rows.salt, rows.few, rows.share, none)
+    return Rows(
+        rows.numbers,
+        rows.count,
+        rows.first,
+        slot,
+        rows.salt,
+        rows.few,
+        rows.share,
+        none,
+        rows.batch,
+    )
 
 
 @inner

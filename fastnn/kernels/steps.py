@@ -29,7 +29,8 @@ def batch_of(chunk, chunks, wide, call, batches, step):
     if step + 1 < call.end:
         first, last = share_of(batches.begin[step + 2] - end, chunk, chunks)
         ahead = batches.index[end + first : end + last]
-    return Rows(numbers, numbers.size, GATHER, ZERO, batches.salt + step, few, share, ahead)
+    salt, count = batches.salt + step, numbers.size
+    return Rows(numbers, count, GATHER, ZERO, salt, few, share, ahead, count)
 
 
 @inner

@@ -19,13 +19,12 @@ from fastnn.kernels.groups import (
     data_of,
     layer_of,
     parts_of,
-    share_of,
     targets_of,
 )
-from fastnn.kernels.layers import SPARSE_AFFINE
+from fastnn.kernels.layers import SPARSE_AFFINE, image_layers
 from fastnn.kernels.places import Places
 from fastnn.kernels.row_groups import has_few, in_groups
-from fastnn.kernels.rows import COLUMN_SWEEP, row_sweep, work_of
+from fastnn.kernels.rows import COLUMN_SWEEP, row_sweep, rows_of_part, work_of
 from fastnn.kernels.rules import STORE
 from fastnn.kernels.steps import (
     COLUMN_ROWS,
@@ -65,7 +64,8 @@ def by_sweeps(
     record: Record,
 ):
     """`train` for a network of more than few weights."""
-    mine, wide = work_of(scratch, chunk), number_of_weights(network) >= WIDE_WEIGHTS
+    wide = number_of_weights(network) >= WIDE_WEIGHTS and image_layers(network) == 0
+    mine = work_of(scratch, chunk)
     data, targets, squares = data_of(examples), targets_of(examples), scratch.squares[:SQUARES]
     part, parts = call.piece * chunks + chunk, call.pieces * chunks
     for s in range(call.first, call.end):
@@ -73,7 +73,7 @@ def by_sweeps(
         by_columns = wide and chunks > 1 and batch.count <= COLUMN_ROWS
         if call.stage == ON_GIVEN:
             lists = layer_of(network, 0).kind == SPARSE_AFFINE
-            begin, end = share_of(batch.count, chunk, chunks)
+            begin, end = rows_of_part(network, batch.count, chunk, chunks)
             TAKE_ROWS(parts_of(network), 0, (chunk, chunks, lists, examples, begin, end))
             if by_columns:
                 barrier(call.team, chunks)
@@ -138,5 +138,6 @@ def train(
     chunks = assemble(call.team, chunk, chunks)
     if chunks > 0:
         few = has_few(number_of_weights(network), layer_of(network, 0).inputs)
+        few = few and image_layers(network) == 0
         arguments = (chunk, chunks, call, network, rule, examples, batches, scratch, record)
         STEPS(parts_of(network), IN_GROUPS if few else BY_SWEEPS, arguments)

@@ -10,24 +10,18 @@ from fastnn.compiler.jit import inner
 from fastnn.compiler.parts import Choice
 from fastnn.compiler.tiles import GROUP, lanes_of, load_first, splat
 from fastnn.kernels.groups import (
-    ANOTHER,
-    GRADIENT,
     ONE,
     ZERO,
     Network,
     Share,
-    biases_of,
-    deltas_of,
+    has_weights,
     layer_of,
     rows_at,
     share_of,
-    shifted,
     weights_of,
 )
-from fastnn.kernels.layers import shared_rows, update_weights
-from fastnn.kernels.layers.affine import SUM_ROWS, WEIGHT_VECTORS
+from fastnn.kernels.layers import shared_rows, update_biases, update_weights
 from fastnn.kernels.places import Places
-from fastnn.kernels.products import add_block, column_sums
 from fastnn.kernels.rules import update_block, without_decay
 
 # Rows of weights that stay together when chunks share them out; biases count as so many.
@@ -61,10 +55,13 @@ def weight_sweep(part, parts, network, rule, data, batch, scratch):
     total = ZERO
     for number in range(network.plan.shape[0]):
         layer = layer_of(network, number)
-        total += (shared_rows(layer) + BIAS_ROWS) * layer.vectors
+        if has_weights(layer):
+            total += (shared_rows(layer) + BIAS_ROWS) * layer.vectors
     begin, end = share_of(total, part, parts)
     for number in range(network.plan.shape[0]):
         layer = layer_of(network, number)
+        if not has_weights(layer):
+            continue
         shared = shared_rows(layer)
         rows = shared + BIAS_ROWS
         low, high = _first_row(begin, rows, layer.vectors), _first_row(end, rows, layer.vectors)
@@ -76,23 +73,7 @@ def weight_sweep(part, parts, network, rule, data, batch, scratch):
         share = Share(low, min(high, shared), part, parts)
         update_weights(network, layer, rule, data, batch, scratch, share)
         if low <= shared < high:
-            _update_biases(network, layer, without_decay(rule), batch, scratch)
-
-
-@inner
-def _update_biases(network, layer, rule, batch, scratch):
-    rows, lanes = batch.count, lanes_of(network.params)
-    for v in range(0, layer.vectors, WEIGHT_VECTORS):
-        columns = min(WEIGHT_VECTORS, layer.vectors - v) * lanes
-        dz = shifted(deltas_of(layer, scratch.deltas, batch.slot), ZERO, v * lanes)
-        gradient = rows_at(scratch.work, GRADIENT, columns)
-        another = rows_at(scratch.work, ANOTHER, columns)
-        column_sums(min(rows, SUM_ROWS), columns, dz, gradient)
-        for r in range(SUM_ROWS, rows, SUM_ROWS):
-            column_sums(min(rows - r, SUM_ROWS), columns, shifted(dz, r, ZERO), another)
-            add_block(ONE, columns, another, gradient)
-        biases = shifted(biases_of(network, layer), ZERO, v * lanes)
-        update_block(network, rule, ONE, columns, gradient, biases)
+            update_biases(network, layer, without_decay(rule), batch, scratch)
 
 
 @inner
@@ -101,7 +82,7 @@ def update_from(gradient, part, parts, network, rule):
     for number in range(network.plan.shape[0]):
         layer = layer_of(network, number)
         rows, row = layer.inputs + 1, layer.weights_row  # the biases lie behind the weights
-        first, end = share_of(rows, part, parts)
+        first, end = share_of(rows if has_weights(layer) else 0, part, parts)
         for i in range(first, end):
             at = layer.weights + i * row
             how = rule if i < layer.inputs else without_decay(rule)

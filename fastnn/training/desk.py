@@ -282,7 +282,7 @@ class Desk:
         self._step = memory = self._made(model, StepMemory, self._step, rows, chunks)
         plan = model.params.plan(memory.rows, first="sparse_affine" if sparse else "affine")
         asked = Training(model.loss, STORE if rule is None else rule.code, True)
-        plan.parts.have(with_few(asked, model.params.multiply_adds, rows, chunks))
+        plan.parts.have(with_few(asked, model.params, rows, chunks))
         memory.begin[1] = rows
         self._way("step", sparse, rows, chunks)(
             train.train,

@@ -22,9 +22,12 @@ from fastnn.compiler.tiles import GROUP_BYTES, TILE_VECTORS, VECTOR_BYTES
 from fastnn.kernels import narrow_outputs
 from fastnn.kernels.dropout import PARTS
 from fastnn.kernels.groups import PANEL, Layer
-from fastnn.kernels.layers import AFFINE, KIND_CODES, KINDS
+from fastnn.kernels.images import Image
+from fastnn.kernels.layers import KIND_CODES, KINDS
 from fastnn.kernels.rows import ROW_BLOCK
 from fastnn.training.data import column_kind
+from fastnn.training.images import ImageLayer, most_sums, row_of_images, weights_of
+from fastnn.training.images import placed as image_places
 from fastnn.training.parts import Parts
 
 # Plans that a network keeps: fits and predictions of some sizes, in turns.
@@ -61,10 +64,19 @@ class Parameters(MutableMapping):
     Names can be neither added nor removed.
     """
 
-    def __init__(self, layer_sizes: tuple[int, ...], dtype: np.dtype):
-        self.layer_sizes = layer_sizes
-        self.multiply_adds = sum(i * o for i, o in pairwise(layer_sizes))  # for a dense row
-        self._layers = _layers(layer_sizes, dtype, VECTOR_BYTES)
+    def __init__(
+        self,
+        layer_sizes: tuple[int, ...],
+        dtype: np.dtype,
+        images: tuple[ImageLayer, ...] = (),
+    ):
+        self.layer_sizes, self.images = layer_sizes, images
+        self._layers = _layers(layer_sizes, images, dtype, VECTOR_BYTES)
+        weights = [layer.inputs * layer.outputs for layer in self._layers]
+        self.weights = sum(weights)
+        self.multiply_adds = self.weights  # for a dense row
+        for layer, count in zip(weights_of(images), weights, strict=False):
+            self.multiply_adds += (layer.uses - 1) * count
         self.block = aligned_zeros(_size(self._layers), dtype)
         self._views = self.views_of(self.block)
         self.places = _places(self._views)
@@ -72,7 +84,7 @@ class Parameters(MutableMapping):
 
     def views_of(self, block: np.ndarray) -> dict[str, np.ndarray]:
         """The named parts of a block laid out like this one."""
-        return _views(self._layers, block)
+        return _views(self._layers, self.images, block)
 
     def to_vector(self, arrays: Mapping[str, np.ndarray] | None = None) -> np.ndarray:
         """All parameters in one vector, as optimisers of others want them.
@@ -153,24 +165,25 @@ class Parameters(MutableMapping):
         A pickle may have been made where vectors, to which rows are padded, have another width.
         """
         for vector_bytes in VECTOR_WIDTHS:
-            layers = _layers(self.layer_sizes, self.block.dtype, vector_bytes)
+            layers = _layers(self.layer_sizes, self.images, self.block.dtype, vector_bytes)
             if memory.dtype != self.block.dtype or memory.shape != (count * _size(layers),):
                 continue
             if vector_bytes == VECTOR_BYTES:
                 return memory
             ours = aligned_zeros(count * self.block.size, memory.dtype)
             for block, other in zip(np.split(ours, count), np.split(memory, count), strict=True):
-                other_views = _views(layers, other)
+                other_views = _views(layers, self.images, other)
                 for name, view in self.views_of(block).items():
                     view[...] = other_views[name]
             return ours
         return None
 
     def set_activations(self, codes: list[int]) -> None:
-        """Activation code of each layer, for the plans made from now on."""
+        """Activation code of each affine layer, for the plans made from now on."""
         self._plans.clear()
-        pairs = zip(self._layers, codes, strict=True)
-        self._layers = [layer._replace(activation=code) for layer, code in pairs]
+        images, affine = len(self.images), self._layers[len(self.images) :]
+        pairs = zip(affine, codes, strict=True)
+        self._layers[images:] = [layer._replace(activation=code) for layer, code in pairs]
 
     def plan(
         self,
@@ -188,10 +201,12 @@ class Parameters(MutableMapping):
         asked = (rows, gathers, first, tuple(dropout))
         plan = self._plans.get(asked)
         if plan is None:  # to make one takes as long as a short call
-            layers = [self._layers[0]._replace(kind=KIND_CODES[first]), *self._layers[1:]]
-            for number, rate in enumerate(dropout):
+            layers, images = list(self._layers), len(self.images)
+            if not images:
+                layers[0] = layers[0]._replace(kind=KIND_CODES[first])
+            for number, rate in enumerate(dropout, start=images):
                 layers[number] = layers[number]._replace(dropped=round(rate * PARTS))
-            plan = Plan(layers, rows, self.block.dtype, gathers)
+            plan = Plan(layers, rows, self.block.dtype, gathers, self.images)
             if len(self._plans) >= KEPT_PLANS:
                 self._plans.clear()
             self._plans[asked] = plan
@@ -245,26 +260,87 @@ class Plan:
         Whether steps on single rows can be made in a loop that fuses all layers.
     """
 
-    def __init__(self, layers: Sequence[Layer], rows: int, dtype: np.dtype, gathers: bool):
-        at = padded(layers[0].inputs, dtype, GROUP_BYTES) if gathers else 0
-        x, x_row, values, deltas = 0, at, rows * at, 0
-        placed = []
-        for layer in layers:
-            y, y_row = values, padded(layer.outputs, dtype, GROUP_BYTES)
-            placed.append(layer._replace(x=x, x_row=x_row, y=y, y_row=y_row, dz=deltas))
-            x, x_row = y, y_row
-            values += rows * y_row
-            deltas += rows * y_row
-        placed[-1] = placed[-1]._replace(scratch=values)
-        values += -(-rows // ROW_BLOCK) * narrow_outputs.SCRATCH
-        table = table_of(dtype, column_kind(layers[0].inputs))
-        placed = [layer._replace(parts=table.address) for layer in placed]
-        self.table, self.parts = np.array(placed, np.int64), Parts(table, placed)
+    def __init__(
+        self,
+        layers: Sequence[Layer],
+        rows: int,
+        dtype: np.dtype,
+        gathers: bool,
+        images: tuple[ImageLayer, ...] = (),
+    ):
         kinds = list(KINDS.values())
         self.fused = all(kinds[layer.kind].fused for layer in layers)
-        self.values_size, self.deltas_size = values, deltas
         widest = max(padded(max(layer.inputs, layer.outputs), dtype) for layer in layers)
         self.work_size = int(PANEL) + widest * TILE_VECTORS * VECTOR_BYTES // dtype.itemsize
+        self.values_size = self.deltas_size = 0
+        self._images: list[Image] = []
+        placed = list(layers)
+        if images:
+            group = GROUP_BYTES // dtype.itemsize
+            rows = -(-rows // group) * group
+            self._place_images(placed, images, rows, dtype, gathers)
+        self._place_rows(placed, len(images), rows, dtype, gathers)
+        if images and not gathers:
+            self._place_work(rows)
+        table = table_of(dtype, column_kind(images[0].units if images else layers[0].inputs))
+        placed = [layer._replace(parts=table.address) for layer in placed]
+        self.table, self.parts = self._table(placed), Parts(table, placed, self._images)
+
+    def _place_rows(
+        self, layers: list[Layer], first: int, rows: int, dtype: np.dtype, gathers: bool
+    ) -> None:
+        """Values and deltas of the layers of rows, and of "flatten" below them."""
+        x = x_row = 0
+        if not first and gathers:
+            x_row = padded(layers[0].inputs, dtype, GROUP_BYTES)
+            self.values_size = rows * x_row
+        for number in range(max(first - 1, 0), len(layers)):
+            layer, y_row = layers[number], padded(layers[number].outputs, dtype, GROUP_BYTES)
+            y, dz = self.values_size, self.deltas_size
+            layers[number] = layer._replace(x=x, x_row=x_row, y=y, y_row=y_row, dz=dz)
+            x, x_row = y, y_row
+            self.values_size += rows * y_row
+            self.deltas_size += rows * y_row
+        layers[-1] = layers[-1]._replace(scratch=self.values_size)
+        self.values_size += -(-rows // ROW_BLOCK) * narrow_outputs.SCRATCH
+
+    def _place_images(
+        self,
+        layers: list[Layer],
+        images: tuple[ImageLayer, ...],
+        rows: int,
+        dtype: np.dtype,
+        gathers: bool,
+    ) -> None:
+        """What layers of images have in `work`, and gradients of filters, which are deltas."""
+        group = GROUP_BYTES // dtype.itemsize
+        first = -(-self.work_size // group) * group if gathers else 0
+        places, outputs_end, end = image_places(images, dtype, first)
+        self.work_size = end if gathers else outputs_end
+        last = [layer for layer in layers[: len(images)] if layer.inputs][-1:]
+        size = last[0].biases + last[0].weights_row if last else 0
+        for number, place in enumerate(places):
+            x, x_row = place.x, row_of_images(images[0].units, dtype)
+            if layers[number].inputs:
+                x, x_row = self.deltas_size, size
+            own = {"x": x, "x_row": x_row, "y": place.y, "y_row": place.y_row, "dz": place.dz}
+            layers[number] = layers[number]._replace(**own)
+            self._images.append(place.image)
+        if gathers:
+            self.deltas_size += most_sums(rows, dtype) * size
+
+    def _place_work(self, rows: int) -> None:
+        """The `work` of each chunk of a pass that makes no deltas, in `values`."""
+        at, size = self.values_size, self.work_size
+        self._images = [image._replace(work=at, work_size=size) for image in self._images]
+        self.values_size += -(-rows // ROW_BLOCK) * size
+
+    def _table(self, layers: list[Layer]) -> np.ndarray:
+        if not self._images:
+            return np.array(layers, np.int64)
+        nothing = [0] * len(Image._fields)
+        behind = [*self._images, *[nothing] * (len(layers) - len(self._images))]
+        return np.array([[*a, *b] for a, b in zip(layers, behind, strict=True)], np.int64)
 
 
 class Parameter(NamedTuple):
@@ -284,11 +360,20 @@ def _places(views: Mapping[str, np.ndarray]) -> list[Parameter]:
     return places
 
 
-def _views(layers: Sequence[Layer], block: np.ndarray) -> dict[str, np.ndarray]:
-    views = {}
-    for number, layer in enumerate(layers, start=1):
+def _views(
+    layers: Sequence[Layer], images: Sequence[ImageLayer], block: np.ndarray
+) -> dict[str, np.ndarray]:
+    views, number = {}, 0
+    for at, layer in enumerate(layers):
+        if not layer.inputs:  # it has no weights
+            continue
+        number += 1
         weights = block[layer.weights : layer.biases].reshape(layer.inputs, layer.weights_row)
-        views[f"W{number}"] = weights[:, : layer.outputs]
+        view = weights[:, : layer.outputs]
+        if at < len(images):  # taps c, i, j of filters o are rows; they are given as (o, c, i, j)
+            size = images[at].size
+            view = view.reshape(-1, *size, layer.outputs).transpose(3, 0, 1, 2)
+        views[f"W{number}"] = view
         views[f"b{number}"] = block[layer.biases : layer.biases + layer.outputs]
     return views
 
@@ -298,14 +383,22 @@ def _size(layers: Sequence[Layer]) -> int:
     return layers[-1].biases + layers[-1].weights_row
 
 
-def _layers(layer_sizes: tuple[int, ...], dtype: np.dtype, vector_bytes: int) -> list[Layer]:
+def _layers(
+    layer_sizes: tuple[int, ...],
+    images: Sequence[ImageLayer],
+    dtype: np.dtype,
+    vector_bytes: int,
+) -> list[Layer]:
     """What does not depend on a pass, 0 in place of the rest."""
     layers, at = [], 0
     nothing = dict.fromkeys(Layer._fields, 0)
-    for number, (inputs, outputs) in enumerate(pairwise(layer_sizes)):
+    sizes = list(pairwise(layer_sizes[1:] if images else layer_sizes))
+    all_sizes = [(layer.inputs, layer.outputs) for layer in weights_of(images)] + sizes
+    kinds = [image.kind for image in images] + ["affine"] * len(sizes)
+    for number, ((inputs, outputs), kind) in enumerate(zip(all_sizes, kinds, strict=True)):
         row = padded(outputs, dtype, vector_bytes)
         own = {
-            "kind": AFFINE,
+            "kind": KIND_CODES[kind],
             "number": number,
             "inputs": inputs,
             "outputs": outputs,
@@ -315,5 +408,6 @@ def _layers(layer_sizes: tuple[int, ...], dtype: np.dtype, vector_bytes: int) ->
             "biases": at + inputs * row,
         }
         layers.append(Layer(**nothing | own))
-        at += (inputs + 1) * row
+        if inputs:
+            at += (inputs + 1) * row
     return layers

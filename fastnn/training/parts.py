@@ -20,7 +20,9 @@ from fastnn.kernels import (
 from fastnn.kernels.activations import BACKWARD as ACTIVATION_BACKWARD
 from fastnn.kernels.activations import FORWARD as ACTIVATION_FORWARD
 from fastnn.kernels.activations import IDENTITY
+from fastnn.kernels.convolution import CONVOLVE, FILTER_GRADIENT
 from fastnn.kernels.groups import Layer
+from fastnn.kernels.images import Image
 from fastnn.kernels.layers.sparse_affine import FORWARD_BLOCK, GRADIENT_BLOCK
 
 # All there are.
@@ -30,6 +32,7 @@ EVERY_CHOICE = (
     *(last_layer.OUTPUTS_OF_ROWS, last_layer.LOSSES_OF_ROWS),
     *(rules.UPDATE_BLOCK, products.MULTIPLY, FORWARD_BLOCK, GRADIENT_BLOCK),
     *(train.STEPS, rules.UPDATE_BY_SUMS),
+    *(CONVOLVE, FILTER_GRADIENT),
     *(rows.COLUMN_SWEEP, weights.SQUARES_OF_WEIGHTS, given.TAKE_ROWS),
 )
 
@@ -59,10 +62,11 @@ class Parts:
     `table` is that of their types; its address stands in the plan.
     """
 
-    def __init__(self, table: Table, network: list[Layer]):
+    def __init__(self, table: Table, network: list[Layer], images: list[Image]):
         self._table, self._layers = table, network
+        self._of_images = {image.activation for image in images} - {IDENTITY}
         weights = sum(layer.inputs * layer.outputs for layer in network)
-        self._in_groups = row_groups.has_few.py_func(weights, network[0].inputs)
+        self._in_groups = not images and row_groups.has_few.py_func(weights, network[0].inputs)
         self._at_hand: set[Answers | Training] = set()
 
     def have(self, asked: Answers | Training) -> None:
@@ -92,6 +96,8 @@ class Parts:
             self._have_activation(ACTIVATION_FORWARD, layer)
             if layer.dropped:
                 self._table.have(dropout.FORWARD)
+        for code in self._of_images:
+            self._table.have(ACTIVATION_FORWARD, code)
 
     def _have_activation(self, choice: Choice, layer: Layer) -> None:
         if layer.activation != IDENTITY:
@@ -100,7 +106,11 @@ class Parts:
     def _have_steps(self, asked: Training) -> None:
         table = self._table
         table.have(train.STEPS, train.IN_GROUPS if self._in_groups else train.BY_SWEEPS)
-        updated, rule = self._layers, asked.rule
+        updated, rule = [layer for layer in self._layers if layer.inputs], asked.rule
+        if len(updated) < len(self._layers):  # layers of images
+            table.have(rules.UPDATE_BY_SUMS, asked.rule)
+        for code in self._of_images:
+            table.have(ACTIVATION_BACKWARD, code)
         if self._in_groups:
             table.have(rules.UPDATE_BY_SUMS, asked.rule)
             # Gradients of affine layers go straight to their place, those of others are stored.

@@ -99,7 +99,8 @@ class StepScratch:
 def _group_scratch(params: Parameters, rows: int, chunks: int) -> tuple[np.ndarray, ...]:
     """Gradients and losses of groups of rows, and what a chunk has of its own, or nothing."""
     block, groups = params.block, row_groups.count_groups.py_func(rows)
-    if not row_groups.has_few.py_func(params.multiply_adds, params.layer_sizes[0]):
+    few = row_groups.has_few.py_func(params.weights, params.layer_sizes[0])
+    if params.images or not few:
         groups = chunks = 0
     # Two lines of the cache are one to some processors' prefetchers.
     size = padded(block.size, block.dtype, 2 * GROUP_BYTES)
@@ -129,14 +130,14 @@ class Steps:
             scratch = StepScratch(params, batch_size, chunks)
         self._scratch = scratch.arrays
         plan = self._plan = params.plan(scratch.rows, first=rows.kind, dropout=dropout)
-        self._chunks, self._weights = chunks, params.multiply_adds
+        self._chunks, self._params = chunks, params
         self._pace = runtime.Pace(work=self._work) if chunks > 1 else None
         self._watch = np.zeros((chunks, epochs.WATCH_COLUMNS))
         code, hyper, decay = rule
         with rounding_to_nearest():
             self._decay = dtype.type(decay)
         plain = code == SGD and self._decay == 0
-        small = params.multiply_adds < WIDE_WEIGHTS and not any(dropout)
+        small = params.weights < WIDE_WEIGHTS and not any(dropout)
         self._one_by_one = batch_size == 1 and (plain or not rows.sparse) and small and plan.fused
         self._network = Network(plan.table, loss, params.block)
         self._rule = Rule(code, hyper, memory, dtype.type(0), dtype.type(0))
@@ -233,12 +234,12 @@ class Steps:
         return int(done[0]), step_loss[: done[1]]
 
     def _have_parts(self, begin: np.ndarray, penalty: bool) -> None:
-        wide = self._weights >= WIDE_WEIGHTS
+        wide = self._params.weights >= WIDE_WEIGHTS
         fewest = int(np.diff(begin).min()) if wide and len(begin) > 1 else 0
         codes = [self._rule.code] if 3 * self._work < LONG_STEP else [self._rule.code, STORE]
         for code in codes:
             asked = Training(self._network.loss, code, penalty=penalty)
-            self._plan.parts.have(with_few(asked, self._weights, fewest, self._chunks))
+            self._plan.parts.have(with_few(asked, self._params, fewest, self._chunks))
 
     def _make_one_by_one(self, batches: Batches, record: Record) -> None:
         """Steps on one row each, in a loop that is serial and fused."""
@@ -308,9 +309,9 @@ class Steps:
         return bool(at_end and watch[epochs.WAITED] > watch[epochs.PATIENCE])
 
 
-def with_few(asked: Training, weights: int, fewest: int, chunks: int) -> Training:
+def with_few(asked: Training, params: Parameters, fewest: int, chunks: int) -> Training:
     """The same for batches of which some have so few rows, shared out among so many chunks."""
-    if weights < WIDE_WEIGHTS:
+    if params.weights < WIDE_WEIGHTS or params.images:
         return asked
     by_columns = chunks > 1 and fewest <= COLUMN_ROWS
     return asked._replace(few=fewest <= FEW_ROWS, by_columns=by_columns)

@@ -11,9 +11,11 @@ shared_rows(layer)
     How many rows of its weights are shared out among chunks with those of all other layers.
 update(network, layer, rule, data, rows, scratch, share), update_few
     Gradient and update of a `Share` of its weights, by `rules.update_block`.
+update_biases(network, layer, rule, rows, scratch)
+    The same of its biases.
 
 Those named ``_few`` are asked for so few rows that reading and writing the weights is all that
-counts.  All but `shared_rows` are parts, see `fastnn.compiler.parts`.
+counts.  All but `shared_rows` and `update_biases` are parts, see `fastnn.compiler.parts`.
 
 What belongs to every kind is here: activation and dropout, forwards and back.  Biases are in
 `weights`.  A kind's row of the plan, and its scratch, are made in `fastnn.training.parameters`.
@@ -28,8 +30,8 @@ from fastnn.compiler.parts import Choice
 from fastnn.compiler.tiles import lanes_of
 from fastnn.kernels import dropout
 from fastnn.kernels.activations import activation_backward, activation_forward
-from fastnn.kernels.groups import ZERO, deltas_of, outputs_of, parts_of, shifted
-from fastnn.kernels.layers import affine, sparse_affine
+from fastnn.kernels.groups import ZERO, deltas_of, layer_of, outputs_of, parts_of, shifted
+from fastnn.kernels.layers import affine, convolution, images, max_pool, sparse_affine
 from fastnn.kernels.places import Places
 
 
@@ -44,6 +46,7 @@ class Kind(NamedTuple):
     update_few: Callable
     forward_parts: Callable  # (layer, by_columns): choices and numbers that `forward` calls
     update_parts: Callable  # (layer): the same of `update`
+    update_biases: Callable
     fused: bool  # whether `samples` and `differences`, which fuse layers, know it
 
 
@@ -57,6 +60,7 @@ KINDS = {
         affine.update_few,
         affine.forward_parts,
         affine.update_parts,
+        affine.update_biases,
         True,
     ),
     "sparse_affine": Kind(
@@ -68,12 +72,63 @@ KINDS = {
         sparse_affine.update_few,
         sparse_affine.forward_parts,
         sparse_affine.update_parts,
+        affine.update_biases,
         True,
+    ),
+    "images": Kind(
+        images.images_forward,
+        None,
+        None,
+        images.no_rows,
+        images.no_update,
+        None,
+        images.no_parts,
+        images.no_parts,
+        images.no_biases,
+        False,
+    ),
+    "convolution": Kind(
+        convolution.forward,
+        convolution.backward,
+        None,
+        convolution.shared_rows,
+        convolution.update,
+        None,
+        convolution.forward_parts,
+        convolution.update_parts,
+        convolution.update_biases,
+        False,
+    ),
+    "max_pool": Kind(
+        max_pool.forward,
+        max_pool.backward,
+        None,
+        images.no_rows,
+        images.no_update,
+        None,
+        images.no_parts,
+        images.no_parts,
+        images.no_biases,
+        False,
+    ),
+    "flatten": Kind(
+        images.flatten_forward,
+        images.flatten_backward,
+        None,
+        images.no_rows,
+        images.no_update,
+        None,
+        images.no_parts,
+        images.no_parts,
+        images.no_biases,
+        False,
     ),
 }
 # By which kernels know them.
 KIND_CODES = {name: code for code, name in enumerate(KINDS)}
 AFFINE, SPARSE_AFFINE = KIND_CODES["affine"], KIND_CODES["sparse_affine"]
+# This one and those behind it in the table are of images.
+IMAGES = KIND_CODES["images"]
 
 
 def _choice(place, question):
@@ -89,6 +144,7 @@ UPDATE = _choice(Places.LAYER_UPDATE, "update")
 UPDATE_FEW = _choice(Places.LAYER_UPDATE_FEW, "update_few")
 
 _shared_rows = one_of(dict(enumerate(kind.shared_rows for kind in KINDS.values())))
+_update_biases = one_of(dict(enumerate(kind.update_biases for kind in KINDS.values())))
 
 
 @inner
@@ -124,6 +180,15 @@ def layer_backward(network, layer, below, rows, scratch, low, high):
 
 
 @inner
+def image_layers(network):
+    """How many layers, the first of a network, pass on images in groups: up to "flatten"."""
+    number = 0
+    while layer_of(network, number).kind >= IMAGES:
+        number += 1
+    return number
+
+
+@inner
 def shared_rows(layer):
     """Rows of a layer's weights that are shared out with those of other layers."""
     return _shared_rows(layer.kind, (layer,))
@@ -137,3 +202,9 @@ def update_weights(network, layer, rule, data, rows, scratch, share):
         UPDATE_FEW(parts_of(network), layer.kind, arguments)
     else:
         UPDATE(parts_of(network), layer.kind, arguments)
+
+
+@inner
+def update_biases(network, layer, rule, rows, scratch):
+    """Gradient and update of a layer's biases."""
+    _update_biases(layer.kind, (network, layer, rule, rows, scratch))

@@ -43,6 +43,7 @@ from fastnn.kernels.groups import (
 from fastnn.kernels.products import (
     MULTIPLY,
     add_block,
+    column_sums,
     multiply_few,
     multiply_transposed,
     multiply_transposed_few,
@@ -84,12 +85,12 @@ def _inputs(layer, data, rows, values):
         return rows_at(flat(data.x), rows.first * layer.inputs, layer.inputs)
     x = inputs_of(layer, values, rows.slot)
     if layer.number == 0:
-        _gather(data.x, rows.numbers, x)
+        gather(data.x, rows.numbers, x)
     return x
 
 
 @inner(separate=True)
-def _gather(x, numbers, out):
+def gather(x, numbers, out):
     """Copy rows of x side by side."""
     X, inputs = flat(x), x.shape[1]
     lanes = lanes_of(X)
@@ -226,6 +227,23 @@ def _sum_products(parts, rows, columns, depth, left, right, work, out):
         MULTIPLY(parts, 0, (rows, columns, some, terms[0], terms[1], zeros, to))
         if k > 0:
             add_block(rows, columns, another, out)
+
+
+@inner
+def update_biases(network, layer, rule, batch, scratch):
+    """Gradient and update of the biases."""
+    rows, lanes = batch.count, lanes_of(network.params)
+    for v in range(0, layer.vectors, WEIGHT_VECTORS):
+        columns = min(WEIGHT_VECTORS, layer.vectors - v) * lanes
+        dz = shifted(deltas_of(layer, scratch.deltas, batch.slot), ZERO, v * lanes)
+        gradient = rows_at(scratch.work, GRADIENT, columns)
+        another = rows_at(scratch.work, ANOTHER, columns)
+        column_sums(min(rows, SUM_ROWS), columns, dz, gradient)
+        for r in range(SUM_ROWS, rows, SUM_ROWS):
+            column_sums(min(rows - r, SUM_ROWS), columns, shifted(dz, r, ZERO), another)
+            add_block(ONE, columns, another, gradient)
+        biases = shifted(biases_of(network, layer), ZERO, v * lanes)
+        update_block(network, rule, ONE, columns, gradient, biases)
 
 
 @inner(forceinline=True)

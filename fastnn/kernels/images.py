@@ -1,0 +1,227 @@
+"""Images on their way through a network: where they lie, and how rows become lanes and back.
+
+A group of images, 64 bytes of them, is the innermost dimension: ``[c, y, x, image]``.  Rows of a
+batch go through the layers of images a group at a time, in a chunk's own `work`.  Outputs of all
+groups of a block stay there until the block's way back; deltas are those of one group.
+"""
+
+from typing import NamedTuple
+
+from fastnn.compiler.groups import read_group_behind
+from fastnn.compiler.jit import inner
+from fastnn.compiler.tap_products import Planes
+from fastnn.compiler.tile_products import load_transposed
+from fastnn.compiler.tiles import GROUP, element, lanes_of, load, put, splat, store, store_rows
+from fastnn.kernels.activations import activation_backward
+from fastnn.kernels.groups import Layer, layer_of, parts_of, rows_at
+
+
+class Image(NamedTuple):
+    """What the plan says of a layer of images, behind its `Layer`; of other layers nothing.
+
+    Distances count elements: a pixel of a group is as many as the group has images.
+    """
+
+    channels: int  # of its outputs
+    height: int
+    width: int
+    lines: int  # of its filters, or windows
+    pixels: int
+    stride_y: int
+    stride_x: int
+    pad_y: int  # lines and pixels of zeros around what it reads
+    pad_x: int
+    activation: int
+    # Its outputs, from ``Layer.y`` on, with lines and pixels of zeros around that are read above.
+    border_y: int
+    border_x: int
+    plane: int
+    line: int
+    # Their deltas, from ``Layer.dz`` on, in the same array; for one group.
+    deltas_size: int
+    deltas_first: int
+    deltas_plane: int
+    deltas_line: int
+    deltas_pixel: int
+    # The same in all layers: rows whose outputs have room, and where in `values` a chunk has its
+    # `work`, and of which size, if a pass makes no deltas.
+    block: int
+    work: int
+    work_size: int
+
+
+FIELDS = len(Layer._fields)
+# Gradients of filters are summed over so many parts of a batch at most, one after the other.
+MOST_SUMS = 16
+
+
+@inner
+def image_of(network, number):
+    """What the plan says of a layer of images."""
+    return read_group_behind(Image, network.plan, number, FIELDS)
+
+
+@inner
+def images_of(array):
+    """How many images are a group."""
+    return GROUP * lanes_of(array)
+
+
+@inner
+def groups_of(rows, array):
+    """How many groups so many rows make."""
+    images = images_of(array)
+    return (rows + images - 1) // images
+
+
+@inner
+def outputs_in_lanes(network, number, work, slot):
+    """Outputs of a layer of images for the group that begins in a slot."""
+    layer, image = layer_of(network, number), image_of(network, number)
+    pixel = images_of(work)
+    at = layer.y + slot % image.block * layer.y_row
+    at += image.border_y * image.line + image.border_x * pixel
+    return Planes(work, at, image.plane, image.line, pixel)
+
+
+@inner
+def deltas_in_lanes(network, number, work):
+    """Deltas of a layer of images."""
+    layer, image = layer_of(network, number), image_of(network, number)
+    at = layer.dz + image.deltas_first
+    return Planes(work, at, image.deltas_plane, image.deltas_line, image.deltas_pixel)
+
+
+@inner
+def has_border(image):
+    """Whether there are zeros around a layer's outputs."""
+    return image.border_y > 0 or image.border_x > 0
+
+
+@inner
+def clear_border(image, y):
+    """Zeros around a layer's outputs."""
+    if not has_border(image):
+        return
+    side, lines = image.border_x * y.pixel, image.border_y * y.line
+    for c in range(image.channels):
+        first = y.at + c * y.plane - side
+        clear(y.array, first - lines, lines)
+        clear(y.array, first + image.height * y.line, lines)
+        for i in range(image.height):
+            clear(y.array, first + i * y.line, side)
+            clear(y.array, first + (i + 1) * y.line - side, side)
+
+
+@inner
+def clear(array, at, count):
+    """Zeros, in whole vectors."""
+    zero = splat(array.dtype.type(0), 1)
+    for n in range(at, at + count, lanes_of(array)):
+        store(array, n, zero)
+
+
+@inner
+def clear_deltas(network, number, work):
+    """Zeros wherever deltas of a layer of images may be, and between them."""
+    clear(work, layer_of(network, number).dz, image_of(network, number).deltas_size)
+
+
+@inner
+def through_activation(network, number, work, slot):
+    """Turn dy of a layer of images into ``dz = dy * slope(y)``."""
+    image = image_of(network, number)
+    y, dy = outputs_in_lanes(network, number, work, slot), deltas_in_lanes(network, number, work)
+    multiply_slopes(parts_of(network), image.activation, image, y, dy)
+
+
+@inner
+def multiply_slopes(parts, code, image, y, dy):
+    """Turn dy into ``dz = dy * slope(y)``, for an image's channels, height and width."""
+    for c in range(image.channels):
+        here, there = y.at + c * y.plane, dy.at + c * dy.plane
+        if dy.pixel == y.pixel:
+            columns = image.width * y.pixel
+            lines = rows_at(y.array, here, y.line), rows_at(dy.array, there, dy.line)
+            activation_backward(parts, code, image.height, columns, lines[0], lines[1])
+            continue
+        for i in range(image.height):
+            pixels = (
+                rows_at(y.array, here + i * y.line, y.pixel),
+                rows_at(dy.array, there + i * dy.line, dy.pixel),
+            )
+            activation_backward(parts, code, image.width, y.pixel, pixels[0], pixels[1])
+
+
+@inner(separate=True)
+def rows_to_lanes(units, rows, out):
+    """Rows of so many units, as many as a group has, as lanes: unit n is at ``out.at + n * row``.
+
+    Rows may be read up to a whole vector.
+    """
+    lanes, group = lanes_of(out.array), out.row
+    for first in range(0, group, lanes):
+        begin = rows.at + first * rows.row
+        n = 0
+        while n + lanes <= units:
+            square = load_transposed(rows.array, begin + n, rows.row)
+            store_rows(out.array, out.at + n * group + first, group, square)
+            n += lanes
+        while n < units:
+            for r in range(lanes):
+                one = element(rows.array, begin + r * rows.row + n)
+                put(out.array, out.at + n * group + first + r, one)
+            n += 1
+
+
+@inner(separate=True)
+def lanes_to_rows(units, lanes_in, out):
+    """What `rows_to_lanes` has turned round, turned back; for whole groups of rows."""
+    lanes, group = lanes_of(out.array), lanes_in.row
+    for first in range(0, group, lanes):
+        to = out.at + first * out.row
+        n = 0
+        while n + lanes <= units:
+            at = lanes_in.at + n * group + first
+            square = load_transposed(lanes_in.array, at, group)
+            store_rows(out.array, to + n, out.row, square)
+            n += lanes
+        while n < units:
+            for r in range(lanes):
+                one = element(lanes_in.array, lanes_in.at + n * group + first + r)
+                put(out.array, to + r * out.row + n, one)
+            n += 1
+
+
+@inner
+def copy_planes(image, planes, out):
+    """Copy pixels of a group, one by one."""
+    for c in range(image.channels):
+        for i in range(image.height):
+            for j in range(image.width):
+                at = planes.at + c * planes.plane + i * planes.line + j * planes.pixel
+                to = out.at + c * out.plane + i * out.line + j * out.pixel
+                for g in range(0, images_of(out.array), lanes_of(out.array)):
+                    store(out.array, to + g, load(planes.array, at + g))
+
+
+# Gradients of filters
+
+
+@inner
+def sums_of(batch, array):
+    """How many parts of so many rows have sums of their own."""
+    return min(groups_of(batch, array), MOST_SUMS)
+
+
+@inner
+def first_group(sum_, batch, array):
+    """The first group of a part, which is cut by the number of rows alone."""
+    groups, sums = groups_of(batch, array), sums_of(batch, array)
+    return (sum_ * groups + sums - 1) // sums
+
+
+@inner
+def sum_of_group(group, batch, array):
+    """The part that a group is in."""
+    return group * sums_of(batch, array) // groups_of(batch, array)

@@ -1,0 +1,161 @@
+"""Layers of images: where their outputs, deltas and gradients lie, as the kernels read it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from fastnn.compiler.tiles import GROUP_BYTES
+from fastnn.kernels.activations import ACTIVATION_CODES
+from fastnn.kernels.images import MOST_SUMS, Image
+from fastnn.kernels.rows import ROW_BLOCK
+
+# Bytes of outputs of images that go through a network together, if it is more than a group.
+BLOCK_BYTES = 3 << 20
+
+
+class ImageLayer(NamedTuple):
+    """What a layer of images makes of those of the layer below it."""
+
+    kind: str  # of kernels.layers.KINDS: "images" first, "flatten" last
+    channels: int
+    height: int
+    width: int
+    size: tuple[int, int] = (1, 1)  # of filters, or windows
+    stride: tuple[int, int] = (1, 1)
+    pad: tuple[int, int] = (0, 0)
+    activation: str = "identity"
+
+    @property
+    def units(self) -> int:
+        """Numbers that it makes of an image."""
+        return self.channels * self.height * self.width
+
+
+class Weighted(NamedTuple):
+    """The weights of a layer: rows and columns of them, and multiply-adds for each."""
+
+    inputs: int
+    outputs: int
+    uses: int
+
+
+def weights_of(images: Sequence[ImageLayer]) -> list[Weighted]:
+    """Of each layer the weights; no inputs if it has none."""
+    found = []
+    for number, image in enumerate(images):
+        if image.kind == "convolution":
+            taps = images[number - 1].channels * image.size[0] * image.size[1]
+            found.append(Weighted(taps, image.channels, image.height * image.width))
+        else:
+            found.append(Weighted(0, image.units if image.kind == "flatten" else 0, 0))
+    return found
+
+
+class Places(NamedTuple):
+    """Where the outputs and deltas of a layer of images lie in `work`."""
+
+    image: Image
+    x: int
+    y: int
+    y_row: int
+    dz: int
+
+
+def placed(
+    images: Sequence[ImageLayer], dtype: np.dtype, first: int
+) -> tuple[list[Places], int, int]:
+    """Places from an element of `work` on; where outputs end, and where deltas do."""
+    group = GROUP_BYTES // dtype.itemsize
+    row = -(-images[0].units // group) * group
+    at, found = first + group * row, []
+    block = _block(images, dtype)
+    for number, image in enumerate(images[:-1]):  # but for "flatten", which makes rows
+        made = _image(images, number, group, block)
+        y_row = image.channels * made.plane // group
+        found.append(Places(made, first if number == 0 else 0, at, y_row, 0))
+        at += block * y_row
+    outputs_end = at + found[0].image.deltas_size  # in which images without a border lie
+    for number, places in enumerate(found):
+        found[number] = places._replace(dz=at)
+        at += places.image.deltas_size
+    return found, outputs_end, at
+
+
+def row_of_images(units: int, dtype: np.dtype) -> int:
+    """Elements of a row of data that is copied, in whole groups."""
+    group = GROUP_BYTES // dtype.itemsize
+    return -(-units // group) * group
+
+
+def _border(images: Sequence[ImageLayer], number: int) -> tuple[int, int]:
+    """Lines and pixels of zeros around the outputs of a layer, for the one above it."""
+    return images[number + 1].pad
+
+
+def _block(images: Sequence[ImageLayer], dtype: np.dtype) -> int:
+    """Rows that go through all layers of images before the layers behind these: whole groups."""
+    group, units = GROUP_BYTES // dtype.itemsize, 0
+    for number, image in enumerate(images[:-1]):
+        y, x = _border(images, number)
+        units += image.channels * (image.height + 2 * y) * (image.width + 2 * x)
+    rows = BLOCK_BYTES // (units * dtype.itemsize)
+    return max(min(rows, ROW_BLOCK) // group, 1) * group
+
+
+def _image(images: Sequence[ImageLayer], number: int, group: int, block: int) -> Image:
+    image, (border_y, border_x) = images[number], _border(images, number)
+    line = (image.width + 2 * border_x) * group
+    plain = image.channels * image.height * image.width * group
+    deltas = {
+        "deltas_size": plain,
+        "deltas_first": 0,
+        "deltas_plane": image.height * image.width * group,
+        "deltas_line": image.width * group,
+        "deltas_pixel": group,
+    }
+    if number == 0 and not (border_y or border_x):
+        deltas["deltas_size"] = 0
+    if image.kind == "convolution" and number > 1:  # the deltas of its inputs are asked for
+        deltas = _deltas_of_convolution(image, images[number - 1], group)
+    return Image(
+        image.channels,
+        image.height,
+        image.width,
+        *image.size,
+        *image.stride,
+        *image.pad,
+        ACTIVATION_CODES[image.activation],
+        border_y,
+        border_x,
+        (image.height + 2 * border_y) * line,
+        line,
+        **deltas,
+        block=block,
+        work=0,
+        work_size=0,
+    )
+
+
+def _deltas_of_convolution(image: ImageLayer, below: ImageLayer, group: int) -> dict[str, int]:
+    """Deltas a stride apart; beside them zeros, as far as filters that are turned round reach."""
+    lines = (image.height - 1) * image.stride[0] + 1
+    left = max(image.size[1] - 1 - image.pad[1], 0)
+    last = (image.width - 1) * image.stride[1]
+    right = max(below.width - 1 + image.pad[1] - last, 0)
+    width = left + last + 1 + right
+    return {
+        "deltas_size": image.channels * lines * width * group,
+        "deltas_first": left * group,
+        "deltas_plane": lines * width * group,
+        "deltas_line": image.stride[0] * width * group,
+        "deltas_pixel": image.stride[1] * group,
+    }
+
+
+def most_sums(rows: int, dtype: np.dtype) -> int:
+    """Parts of a batch of up to so many rows that have gradients of their own."""
+    group = GROUP_BYTES // dtype.itemsize
+    return min(-(-rows // group), MOST_SUMS)
