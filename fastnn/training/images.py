@@ -13,7 +13,7 @@ from fastnn.kernels.images import MOST_SUMS, Image
 from fastnn.kernels.rows import ROW_BLOCK
 
 # Bytes of outputs of images that go through a network together, if it is more than a group.
-BLOCK_BYTES = 3 << 20
+BLOCK_BYTES = 4 << 20
 
 
 class ImageLayer(NamedTuple):
