@@ -9,7 +9,6 @@ from fastnn import finite_difference, gate
 from fastnn.sparse_rows import SparseRows
 from fastnn.specification import Specified
 from fastnn.training import calls
-from fastnn.training.data import samples_of
 from fastnn.training.model import Model
 from fastnn.training.parameters import Parameters
 
@@ -26,7 +25,7 @@ class Answering(Specified):
         Parameters
         ----------
         x : array_like, data frame or SciPy sparse matrix, shape (N, I)
-            Inputs, finite numbers.
+            Inputs, finite numbers; or images (N, C, H, W), for a network that takes them.
 
         Returns
         -------
@@ -46,11 +45,11 @@ class Answering(Specified):
         >>> net.predict([[1, 2, 3], [4, 5, 6]]).sum(axis=1)
         array([1., 1.], dtype=float32)
         """
-        rows: np.ndarray | SparseRows | None = gate.plain_rows(x, self.layer_sizes[0], self.dtype)
+        rows: np.ndarray | SparseRows | None = self._model.plain_rows(x)
         if rows is None:
-            rows = gate.matrix(x, self.layer_sizes[0], self.dtype, "x")
+            rows = self._model.rows(x)
         if isinstance(rows, SparseRows):
-            return self._model.outputs(samples_of(rows, x, "x"))
+            return self._model.outputs(self._model.samples(rows, x, "x"))
         found = calls.outputs(self._model, rows)
         if found is None:
             gate.refuse_not_finite(x, rows, "x")
@@ -62,7 +61,7 @@ class Answering(Specified):
         Parameters
         ----------
         x : array_like, data frame or SciPy sparse matrix, shape (N, I)
-            Inputs.
+            Inputs; or images (N, C, H, W), for a network that takes them.
         t : array_like
             Labels (N,) or one-hot (N, O) with softmax; otherwise targets (N, O),
             or (N,) with one output.
@@ -95,7 +94,7 @@ class Answering(Specified):
         Parameters
         ----------
         x : array_like, data frame or SciPy sparse matrix, shape (N, I)
-            Inputs.
+            Inputs; or images (N, C, H, W), for a network that takes them.
         t : array_like
             Labels or targets, as for `loss`.
 
@@ -126,7 +125,7 @@ class Answering(Specified):
         Parameters
         ----------
         x : array_like, data frame or SciPy sparse matrix, shape (N, I)
-            Inputs.
+            Inputs; or images (N, C, H, W), for a network that takes them.
         t : array_like
             Labels or targets, as for `loss`.
 
@@ -155,7 +154,7 @@ class Answering(Specified):
         Parameters
         ----------
         x : array_like, data frame or SciPy sparse matrix, shape (N, I)
-            Inputs.
+            Inputs; or images (N, C, H, W), for a network that takes them.
         t : array_like
             Labels or targets, as for `loss`.
 
@@ -189,7 +188,7 @@ class Answering(Specified):
         Parameters
         ----------
         x : array_like, data frame or SciPy sparse matrix, shape (N, I)
-            Inputs.
+            Inputs; or images (N, C, H, W), for a network that takes them.
         t : array_like
             Labels or targets, as for `loss`.
         h : float, default 1e-4
@@ -215,5 +214,7 @@ class Answering(Specified):
         h = gate.real_number(h, "h", 0, above=True)
         double = self._model.in_precision(np.dtype(np.float64))
         wanted = double.examples(x, t).wanted
-        rows = gate.dense_matrix(x, self.layer_sizes[0], double.dtype, "x")
+        rows = double.rows(x)
+        if isinstance(rows, SparseRows):
+            rows = rows.dense()
         return finite_difference.gradient(double.params, double.loss, rows, wanted, float(h))

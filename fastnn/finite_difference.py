@@ -8,7 +8,8 @@ from fastnn.compiler import runtime
 from fastnn.compiler.rounding import rounding_to_nearest
 from fastnn.kernels.differences import CHANGES, Asked, Tried, differences
 from fastnn.kernels.groups import Network
-from fastnn.training.evaluation import rows_of_a_call, spans
+from fastnn.training.data import Samples
+from fastnn.training.evaluation import evaluate, rows_of_a_call, spans
 from fastnn.training.parameters import Parameters, aligned_zeros
 
 # Rows whose layers are kept at a time.
@@ -29,6 +30,8 @@ def gradient(
 
     With cross entropy a number may be `added` to the probability in the logarithm.
     """
+    if params.images:
+        return _gradient_of_passes(params, loss, x, wanted, h)
     rows = min(ROWS, len(x))
     dtype, sizes = params.block.dtype, params.layer_sizes
     plan, block_plan = params.plan(rows), params.plan(CHANGES)
@@ -69,3 +72,25 @@ def _work_of_an_input(sizes: tuple[int, ...], rows: int) -> float:
         reached = sizes[min(layer + 2, len(sizes) - 1)]
         costs.append(sizes[layer + 1] * (behind + reached + LOSS_WORK * sizes[-1]))
     return 2.0 * rows * max(costs)
+
+
+def _gradient_of_passes(
+    params: Parameters,
+    loss: int,
+    x: np.ndarray,
+    wanted: tuple[np.ndarray, np.ndarray],
+    h: float,
+) -> dict[str, np.ndarray]:
+    """The same of a network of images: two whole passes for each parameter."""
+    samples, outputs = Samples(x, lists=False), np.empty((0, params.layer_sizes[-1]), x.dtype)
+    losses, found = [np.empty(len(x)), np.empty(len(x))], {}
+    for name, view in params.items():
+        gradient = found[name] = np.empty(view.shape)
+        for at in np.ndindex(view.shape):
+            kept = view[at]
+            for moved, row_loss in zip((kept + h, kept - h), losses, strict=True):
+                view[at] = moved
+                evaluate(params, loss, samples, wanted, outputs, row_loss)
+            view[at] = kept
+            gradient[at] = (losses[0] - losses[1]).sum() / (2 * h * len(x))
+    return found

@@ -49,6 +49,28 @@ def matrix(x: Any, width: int, dtype: np.dtype, name: str) -> np.ndarray | Spars
     return kernel_array(array, dtype)
 
 
+def image_rows(x: Any, shape: tuple[int, int, int], dtype: np.dtype, name: str) -> np.ndarray:
+    """Images (N, C, H, W), or rows of as many numbers, as rows that kernels can take.
+
+    Images of one channel may be (N, H, W), too.
+    """
+    width = math.prod(shape)
+    if is_sparse(x):
+        return dense_matrix(x, width, dtype, name)
+    array = numbers(x, name)
+    allowed = [(width,), shape, *([shape[1:]] if shape[0] == 1 else [])]
+    if array.shape[1:] not in allowed:
+        hint = f"; one image is {name}[np.newaxis]" if array.shape in allowed[1:] else ""
+        listed = ", ".join(map(str, shape))
+        raise ValueError(
+            f"{name} must have shape (images, {listed}) or (images, {width}), "
+            f"got {array.shape}{hint}"
+        )
+    if len(array) == 0:
+        raise ValueError(f"{name} must have at least one image, got shape {array.shape}")
+    return kernel_array(array.reshape(len(array), width), dtype)
+
+
 def dense_matrix(x: Any, width: int, dtype: np.dtype, name: str) -> np.ndarray:
     """`matrix`, in which SciPy's sparse rows are an array, too."""
     rows = matrix(x, width, dtype, name)
@@ -86,6 +108,8 @@ def kernel_array(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
 def refuse_not_finite(x: Any, array: np.ndarray, name: str) -> NoReturn:
     """Say which number of `x`, of which `array` was made, is not finite."""
     given = numbers(x, name)  # a column may be given as (N,)
+    if given.ndim > 2:  # images
+        array = array.reshape(given.shape)
     at = tuple(np.argwhere(~np.isfinite(array))[0].tolist())[: given.ndim]
     found, where = given[at], frames.place(x, name, at)
     if np.isfinite(found):

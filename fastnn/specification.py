@@ -1,4 +1,4 @@
-"""What a network is to be made of, checked: arguments of `MLP`."""
+"""What a network is to be made of, checked: arguments of the networks."""
 
 from __future__ import annotations
 
@@ -14,10 +14,12 @@ from fastnn.kernels.activations import ACTIVATION_CODES
 from fastnn.training.model import OUTPUT_LOSSES
 from fastnn.training.parameters import Parameters
 
-# Standard deviation of the initial weights of a layer by its number of inputs.
-WEIGHT_INITS: dict[str, Callable[[int], float]] = {
-    "he": lambda inputs: math.sqrt(2 / inputs),
-    "xavier": lambda inputs: math.sqrt(1 / inputs),
+# Standard deviation of the initial weights of a layer by the inputs of each of its outputs, and the
+# outputs that each of its inputs goes to.
+WEIGHT_INITS: dict[str, Callable[[int, int], float]] = {
+    "he": lambda inputs, outputs: math.sqrt(2 / inputs),
+    "xavier": lambda inputs, outputs: math.sqrt(1 / inputs),
+    "glorot": lambda inputs, outputs: math.sqrt(2 / (inputs + outputs)),
 }
 
 LARGEST_DRAW = 40  # of a normal number: no generator gives one of 40 standard deviations
@@ -27,17 +29,18 @@ DTYPES: dict[str, np.dtype] = {"float32": np.dtype(np.float32), "float64": np.dt
 
 
 # Attributes of a network that stay as they are made.
-MADE_ONCE = {"layer_sizes", "activations", "output", "loss_name", "dtype", "params"}
+MADE_ONCE = {
+    *("layer_sizes", "activations", "input_shape", "layers", "activation"),
+    *("output", "loss_name", "dtype", "params"),
+}
 
 
 class Specified:
     """What a network is made of.  It stays: kernels, which check nothing, find their way by it."""
 
-    def __init__(self, layer_sizes: Any, activation: Any, output: Any, loss: Any, dtype: Any):
-        self.layer_sizes = _sizes(layer_sizes)
-        self.activations = _activations(activation, len(self.layer_sizes) - 2)
-        self.output, self.loss_name = _output_and_loss(output, loss)
-        self.dtype = _precision(dtype)
+    output: str
+    loss_name: str
+    dtype: np.dtype
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Refuse what would break the network later; reading stays a plain look-up."""
@@ -50,24 +53,9 @@ class Specified:
             raise AttributeError(_cannot_be_replaced(name))
         super().__delattr__(name)
 
-    def __repr__(self) -> str:
-        names = set(self.activations)
-        hidden = names.pop() if len(names) == 1 else list(self.activations)
-        return (
-            f"MLP({list(self.layer_sizes)}, activation={hidden!r}, output={self.output!r}, "
-            f"loss={self.loss_name!r}, dtype={self.dtype.name!r})"
-        )
-
     def _description(self) -> dict[str, Any]:
         """The same for a file."""
-        return {
-            "kind": type(self).__name__,
-            "layer_sizes": list(self.layer_sizes),
-            "activation": list(self.activations),
-            "output": self.output,
-            "loss": self.loss_name,
-            "dtype": self.dtype.name,
-        }
+        raise NotImplementedError
 
 
 def _cannot_be_replaced(name: str) -> str:
@@ -75,7 +63,7 @@ def _cannot_be_replaced(name: str) -> str:
     return f"{name} of a network cannot be replaced; {instead}"
 
 
-def _sizes(layer_sizes: Any) -> tuple[int, ...]:
+def sizes(layer_sizes: Any) -> tuple[int, ...]:
     """Widths of the input, of each hidden layer, and of the output."""
     if isinstance(layer_sizes, str) or not isinstance(layer_sizes, Iterable):
         raise TypeError(f"layer_sizes must be a sequence of integers, got {layer_sizes!r}")
@@ -88,7 +76,7 @@ def _sizes(layer_sizes: Any) -> tuple[int, ...]:
     return tuple(checked)
 
 
-def _activations(activation: Any, hidden: int) -> tuple[str, ...]:
+def activations(activation: Any, hidden: int) -> tuple[str, ...]:
     """Name of the activation of each of so many hidden layers."""
     if isinstance(activation, str) or not isinstance(activation, Iterable):
         return (gate.choice(activation, ACTIVATION_CODES, "activation"),) * hidden
@@ -100,14 +88,14 @@ def _activations(activation: Any, hidden: int) -> tuple[str, ...]:
     )
 
 
-def _output_and_loss(output: Any, loss: Any) -> tuple[str, str]:
+def output_and_loss(output: Any, loss: Any) -> tuple[str, str]:
     """Names of the activation of the output and of the loss, by default the usual one."""
     allowed = OUTPUT_LOSSES[gate.choice(output, OUTPUT_LOSSES, "output")]
     name = next(iter(allowed)) if loss is None else loss
     return output, gate.choice(name, allowed, f"loss with output={output!r}")
 
 
-def _precision(dtype: Any) -> np.dtype:
+def precision(dtype: Any) -> np.dtype:
     """One of the two that there are kernels for."""
     try:
         name = None if dtype is None else np.dtype(dtype).name  # np.dtype(None) is float64
@@ -132,10 +120,10 @@ class InitialWeights:
     """Standard deviations of the weights of each layer, and of all biases."""
 
     def __init__(
-        self, weight_init: Any, bias_init: Any, layer_sizes: tuple[int, ...], dtype: np.dtype
+        self, weight_init: Any, bias_init: Any, fans: list[tuple[int, int]], dtype: np.dtype
     ):
         with rounding_to_nearest():
-            self.deviations = _deviations(weight_init, layer_sizes)
+            self.deviations = _deviations(weight_init, fans)
         gate.real_number(bias_init, "bias_init", 0)
         _refuse_too_large(max(self.deviations), "weight_init", dtype)
         _refuse_too_large(bias_init, "bias_init", dtype)
@@ -154,11 +142,11 @@ def _draw(params: Parameters, name: str, deviation: float, random: np.random.Gen
         params[name] = deviation * random.standard_normal(params[name].shape)
 
 
-def _deviations(weight_init: Any, layer_sizes: tuple[int, ...]) -> list[float]:
+def _deviations(weight_init: Any, fans: list[tuple[int, int]]) -> list[float]:
     if isinstance(weight_init, str):
         rule = WEIGHT_INITS[gate.choice(weight_init, WEIGHT_INITS, "weight_init")]
-        return [rule(inputs) for inputs in layer_sizes[:-1]]
-    return [gate.real_number(weight_init, "weight_init", 0)] * (len(layer_sizes) - 1)
+        return [rule(*fan) for fan in fans]
+    return [gate.real_number(weight_init, "weight_init", 0)] * len(fans)
 
 
 def _refuse_too_large(deviation: float, name: str, dtype: np.dtype) -> None:

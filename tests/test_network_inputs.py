@@ -22,7 +22,8 @@ from numpy_mlp import (
 import fastnn
 from fastnn.compiler import runtime
 from fastnn.training import evaluation
-from fastnn.training.data import checked_samples
+from fastnn.gate import matrix
+from fastnn.training.data import samples_of
 from fastnn.training.evaluation import evaluate
 
 
@@ -195,7 +196,7 @@ def test_predictions_are_new_arrays_of_the_networks_dtype(rng):
 
 def outputs_by_evaluation(net, x):
     """The outputs by the kernel that measures losses too."""
-    samples = checked_samples(x, net.layer_sizes[0], net.dtype)
+    samples = samples_of(matrix(x, net.layer_sizes[0], net.dtype, "x"), x, "x")
     outputs = np.empty((len(x), net.layer_sizes[-1]), net.dtype)
     nothing = np.empty(0, np.int64), np.empty((0, 1), net.dtype)
     evaluate(net.params, net._model.loss, samples, nothing, outputs, np.empty(0))

@@ -224,10 +224,10 @@ def test_schedules_of_users_may_have_any_attributes_and_comparisons():
 
 def in_other_layout(params, memory, count, vector_bytes):
     """What `in_layout` undoes."""
-    layers = parameters._layers(params.layer_sizes, memory.dtype, vector_bytes)
+    layers = parameters._layers(params.layer_sizes, (), memory.dtype, vector_bytes)
     other = np.zeros(count * parameters._size(layers), memory.dtype)
     for ours, theirs in zip(np.split(memory, count), np.split(other, count), strict=True):
-        views = parameters._views(layers, theirs)
+        views = parameters._views(layers, (), theirs)
         for name, view in params.views_of(ours).items():
             views[name][...] = view
     return other

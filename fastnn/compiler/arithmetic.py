@@ -214,9 +214,7 @@ def maximum_or_nan(typingctx, a, b):
     """Lane by lane ``b if b > a else a``; NaN where either is."""
 
     def vector(builder, a, b):
-        takes = builder.or_(
-            builder.fcmp_ordered(">", b, a), builder.fcmp_unordered("uno", b, b)
-        )
+        takes = builder.or_(builder.fcmp_ordered(">", b, a), builder.fcmp_unordered("uno", b, b))
         return builder.select(takes, b, a)
 
     return _elementwise(a, 2, vector)

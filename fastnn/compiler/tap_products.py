@@ -26,9 +26,9 @@ from fastnn.compiler.tiles import (
 
 
 class Planes(NamedTuple):
-    """Images in memory: pixel (c, y, x) is from ``array[at + c * plane + y * line + x * pixel]`` on.
+    """Images in memory: vectors of pixel (c, y, x), one after the other.
 
-    A vector of it, or the group of images that has this pixel.
+    The first is at ``array[at + c * plane + y * line + x * pixel]``.
     """
 
     array: Floats
@@ -91,7 +91,9 @@ def tap_product(typingctx, rows, vectors, window, W, X, S, s, step):
         ends = cgutils.unpack_tuple(builder, args[2], 3)
         totals = []
         for r in range(tile.rows):
-            first = broadcast(builder, start.scalar(row_at(builder, args[6], args[7], r)), tile.lanes)
+            first = broadcast(
+                builder, start.scalar(row_at(builder, args[6], args[7], r)), tile.lanes
+            )
             totals += [cgutils.alloca_once_value(builder, first) for _ in range(tile.vectors)]
         with (
             cgutils.for_range(builder, ends[0]) as c,
@@ -146,7 +148,10 @@ def outer_sums(typingctx, rows, vectors, size, strides, D, X, window, tap):
             cgutils.for_range(builder, width) as x,
         ):
             d = deltas.moved(deltas.at, line=y.index, pixel=x.index)
-            steps = {"line": builder.mul(y.index, stride_y), "pixel": builder.mul(x.index, stride_x)}
+            steps = {
+                "line": builder.mul(y.index, stride_y),
+                "pixel": builder.mul(x.index, stride_x),
+            }
             columns = [images.memory.load(images.moved(first, **steps), tile) for first in firsts]
             before = [builder.load(total) for total in totals]
             for r in range(tile.rows):

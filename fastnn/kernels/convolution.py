@@ -53,14 +53,13 @@ def _make_tiles(height, narrower):
 
     @inner
     def tiles(o, sums, y, first, end, images, weights, start, out):
-        lanes, group = lanes_of(out.array), GROUP * lanes_of(out.array)
-        columns = sums.width * GROUP
+        lanes, columns = lanes_of(out.array), sums.width * GROUP
         while o + height <= sums.outputs:
             begin, filters = start.at + o * start.row, weights.at + o * weights.output
             filters += first * weights.line
             line = images.at + (y * sums.stride_y + first) * images.line
             to = out.at + o * out.plane + y * out.line
-            if sums.stride_x == 1 and columns >= TILE_PIXELS:
+            if columns >= TILE_PIXELS and sums.stride_x == 1 and out.pixel == GROUP * lanes:
                 for v in range(0, columns, TILE_PIXELS):
                     v = min(v, columns - TILE_PIXELS)  # the last may overlap the one before
                     low = max(sums.first_pixel - (v + TILE_PIXELS - 1) // GROUP, 0)
@@ -113,9 +112,7 @@ _tiles = _make_tiles(TILE_OUTPUTS, _make_tiles(4, _make_tiles(2, _make_tiles(1, 
 
 @inner
 def _filters_at(filters, at):
-    return Filters(
-        filters.array, at, filters.output, filters.plane, filters.line, filters.pixel
-    )
+    return Filters(filters.array, at, filters.output, filters.plane, filters.line, filters.pixel)
 
 
 @inner
@@ -137,7 +134,6 @@ def convolve(sums: Sums, images: Planes, weights: Filters, start: Matrix, out: P
 
 
 CONVOLVE = Choice(Places.CONVOLVE, {0: convolve})
-
 
 
 class FilterSums(NamedTuple):
@@ -217,9 +213,7 @@ _outputs = _make_outputs(
 
 
 @inner
-def filter_gradient(
-    sums: FilterSums, deltas: Planes, images: Planes, out: Matrix, fold: Place
-):
+def filter_gradient(sums: FilterSums, deltas: Planes, images: Planes, out: Matrix, fold: Place):
     """Add gradients of filters over a group of images to ``out[c, i, j ; o]``.
 
     A sum over all pixels for each lane, in their order; then over the lanes.

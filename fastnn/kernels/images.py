@@ -32,6 +32,7 @@ class Image(NamedTuple):
     pad_y: int  # lines and pixels of zeros around what it reads
     pad_x: int
     activation: int
+    dropped: int  # of dropout.PARTS so many of its outputs are dropped in training
     # Its outputs, from ``Layer.y`` on, with lines and pixels of zeros around that are read above.
     border_y: int
     border_x: int

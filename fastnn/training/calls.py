@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from fastnn import gate, hints
+from fastnn import hints
 from fastnn.compiler.tiles import VECTOR_BYTES
 from fastnn.kernels.given import look_at_weights, without_padding
 from fastnn.kernels.groups import Rule
@@ -24,9 +24,9 @@ LANES = VECTOR_BYTES // 4  # of the narrower precision
 
 def _given(model: Model, x: Any, t: Any) -> Given | None:
     """What is given; None if `Model.examples` has to see it, to make examples or an error."""
-    rows = gate.plain_rows(x, model.layer_sizes[0], model.dtype)
+    rows = model.plain_rows(x)
     if rows is None:
-        matrix = gate.matrix(x, model.layer_sizes[0], model.dtype, "x")
+        matrix = model.rows(x)
         if isinstance(matrix, SparseRows):
             return None
         rows = matrix
@@ -79,7 +79,7 @@ def gradient(model: Model, x: Any, t: Any) -> tuple[float, dict[str, np.ndarray]
 
 def loss_of_step(net: Trained, model: Model, x: Any, t: Any, optimizer: Optimizer) -> float | None:
     """Make a step on all rows, and give the loss before it; None if that is for `fit` to do."""
-    given = _given(model, x, t)
+    given = None if model.dropout else _given(model, x, t)
     if given is None or not is_short(model, len(given.x)):
         return None
     before = net.optimizer_state

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from fastnn.compiler import runtime
-from fastnn.gate import kernel_array, matrix, refuse_not_finite
+from fastnn.gate import kernel_array, refuse_not_finite
 from fastnn.kernels.groups import Data, Targets
 from fastnn.kernels.layers.sparse_affine import COLUMN_BLOCK
 from fastnn.kernels.nonzeros import Found, compress_rows, count_nonzeros
@@ -45,6 +45,7 @@ class Samples:
     """Rows of input data in the form that the kernels read: dense, or without the zeros.
 
     If some are `chosen`, in ascending order, the others are not looked at and must not be read.
+    Without `lists` they stay dense, whatever they are.
 
     Attributes
     ----------
@@ -64,12 +65,12 @@ class Samples:
         Rows of the scratch in which a pass keeps its place in each list.
     """
 
-    def __init__(self, x: np.ndarray, chosen: np.ndarray | None = None):
+    def __init__(self, x: np.ndarray, chosen: np.ndarray | None = None, lists: bool = True):
         self.rows, width = x.shape
         if chosen is None:
             chosen = np.arange(self.rows)
         self.looked_at, size = chosen, len(chosen) * width
-        room = room_of(len(chosen), width) if looks_sparse(x) else 0
+        room = room_of(len(chosen), width) if lists and looks_sparse(x) else 0
         column, value = np.empty(room, column_kind(width)), np.empty(room, x.dtype)
         bounds, work = np.zeros((self.rows, 2), np.int64), COMPRESS_WORK * size
         found = np.zeros((runtime.most_chunks(work), len(Found._fields)), np.int64)
@@ -148,21 +149,20 @@ def looks_sparse(x: np.ndarray) -> bool:
     return bool(found[0] < SPARSE_BELOW * -(-rows // step) * width)
 
 
-def checked_samples(x: Any, width: int, dtype: np.dtype, name: str = "x") -> Samples:
-    """Inputs as `Samples`: a finite numeric array of shape (N, width), N > 0."""
-    return samples_of(matrix(x, width, dtype, name), x, name)
-
-
 def samples_of(
-    rows: np.ndarray | SparseRows, x: Any, name: str, chosen: np.ndarray | None = None
+    rows: np.ndarray | SparseRows,
+    x: Any,
+    name: str,
+    chosen: np.ndarray | None = None,
+    lists: bool = True,
 ) -> Samples:
-    """`checked_samples` of what `matrix` has made of `x`, of all rows or of some."""
+    """`Samples` of what `gate.matrix` has made of `x`, of all rows or of some; all are finite."""
     if isinstance(rows, SparseRows):
         found = Samples.of_csr(rows, chosen)
         if not found.finite:
             rows.refuse_not_finite(chosen)
         return found
-    found = Samples(rows, chosen)
+    found = Samples(rows, chosen, lists)
     if not found.finite:
         refuse_not_finite(x, rows, name)
     return found

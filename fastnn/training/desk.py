@@ -157,7 +157,8 @@ class Desk:
 
     def _looks_sparse(self, model: Model, x: np.ndarray) -> bool:
         """Whether lists of nonzeros are likely to pay; of rows like the last ones they are."""
-        if model.params.multiply_adds * len(x) < FEW_WORK or not room_of(*x.shape):
+        few = model.params.multiply_adds * len(x) < FEW_WORK
+        if few or model.params.images or not room_of(*x.shape):
             return False
         return self._sparse or looks_sparse(x)
 

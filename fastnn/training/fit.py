@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from fastnn import gate, hints
+from fastnn import hints
 from fastnn.history import History
 from fastnn.optimizers import Optimizer
 from fastnn.progress import progress_bar
 from fastnn.training.batches import Piece, Sampling, Schedule, make_schedule
 from fastnn.training.calls import weights_are_finite
-from fastnn.training.data import Examples, samples_of
+from fastnn.training.data import Examples
 from fastnn.training.desk import Desk, give_back, take_desk
 from fastnn.training.model import Model
 from fastnn.training.optimizer_state import ComingRates, OptimizerState, continued
@@ -38,17 +38,18 @@ def fit(
 ) -> History:
     """`MLP.fit` of a network and its model; `random` draws the batches."""
     callbacks = checked_callbacks(looks.callbacks)
-    rows = gate.matrix(x, model.layer_sizes[0], model.dtype, "x")
+    rows = model.rows(x)
     schedule = make_schedule(len(rows), sampling, random)
     watch = make_watch(net, model, callbacks, looks, schedule.per_epoch)
     with _unchanged_by_errors(random):
         chosen = None if watch.validation is not None else schedule.few_rows(len(rows))
-        examples = model.with_targets(samples_of(rows, x, "x", chosen), t)
+        examples = model.with_targets(model.samples(rows, x, "x", chosen), t)
+    salt = int(random.integers(1 << 31)) if any(model.dropout) else 0
     state = continued(net.optimizer_state, optimizer, model.params.block)
     rates = ComingRates(state, schedule.iterations, model.dtype)
     watch.start()
     desk = take_desk(model)
-    run = _Run(watch, examples, state, rates, schedule, desk)
+    run = _Run(watch, examples, state, rates, schedule, desk, salt)
     try:
         with progress_bar(progress, schedule.iterations, "step") as bar:
             return run.train(bar.update)
@@ -81,8 +82,10 @@ class _Run:
         rates: ComingRates,
         schedule: Schedule,
         desk: Desk,
+        salt: int,
     ):
         model = watch.model
+        self._salt = salt  # what a step drops depends on it
         self.watch, self.model, self.examples = watch, model, examples
         self.state, self.rates, self.schedule = state, rates, schedule
         self.history = History(steps_per_epoch=schedule.per_epoch)
@@ -93,6 +96,7 @@ class _Run:
             schedule.batch_size,
             state.rule,
             state.memory,
+            model.dropout,
             scratch=desk.scratch(model, schedule.batch_size),
         )
         self.way_back = WayBack(self.steps, model.params.block, state)
@@ -156,7 +160,8 @@ class _Run:
     def _make_steps(self, index: np.ndarray, begin: np.ndarray, rates: np.ndarray) -> None:
         started = time.perf_counter()
         self.way_back.note(index, begin, rates)
-        done, _ = self.steps.run(index, begin, rates, watching=self._keep_count)
+        salt = self._salt + self.history.steps
+        done, _ = self.steps.run(index, begin, rates, salt=salt, watching=self._keep_count)
         elapsed = time.perf_counter() - started
         self.way_back.note_made(done)
         if done < begin.size - 1:

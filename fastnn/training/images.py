@@ -128,6 +128,7 @@ def _image(images: Sequence[ImageLayer], number: int, group: int, block: int) ->
         *image.stride,
         *image.pad,
         ACTIVATION_CODES[image.activation],
+        0,
         border_y,
         border_x,
         (image.height + 2 * border_y) * line,

@@ -7,12 +7,14 @@ from typing import Any
 
 import numpy as np
 
+from fastnn import gate
 from fastnn.compiler.rounding import rounding_to_nearest
 from fastnn.kernels.activations import ACTIVATION_CODES
 from fastnn.kernels.given import add_up
 from fastnn.kernels.groups import Targets
 from fastnn.kernels.losses import LABELS, LOSS_CODES, LOSSES, PROBABILITIES
-from fastnn.training.data import Examples, Samples, checked_samples
+from fastnn.sparse_rows import SparseRows
+from fastnn.training.data import Examples, Samples, samples_of
 from fastnn.training.evaluation import evaluate
 from fastnn.training.parameters import Parameters
 from fastnn.training.targets import NO_LABELS, TargetsWanted
@@ -37,6 +39,8 @@ class Model:
         Activation of the output, for `MLP` a key of OUTPUT_LOSSES.
     loss : int
         Code of the loss, of `fastnn.kernels.losses`.
+    dropout : sequence of float
+        Share of each layer's outputs that training drops; none at the end.
 
     Attributes
     ----------
@@ -51,11 +55,22 @@ class Model:
         How they are looked at.
     """
 
-    def __init__(self, params: Parameters, activations: Sequence[str], output: str, loss: int):
+    def __init__(
+        self,
+        params: Parameters,
+        activations: Sequence[str],
+        output: str,
+        loss: int,
+        dropout: Sequence[float] = (),
+    ):
         params.set_activations([ACTIVATION_CODES[name] for name in (*activations, "identity")])
         self.params, self.activations, self.output, self.loss = params, activations, output, loss
         self.layer_sizes, self.dtype = params.layer_sizes, params.block.dtype
-        self.shape = self.layer_sizes, self.dtype.char  # what memory for it depends on
+        # What memory for it depends on.
+        self.shape = self.layer_sizes, params.images, self.dtype.char
+        self.dropout = tuple(dropout)
+        image = params.images[0] if params.images else None
+        self._image = image and (image.channels, image.height, image.width)
         self.loss_name = list(LOSSES)[loss]
         self.targets = LOSSES[self.loss_name].targets
         self.wanted = TargetsWanted(self.targets, self.layer_sizes[-1], self.dtype)
@@ -68,15 +83,33 @@ class Model:
 
     def in_precision(self, dtype: np.dtype) -> Model:
         """The same network with copies of its weights in another precision."""
-        params = Parameters(self.layer_sizes, dtype)
+        params = Parameters(self.layer_sizes, dtype, self.params.images)
         params.update(self.params)
         return Model(params, self.activations, self.output, self.loss)
 
     # Data --------------------------------------------------------------------
 
+    def plain_rows(self, x: Any) -> np.ndarray | None:
+        """What `rows` returns, if that takes no more than a look or a copy of a few rows."""
+        if self._image is not None and type(x) is np.ndarray and x.shape[1:] == self._image:
+            x = x.reshape(len(x), -1)
+        return gate.plain_rows(x, self.layer_sizes[0], self.dtype)
+
+    def rows(self, x: Any, name: str = "x") -> np.ndarray | SparseRows:
+        """Inputs as rows that kernels can take, in which no number has been looked at."""
+        if self._image is not None:
+            return gate.image_rows(x, self._image, self.dtype, name)
+        return gate.matrix(x, self.layer_sizes[0], self.dtype, name)
+
+    def samples(
+        self, rows: np.ndarray | SparseRows, x: Any, name: str, chosen: np.ndarray | None = None
+    ) -> Samples:
+        """Rows that were made of x as samples, of all of them or of some; all are finite."""
+        return samples_of(rows, x, name, chosen, lists=self._image is None)
+
     def examples(self, x: Any, t: Any, x_name: str = "x", t_name: str = "t") -> Examples:
         """Inputs and targets, checked and in the form that the kernels read."""
-        samples = checked_samples(x, self.layer_sizes[0], self.dtype, x_name)
+        samples = self.samples(self.rows(x, x_name), x, x_name)
         return self.with_targets(samples, t, t_name)
 
     def with_targets(self, samples: Samples, t: Any, t_name: str = "t") -> Examples:

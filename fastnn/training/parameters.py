@@ -204,7 +204,7 @@ class Parameters(MutableMapping):
             layers, images = list(self._layers), len(self.images)
             if not images:
                 layers[0] = layers[0]._replace(kind=KIND_CODES[first])
-            for number, rate in enumerate(dropout, start=images):
+            for number, rate in enumerate(dropout):
                 layers[number] = layers[number]._replace(dropped=round(rate * PARTS))
             plan = Plan(layers, rows, self.block.dtype, gathers, self.images)
             if len(self._plans) >= KEPT_PLANS:
@@ -325,7 +325,8 @@ class Plan:
                 x, x_row = self.deltas_size, size
             own = {"x": x, "x_row": x_row, "y": place.y, "y_row": place.y_row, "dz": place.dz}
             layers[number] = layers[number]._replace(**own)
-            self._images.append(place.image)
+            self._images.append(place.image._replace(dropped=layers[number].dropped))
+            layers[number] = layers[number]._replace(dropped=0)  # which is for rows
         if gathers:
             self.deltas_size += most_sums(rows, dtype) * size
 

@@ -31,7 +31,14 @@ from fastnn.compiler.tiles import lanes_of
 from fastnn.kernels import dropout
 from fastnn.kernels.activations import activation_backward, activation_forward
 from fastnn.kernels.groups import ZERO, deltas_of, layer_of, outputs_of, parts_of, shifted
-from fastnn.kernels.layers import affine, convolution, images, max_pool, sparse_affine
+from fastnn.kernels.layers import (
+    affine,
+    convolution,
+    image_dropout,
+    images,
+    max_pool,
+    sparse_affine,
+)
 from fastnn.kernels.places import Places
 
 
@@ -102,6 +109,18 @@ KINDS = {
     "max_pool": Kind(
         max_pool.forward,
         max_pool.backward,
+        None,
+        images.no_rows,
+        images.no_update,
+        None,
+        images.no_parts,
+        images.no_parts,
+        images.no_biases,
+        False,
+    ),
+    "image_dropout": Kind(
+        image_dropout.forward,
+        image_dropout.backward,
         None,
         images.no_rows,
         images.no_update,

@@ -1,7 +1,8 @@
 """A kind of layer, "convolution": filters over images, and their activation.
 
-Its weights are a row for each tap c, i, j of the filters, a column for each of these; the biases lie
-behind them.  Gradients are made on the way back, for each part of a batch, and lie among deltas.
+Its weights are a row for each tap c, i, j of the filters, a column for each of these; the biases
+lie behind them.  Gradients are made on the way back, for each part of a batch, and lie among
+deltas.
 """
 
 from fastnn.compiler.arithmetic import lane_sum
@@ -42,7 +43,7 @@ from fastnn.kernels.images import (
     sums_of,
     through_activation,
 )
-from fastnn.kernels.rules import UPDATE_BY_SUMS, without_decay
+from fastnn.kernels.rules import UPDATE_BY_SUMS
 
 
 @inner
@@ -89,7 +90,7 @@ def _window_over(image, x):
 def backward(
     network: Network, layer: Layer, below: Layer, rows: Rows, scratch: Scratch, low: int, high: int
 ):
-    """What a group of images adds to the gradients; and deltas of the layer below, if it has any."""
+    """What a group of images says of the weights; and deltas of the layer below, if it has any."""
     _gradients(network, layer, rows, scratch)
     if below.number == 0:
         return
@@ -126,7 +127,7 @@ def backward(
 
 @inner
 def _gradients(network, layer, rows, scratch):
-    """Add what a group of images says of filters and biases to the sums of its part of the batch."""
+    """Add what a group of images says of the weights to the sums of its part of the batch."""
     work, image, under = (
         scratch.work,
         image_of(network, layer.number),

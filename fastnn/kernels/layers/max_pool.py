@@ -58,7 +58,7 @@ def _largest(image, x, window):
 def backward(
     network: Network, layer: Layer, below: Layer, rows: Rows, scratch: Scratch, low: int, high: int
 ):
-    """Deltas of the layer below, through its activation: what a window has passed on is its output."""
+    """Deltas of the layer below, through its activation, of which y are outputs, too."""
     work, image = scratch.work, image_of(network, layer.number)
     x = outputs_in_lanes(network, below.number, work, rows.slot)
     dx = deltas_in_lanes(network, below.number, work)
@@ -84,7 +84,7 @@ def _to_largest(image, x, window, dx, there, largest, left):
     for i in range(image.lines):
         for j in range(image.pixels):
             pixel = load(x.array, window + i * x.line + j * x.pixel)
-            taken, to = where_less(pixel, largest, like(left, 0), left), there + i * dx.line + j * dx.pixel
+            taken = where_less(pixel, largest, like(left, 0), left)
+            to = there + i * dx.line + j * dx.pixel
             store(dx.array, to, load(dx.array, to) + taken)
             left = left - taken
-
