@@ -11,9 +11,11 @@ if TYPE_CHECKING:
     from fastnn import datasets, schedules
     from fastnn.callbacks import EarlyStopping
     from fastnn.compiler.runtime import set_num_threads, threading_info
+    from fastnn.convnet import ConvNet
     from fastnn.differences_of_functions import numerical_gradient
     from fastnn.files import ModelFileError
     from fastnn.history import History
+    from fastnn.layers import Conv, Dense, Dropout, MaxPool
     from fastnn.loading import load
     from fastnn.network import MLP, TwoLayerNet
     from fastnn.optimizers import SGD, AdaGrad, Adam, Momentum, Nesterov, RMSprop
@@ -26,8 +28,13 @@ __all__ = [
     "SGD",
     "AdaGrad",
     "Adam",
+    "Conv",
+    "ConvNet",
+    "Dense",
+    "Dropout",
     "EarlyStopping",
     "History",
+    "MaxPool",
     "ModelFileError",
     "Momentum",
     "Nesterov",
@@ -45,12 +52,14 @@ __all__ = [
 # Where each name is defined.  It is imported when it is first asked for: Numba takes 0.2 s, and
 # scikit-learn longer than all of fastnn.
 HOMES = {
+    "ConvNet": "convnet",
     "EarlyStopping": "callbacks",
     "History": "history",
     "ModelFileError": "files",
     "load": "loading",
     "numerical_gradient": "differences_of_functions",
     "warmup": "warming",
+    **dict.fromkeys(("Conv", "Dense", "Dropout", "MaxPool"), "layers"),
     **dict.fromkeys(("MLP", "TwoLayerNet"), "network"),
     **dict.fromkeys(("MLPClassifier", "MLPRegressor"), "estimators"),
     **dict.fromkeys(("SGD", "AdaGrad", "Adam", "Momentum", "Nesterov", "RMSprop"), "optimizers"),

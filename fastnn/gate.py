@@ -205,14 +205,20 @@ def batches(value: Any, rows: int) -> np.ndarray:
 
 def positive_integer(value: Any, name: str) -> int:
     """A whole number of at least 1."""
+    return whole_number(value, name, 1)
+
+
+def whole_number(value: Any, name: str, least: int) -> int:
+    """A whole number of at least 1, or another."""
+    wanted = "a positive integer" if least == 1 else f"an integer of at least {least}"
     try:
         number = operator.index(value)
     except TypeError:
-        raise TypeError(f"{name} must be a positive integer, got {value!r}") from None
+        raise TypeError(f"{name} must be {wanted}, got {value!r}") from None
     if isinstance(value, bool):
-        raise TypeError(f"{name} must be a positive integer, got {value!r}")
-    if number < 1:
-        raise ValueError(f"{name} must be a positive integer, got {number}")
+        raise TypeError(f"{name} must be {wanted}, got {value!r}")
+    if number < least:
+        raise ValueError(f"{name} must be {wanted}, got {number}")
     return number
 
 

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 
 from fastnn import files
+from fastnn.convnet import ConvNet
+from fastnn.layers import LAYERS
 from fastnn.network import MLP, TwoLayerNet
 
 __all__ = ["load"]
@@ -15,8 +17,8 @@ __all__ = ["load"]
 KINDS = {"MLP": MLP, "TwoLayerNet": TwoLayerNet}
 
 
-def load(path: str | os.PathLike[str]) -> MLP:
-    """Read a network that `MLP.save` wrote.
+def load(path: str | os.PathLike[str]) -> MLP | ConvNet:
+    """Read a network that `MLP.save` wrote, or that of a `ConvNet`.
 
     Parameters
     ----------
@@ -25,7 +27,7 @@ def load(path: str | os.PathLike[str]) -> MLP:
 
     Returns
     -------
-    MLP or TwoLayerNet
+    MLP, TwoLayerNet or ConvNet
 
     Raises
     ------
@@ -45,7 +47,7 @@ def load(path: str | os.PathLike[str]) -> MLP:
         raise files.ModelFileError(f"{os.fspath(path)!r} holds no network: {error}") from None
 
 
-def _network(description: dict[str, Any], arrays: dict[str, np.ndarray]) -> MLP:
+def _mlp(description: dict[str, Any]) -> MLP:
     net: MLP = MLP.__new__(KINDS.get(description["kind"], MLP))
     MLP.__init__(
         net,
@@ -56,6 +58,30 @@ def _network(description: dict[str, Any], arrays: dict[str, np.ndarray]) -> MLP:
         weight_init=0.0,
         dtype=description["dtype"],
     )
+    return net
+
+
+def _conv_net(description: dict[str, Any]) -> ConvNet:
+    layers = [_layer(**layer) for layer in description["layers"]]
+    return ConvNet(
+        description["input_shape"],
+        layers,
+        description["activation"],
+        description["output"],
+        description["loss"],
+        weight_init=0.0,
+        dtype=description["dtype"],
+    )
+
+
+def _layer(layer: str, **arguments: Any) -> Any:
+    kind: Any = LAYERS[layer]
+    pairs = {name: tuple(v) if isinstance(v, list) else v for name, v in arguments.items()}
+    return kind(**pairs)
+
+
+def _network(description: dict[str, Any], arrays: dict[str, np.ndarray]) -> MLP | ConvNet:
+    net = (_conv_net if description["kind"] == "ConvNet" else _mlp)(description)
     if set(arrays) != set(net.params):
         raise ValueError(f"its arrays are {sorted(arrays)}, not {sorted(net.params)}")
     for name, array in arrays.items():
