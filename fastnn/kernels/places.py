@@ -28,3 +28,6 @@ class Places(IntEnum):
     TAKE_ROWS = 19
     CONVOLVE = 20
     FILTER_GRADIENT = 21
+    FORWARD_IMAGES = 22
+    BACKWARD_IMAGES = 23
+    IMAGE_SWEEP = 24

@@ -9,8 +9,8 @@ import numpy as np
 
 from fastnn.compiler.tiles import GROUP_BYTES
 from fastnn.kernels.activations import ACTIVATION_CODES
+from fastnn.kernels.groups import ROW_BLOCK
 from fastnn.kernels.images import MOST_SUMS, Image
-from fastnn.kernels.rows import ROW_BLOCK
 
 # Bytes of outputs of images that go through a network together, if it is more than a group.
 BLOCK_BYTES = 4 << 20

@@ -21,10 +21,9 @@ from fastnn.compiler.rounding import rounding_to_nearest
 from fastnn.compiler.tiles import GROUP_BYTES, TILE_VECTORS, VECTOR_BYTES
 from fastnn.kernels import narrow_outputs
 from fastnn.kernels.dropout import PARTS
-from fastnn.kernels.groups import PANEL, Layer
+from fastnn.kernels.groups import PANEL, ROW_BLOCK, Layer
 from fastnn.kernels.images import Image
 from fastnn.kernels.layers import KIND_CODES, KINDS
-from fastnn.kernels.rows import ROW_BLOCK
 from fastnn.training.data import column_kind
 from fastnn.training.images import ImageLayer, most_sums, row_of_images, weights_of
 from fastnn.training.images import placed as image_places

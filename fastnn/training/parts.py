@@ -8,6 +8,7 @@ from fastnn.compiler.parts import Choice, Table
 from fastnn.kernels import (
     dropout,
     given,
+    image_rows,
     last_layer,
     layers,
     products,
@@ -32,8 +33,8 @@ EVERY_CHOICE = (
     *(last_layer.OUTPUTS_OF_ROWS, last_layer.LOSSES_OF_ROWS),
     *(rules.UPDATE_BLOCK, products.MULTIPLY, FORWARD_BLOCK, GRADIENT_BLOCK),
     *(train.STEPS, rules.UPDATE_BY_SUMS),
-    *(CONVOLVE, FILTER_GRADIENT),
-    *(rows.COLUMN_SWEEP, weights.SQUARES_OF_WEIGHTS, given.TAKE_ROWS),
+    *(CONVOLVE, FILTER_GRADIENT, image_rows.FORWARD_IMAGES, image_rows.BACKWARD_IMAGES),
+    *(rows.COLUMN_SWEEP, rows.IMAGE_SWEEP, weights.SQUARES_OF_WEIGHTS, given.TAKE_ROWS),
 )
 
 
@@ -96,6 +97,8 @@ class Parts:
             self._have_activation(ACTIVATION_FORWARD, layer)
             if layer.dropped:
                 self._table.have(dropout.FORWARD)
+        if self._layers[0].kind >= layers.IMAGES:
+            self._table.have(image_rows.FORWARD_IMAGES)
         for code in self._of_images:
             self._table.have(ACTIVATION_FORWARD, code)
 
@@ -107,8 +110,10 @@ class Parts:
         table = self._table
         table.have(train.STEPS, train.IN_GROUPS if self._in_groups else train.BY_SWEEPS)
         updated, rule = [layer for layer in self._layers if layer.inputs], asked.rule
-        if len(updated) < len(self._layers):  # layers of images
+        if self._layers[0].kind >= layers.IMAGES:
             table.have(rules.UPDATE_BY_SUMS, asked.rule)
+            table.have(rows.IMAGE_SWEEP)
+            table.have(image_rows.BACKWARD_IMAGES)
         for code in self._of_images:
             table.have(ACTIVATION_BACKWARD, code)
         if self._in_groups:

@@ -43,7 +43,7 @@ from fastnn.kernels.images import (
     sums_of,
     through_activation,
 )
-from fastnn.kernels.rules import UPDATE_BY_SUMS
+from fastnn.kernels.rules import UPDATE_BY_SUMS, without_decay
 
 
 @inner
@@ -168,12 +168,6 @@ def _bias_gradients(image, deltas, out, at):
 
 
 @inner
-def shared_rows(layer):
-    """How many rows of weights are shared out with those of other layers."""
-    return layer.inputs
-
-
-@inner
 def update(
     network: Network,
     layer: Layer,
@@ -183,10 +177,16 @@ def update(
     scratch: Scratch,
     share: Share,
 ):
-    """Update of rows ``share.low .. share.high`` of the weights, by the sums of all parts."""
+    """Update of rows ``share.low .. share.high`` of the weights, by the sums of all parts.
+
+    And of the biases, if they are part of the share.
+    """
     weights = weights_of(network, layer)
     count, first = max(share.high - share.low, 0), shifted(weights, share.low, ZERO)
     _update_rows(network, layer, rule, rows, scratch, count, first)
+    if share.biases:
+        biases = biases_of(network, layer)
+        _update_rows(network, layer, without_decay(rule), rows, scratch, ONE, biases)
 
 
 @inner
@@ -195,12 +195,6 @@ def _update_rows(network, layer, rule, rows, scratch, count, weights):
     gradients, columns = rows_at(scratch.deltas, layer.x, layer.x_row), layer.weights_row
     arguments = (rule, sums, count, columns, gradients, weights)
     UPDATE_BY_SUMS(parts_of(network), rule.code, arguments)
-
-
-@inner
-def update_biases(network, layer, rule, rows, scratch):
-    """Update of the biases."""
-    _update_rows(network, layer, rule, rows, scratch, ONE, biases_of(network, layer))
 
 
 def forward_parts(layer, by_columns):
