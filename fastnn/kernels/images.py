@@ -44,6 +44,11 @@ class Image(NamedTuple):
     deltas_plane: int
     deltas_line: int
     deltas_pixel: int
+    # Outputs of one image by itself, in the same array: few images, see layers/few_images.py.
+    few: int
+    few_plane: int
+    few_line: int
+    most_few: int  # rows beyond whole groups that pass by themselves, the same in all layers
     # The same in all layers: rows whose outputs have room, and where in `values` a chunk has its
     # `work`, and of which size, if a pass makes no deltas.
     block: int

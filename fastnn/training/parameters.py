@@ -314,8 +314,7 @@ class Plan:
         """What layers of images have in `work`, and gradients of filters, which are deltas."""
         group = GROUP_BYTES // dtype.itemsize
         first = -(-self.work_size // group) * group if gathers else 0
-        places, outputs_end, end = image_places(images, dtype, first)
-        self.work_size = end if gathers else outputs_end
+        places, self.work_size = image_places(images, dtype, first, goes_back=gathers)
         last = [layer for layer in layers[: len(images)] if layer.inputs][-1:]
         size = last[0].biases + last[0].weights_row if last else 0
         for number, place in enumerate(places):

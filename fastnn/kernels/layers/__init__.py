@@ -4,6 +4,8 @@ A kind answers these, for rows of data or of a batch (`Rows`), and writes only w
 
 forward(network, layer, data, rows, scratch, low, high)
     Inputs z of the activation, vectors low .. high of them, to ``scratch.values``.
+forward_few
+    The same for one image by itself, of kinds of images; no deltas are asked for then.
 backward(network, layer, below, rows, scratch, low, high), backward_few
     dy of the layer below, vectors low .. high of it, to ``scratch.deltas``; never asked of a
     kind that is only the first.
@@ -13,7 +15,7 @@ update(network, layer, rule, data, rows, scratch, share), update_few
     Gradient and update of a `Share` of its weights, by `rules.update_block`; kinds of images
     update biases, too.
 
-Those named ``_few`` are asked for so few rows that reading and writing the weights is all that
+Others named ``_few`` are asked for so few rows that reading and writing the weights is all that
 counts.  All but `shared_rows` are parts, see `fastnn.compiler.parts`.
 
 What belongs to every kind is here: activation and dropout, forwards and back.  Biases are in
@@ -33,6 +35,7 @@ from fastnn.kernels.groups import ZERO, deltas_of, layer_of, outputs_of, parts_o
 from fastnn.kernels.layers import (
     affine,
     convolution,
+    few_images,
     image_dropout,
     images,
     max_pool,
@@ -45,6 +48,7 @@ class Kind(NamedTuple):
     """A row of the table."""
 
     forward: Callable
+    forward_few: Callable | None
     backward: Callable | None
     backward_few: Callable | None
     shared_rows: Callable
@@ -58,6 +62,7 @@ class Kind(NamedTuple):
 KINDS = {
     "affine": Kind(
         affine.forward,
+        None,
         affine.backward,
         affine.backward_few,
         affine.shared_rows,
@@ -71,6 +76,7 @@ KINDS = {
         sparse_affine.forward,
         None,
         None,
+        None,
         sparse_affine.shared_rows,
         sparse_affine.update,
         sparse_affine.update_few,
@@ -80,6 +86,7 @@ KINDS = {
     ),
     "images": Kind(
         images.images_forward,
+        few_images.images_forward,
         None,
         None,
         affine.shared_rows,
@@ -91,6 +98,7 @@ KINDS = {
     ),
     "convolution": Kind(
         convolution.forward,
+        few_images.convolution_forward,
         convolution.backward,
         None,
         affine.shared_rows,
@@ -102,6 +110,7 @@ KINDS = {
     ),
     "max_pool": Kind(
         max_pool.forward,
+        few_images.max_pool_forward,
         max_pool.backward,
         None,
         affine.shared_rows,
@@ -113,6 +122,7 @@ KINDS = {
     ),
     "image_dropout": Kind(
         image_dropout.forward,
+        few_images.image_dropout_forward,
         image_dropout.backward,
         None,
         affine.shared_rows,
@@ -124,6 +134,7 @@ KINDS = {
     ),
     "flatten": Kind(
         images.flatten_forward,
+        few_images.flatten_forward,
         images.flatten_backward,
         None,
         affine.shared_rows,
@@ -148,6 +159,7 @@ def _choice(place, question):
 
 
 FORWARD = _choice(Places.LAYER_FORWARD, "forward")
+FORWARD_FEW = _choice(Places.LAYER_FORWARD_FEW, "forward_few")
 BACKWARD = _choice(Places.LAYER_BACKWARD, "backward")
 BACKWARD_FEW = _choice(Places.LAYER_BACKWARD_FEW, "backward_few")
 UPDATE = _choice(Places.LAYER_UPDATE, "update")
