@@ -24,7 +24,8 @@ from fastnn.compiler.tiles import (
     store,
     store_rows,
 )
-from fastnn.kernels.groups import Place
+from fastnn.kernels.activations import activation_forward
+from fastnn.kernels.groups import Place, rows_at
 from fastnn.kernels.places import Places
 
 # Outputs and vectors of a tile of sums: 24 of 32 registers with AVX-512, 12 of 16 with AVX2.
@@ -48,6 +49,8 @@ class Sums(NamedTuple):
     end_line: int
     first_pixel: int
     end_pixel: int
+    parts: int  # address of the table of parts,
+    activation: int  # of which this one is applied to outputs while they are in cache
 
 
 def _make_tiles(height, narrower):
@@ -96,6 +99,8 @@ def _make_tiles(height, narrower):
                         start.row,
                     )
                     store_rows(out.array, to + x * out.pixel + within, out.plane, tile)
+            done = rows_at(out.array, to, out.plane)
+            activation_forward(sums.parts, sums.activation, height, columns * lanes, done)
             o += height
         if o < sums.outputs:
             narrower(o, sums, y, first, end, images, weights, start, out)

@@ -10,7 +10,7 @@ from fastnn.compiler.jit import inner
 from fastnn.compiler.tap_products import Filters, Planes
 from fastnn.compiler.tile_products import Matrix
 from fastnn.compiler.tiles import GROUP, element, load_row, put, splat
-from fastnn.kernels.activations import activation_forward
+from fastnn.kernels.activations import IDENTITY
 from fastnn.kernels.convolution import CONVOLVE, FILTER_GRADIENT, FilterSums, Sums
 from fastnn.kernels.groups import (
     GRADIENT,
@@ -68,14 +68,13 @@ def forward(
         image.pad_y + below.height,
         image.pad_x,
         image.pad_x + below.width,
+        parts,
+        image.activation,
     )
     row = layer.weights_row
     size = image.lines * image.pixels * row
     filters = Filters(network.params, layer.weights, ONE, size, image.pixels * row, row)
     CONVOLVE(parts, 0, (sums, x, filters, Matrix(network.params, layer.biases, ONE, ONE), y))
-    for c in range(image.channels):
-        lines = rows_at(work, y.at + c * y.plane, y.line)
-        activation_forward(parts, image.activation, image.height, image.width * y.pixel, lines)
     clear_border(image, y)
 
 
@@ -114,6 +113,8 @@ def backward(
         top + (image.height - 1) * image.stride_y + 1,
         left,
         left + (image.width - 1) * image.stride_x + 1,
+        parts,
+        IDENTITY,
     )
     row = layer.weights_row
     size = image.lines * image.pixels * row
