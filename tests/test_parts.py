@@ -17,7 +17,7 @@ from fastnn.compiler.parts import Choice, Table
 from fastnn.kernels.activations import ACTIVATIONS
 from fastnn.kernels.groups import Place
 from fastnn.kernels.places import Places
-from fastnn.training import parameters, steps
+from fastnn.training import plan, steps
 from fastnn.training.parts import EVERY_CHOICE, Parts
 
 # Choices --------------------------------------------------------------------------------------
@@ -155,7 +155,7 @@ class Trap:
     def __init__(self, monkeypatch):
         self.called = 0
         self._function = ctypes.CFUNCTYPE(ctypes.c_int)(self._call)
-        monkeypatch.setattr(parameters, "table_of", self.new_table)
+        monkeypatch.setattr(plan, "table_of", self.new_table)
 
     def _call(self):
         self.called += 1
