@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import MISSING, dataclass, fields
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, NoReturn, TypeAlias
 
 from fastnn import gate
 from fastnn.kernels.activations import ACTIVATION_CODES
@@ -216,16 +216,22 @@ class _Making:
     def add(self, number: int, layer: Any, is_last: bool) -> None:
         """Add a layer."""
         self._name = f"layers[{number}] {layer!r}"
+        try:
+            if isinstance(layer, Dense):
+                self._add_dense(layer, is_last)
+            elif isinstance(layer, Dropout):
+                self._add_dropout(layer, self._layers[-1:])
+            else:
+                self._add_images(layer)
+        except ValueError as error:
+            raise ValueError(f"{error}; shapes before it: {self._way()}") from None
         self._layers.append(layer)
-        if isinstance(layer, Dense):
-            self._add_dense(layer, is_last)
-        elif isinstance(layer, Dropout):
-            self._add_dropout(layer, number)
-        else:
-            if self._widths:
-                self._refuse("cannot follow a Dense, whose outputs are no images")
-            self._add_images(layer)
         self._shapes.append(self._shape())
+
+    def _way(self) -> str:
+        pairs = zip(self._layers, self._shapes[1:], strict=True)
+        steps = [f"input {self._shapes[0]}", *(f"{layer!r} {shape}" for layer, shape in pairs)]
+        return " -> ".join(steps)
 
     def chain(self) -> Chain:
         """The whole chain."""
@@ -239,11 +245,8 @@ class _Making:
             tuple(self._shapes),
         )
 
-    def _refuse(self, what: str) -> None:
-        way = [f"input {self._shapes[0]}"]
-        for layer, shape in zip(self._layers, self._shapes[1:], strict=False):
-            way.append(f"{layer!r} {shape}")
-        raise ValueError(f"{self._name} {what}; shapes up to it: {' -> '.join(way)}")
+    def _refuse(self, what: str) -> NoReturn:
+        raise ValueError(f"{self._name} {what}")
 
     def _shape(self) -> tuple[int, ...]:
         if self._widths:
@@ -267,6 +270,8 @@ class _Making:
         return lines, pixels
 
     def _add_images(self, layer: Conv | MaxPool) -> None:
+        if self._widths:
+            self._refuse("cannot follow a Dense, whose outputs are no images")
         below, size = self._images[-1], self._pair(layer.size, "size")
         pad = self._pair(layer.pad, "pad", 0) if isinstance(layer, Conv) else (0, 0)
         stride = self._pair(size if layer.stride is None else layer.stride, "stride")
@@ -305,11 +310,11 @@ class _Making:
         self._widths.append(width)
         self._rates.append(0.0)
 
-    def _add_dropout(self, layer: Dropout, number: int) -> None:
+    def _add_dropout(self, layer: Dropout, below: list[Any]) -> None:
         rate = gate.real_number(layer.rate, f"rate of {self._name}", 0)
         if rate >= 1:
             raise ValueError(f"rate of {self._name} must be below 1, got {layer.rate!r}")
-        if number and isinstance(self._layers[number - 1], Dropout):
+        if below and isinstance(below[0], Dropout):
             self._refuse("follows another Dropout")
         if self._widths:
             self._rates[-1] = rate

@@ -188,7 +188,7 @@ class OneLayer:
             self.table.have(layers.UPDATE_FEW if few else layers.UPDATE, layer.kind)
             _weight_sweep(0, 1, network, how, self.data, rows, scratch)
         else:
-            call, chunk = _update_few if few else _update, Share(*share)
+            call, chunk = _update_few if few else _update, Share(*share, False)
             call(layer.kind, network, layer, how, self.data, rows, scratch, chunk)
         return self.params.read(), memory.read()
 

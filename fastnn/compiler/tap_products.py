@@ -19,9 +19,9 @@ from fastnn.compiler.tiles import (
     broadcast,
     call_llvm,
     grid,
-    llvm_vector,
     pack,
     row_at,
+    unpack,
 )
 
 
@@ -115,25 +115,25 @@ def tap_product(typingctx, rows, vectors, window, W, X, S, s, step):
     return tile(rows, vectors, window, W, X, S, types.intp, types.intp), emit
 
 
-@intrinsic(prefer_literal=True)
-def outer_sums(typingctx, rows, vectors, size, strides, D, X, window, tap):
-    """Sums over all pixels of deltas times the pixels that taps of filters meet, lane by lane.
+@intrinsic
+def outer_sums(typingctx, total, size, strides, D, X, window, tap):
+    """Total, and sums over all pixels of deltas times what taps of filters meet, lane by lane.
 
-    For `rows` outputs, which are planes of D, and as many taps as `vectors`, counted in the order
-    c, i, j of a window, from `tap` on.  `size` is height and width of D, `strides` are the steps of
-    the window over X.
+    A row of it is of an output, which is a plane of D, a vector of a row of a tap, counted in the
+    order c, i, j of a window, from `tap` on.  `size` is height and width of D, `strides` are the
+    steps of the window over X.
     """
-    tile = Tile(X.types[0].dtype, rows.literal_value, vectors.literal_value)
+    tile = total
 
     def emit(context, builder, sig, args):
-        deltas, images = (_Operand(context, builder, sig.args[i], args[i]) for i in (4, 5))
+        deltas, images = (_Operand(context, builder, sig.args[i], args[i]) for i in (3, 4))
         (height, width), (stride_y, stride_x) = (
-            cgutils.unpack_tuple(builder, args[i], 2) for i in (2, 3)
+            cgutils.unpack_tuple(builder, args[i], 2) for i in (1, 2)
         )
-        _, lines, pixels = cgutils.unpack_tuple(builder, args[6], 3)
+        _, lines, pixels = cgutils.unpack_tuple(builder, args[5], 3)
         firsts = []
         for v in range(tile.vectors):
-            at = builder.add(args[7], ir.Constant(args[7].type, v))
+            at = builder.add(args[6], ir.Constant(args[6].type, v))
             line = builder.sdiv(at, pixels)
             where = {
                 "plane": builder.sdiv(line, lines),
@@ -141,8 +141,9 @@ def outer_sums(typingctx, rows, vectors, size, strides, D, X, window, tap):
                 "pixel": builder.srem(at, pixels),
             }
             firsts.append(images.moved(images.at, **where))
-        zero = ir.Constant(llvm_vector(tile), [0.0] * tile.lanes)
-        totals = [cgutils.alloca_once_value(builder, zero) for _ in range(tile.rows * tile.vectors)]
+        totals = [
+            cgutils.alloca_once_value(builder, before) for before in unpack(builder, tile, args[0])
+        ]
         with (
             cgutils.for_range(builder, height) as y,
             cgutils.for_range(builder, width) as x,
@@ -161,4 +162,4 @@ def outer_sums(typingctx, rows, vectors, size, strides, D, X, window, tap):
                     builder.store(call_llvm(builder, "fma", delta, column, before[at]), totals[at])
         return pack(builder, tile, [builder.load(total) for total in totals])
 
-    return tile(rows, vectors, size, strides, D, X, window, types.intp), emit
+    return tile(tile, size, strides, D, X, window, types.intp), emit

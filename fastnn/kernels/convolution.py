@@ -18,11 +18,14 @@ from fastnn.compiler.tiles import (
     element,
     lanes_of,
     load,
+    load_rows,
     put,
+    splat,
     store,
     store_rows,
 )
-from fastnn.kernels.groups import Place
+from fastnn.kernels.activations import activation_forward
+from fastnn.kernels.groups import Place, rows_at
 from fastnn.kernels.places import Places
 
 # Outputs and vectors of a tile of sums: 24 of 32 registers with AVX-512, 12 of 16 with AVX2.
@@ -46,6 +49,8 @@ class Sums(NamedTuple):
     end_line: int
     first_pixel: int
     end_pixel: int
+    parts: int  # address of the table of parts,
+    activation: int  # of which this one is applied to outputs while they are in cache
 
 
 def _make_tiles(height, narrower):
@@ -94,6 +99,8 @@ def _make_tiles(height, narrower):
                         start.row,
                     )
                     store_rows(out.array, to + x * out.pixel + within, out.plane, tile)
+            done = rows_at(out.array, to, out.plane)
+            activation_forward(sums.parts, sums.activation, height, columns * lanes, done)
             o += height
         if o < sums.outputs:
             narrower(o, sums, y, first, end, images, weights, start, out)
@@ -149,10 +156,13 @@ class FilterSums(NamedTuple):
     stride_x: int
 
 
-# Taps of filters whose gradients are summed together, for TILE_OUTPUTS of them.
-TILE_TAPS = 4 if VECTOR_BYTES == 64 else 2
+# Outputs and taps of filters whose gradients are summed together.
+SUMMED_OUTPUTS, SUMMED_TAPS = (6, 4) if VECTOR_BYTES == 64 else (4, 3)
+# Pixels that are summed before the next vector of their groups, if a group is more than one: lines
+# of the cache that the first has read are there for the next.
+SUMMED_PIXELS = 64
 # Elements of scratch in which the lanes of their sums are folded.
-FOLD = TILE_OUTPUTS * TILE_TAPS * 64 // 4
+FOLD = SUMMED_OUTPUTS * SUMMED_TAPS * 64 // 4
 
 
 def _make_gradients(height, taps):
@@ -161,13 +171,21 @@ def _make_gradients(height, taps):
     @inner
     def gradients(o, tap, sums, deltas, images, out, fold):
         lanes, half = lanes_of(fold.array), height * taps * GROUP // 2
-        size, strides = (sums.height, sums.width), (sums.stride_y, sums.stride_x)
         window, at = Window(sums.channels, sums.lines, sums.pixels), deltas.at + o * deltas.plane
-        for g in range(GROUP):
-            D = _planes_at(deltas, at + g * lanes)
-            X = _planes_at(images, images.at + g * lanes)
-            tile = outer_sums(height, taps, size, strides, D, X, window, tap)
-            store_rows(fold.array, fold.at + g * height * taps * lanes, taps * lanes, tile)
+        for n in range(fold.at, fold.at + height * taps * GROUP * lanes, lanes):
+            store(fold.array, n, splat(fold.array.dtype.type(0), 1))
+        together = max(SUMMED_PIXELS // sums.width, 1) if GROUP > 1 else sums.height
+        for y in range(0, sums.height, together):
+            size = min(together, sums.height - y), sums.width
+            for g in range(GROUP):
+                D = _planes_at(deltas, at + y * deltas.line + g * lanes)
+                first = images.at + y * sums.stride_y * images.line
+                X = _planes_at(images, first + g * lanes)
+                to = fold.at + g * height * taps * lanes
+                tile = load_rows(fold.array, to, taps * lanes, height, taps)
+                strides = sums.stride_y, sums.stride_x
+                tile = outer_sums(tile, size, strides, D, X, window, tap)
+                store_rows(fold.array, to, taps * lanes, tile)
         while half >= height * taps:  # as `lane_sum` does
             for n in range(fold.at, fold.at + half * lanes, lanes):
                 store(fold.array, n, load(fold.array, n) + load(fold.array, n + half * lanes))
@@ -183,14 +201,14 @@ def _make_gradients(height, taps):
 
 def _make_outputs(height, narrower):
     """Code for as many outputs as are left, `height` at a time; `narrower` does the rest."""
-    many, single = _make_gradients(height, TILE_TAPS), _make_gradients(height, 1)
+    many, single = _make_gradients(height, SUMMED_TAPS), _make_gradients(height, 1)
 
     @inner
     def outputs(o, sums, deltas, images, out, fold):
         taps = sums.channels * sums.lines * sums.pixels
         while o + height <= sums.outputs:
-            whole = taps - taps % TILE_TAPS
-            for tap in range(0, whole, TILE_TAPS):
+            whole = taps - taps % SUMMED_TAPS
+            for tap in range(0, whole, SUMMED_TAPS):
                 many(o, tap, sums, deltas, images, out, fold)
             for tap in range(whole, taps):
                 single(o, tap, sums, deltas, images, out, fold)
@@ -207,9 +225,9 @@ def _no_outputs(o, sums, deltas, images, out, fold):
     return
 
 
-_outputs = _make_outputs(
-    TILE_OUTPUTS, _make_outputs(4, _make_outputs(2, _make_outputs(1, _no_outputs)))
-)
+_outputs = _make_outputs(4, _make_outputs(2, _make_outputs(1, _no_outputs)))
+if SUMMED_OUTPUTS > 4:
+    _outputs = _make_outputs(SUMMED_OUTPUTS, _outputs)
 
 
 @inner

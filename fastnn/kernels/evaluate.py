@@ -5,6 +5,7 @@ from fastnn.compiler.launch import Chunked, chunked, run_or_pack
 from fastnn.compiler.tiles import flat
 from fastnn.kernels.given import TAKE_ROWS, add_rows
 from fastnn.kernels.groups import (
+    ROW_BLOCK,
     ZERO,
     Data,
     Examples,
@@ -20,12 +21,11 @@ from fastnn.kernels.groups import (
     share_of,
     targets_of,
 )
-from fastnn.kernels.images import image_of
 from fastnn.kernels.last_layer import losses_of_rows, outputs_of_rows
-from fastnn.kernels.layers import SPARSE_AFFINE, image_layers
+from fastnn.kernels.layers import SPARSE_AFFINE
 from fastnn.kernels.narrow_outputs import SCRATCH as NARROW_SCRATCH
 from fastnn.kernels.nonzeros import all_finite
-from fastnn.kernels.rows import ROW_BLOCK, block_of, forward_rows
+from fastnn.kernels.rows import forward_rows
 
 
 @inner
@@ -37,17 +37,9 @@ def _hand_out(y, rows, outputs, first):
 
 
 @inner
-def _scratch(network, chunk, values, cursor, row_loss):
-    """Scratch of a pass that makes no deltas: in their place an array of the right type.
-
-    Only layers of images have work of their own.
-    """
-    work = values
-    if image_layers(network) > 0:
-        image = image_of(network, ZERO)
-        first = image.work + chunk * image.work_size
-        work = values[first : first + image.work_size]
-    return Scratch(values, values, work, cursor, row_loss)
+def _scratch(values, cursor, row_loss):
+    """Scratch of a pass that makes no deltas: in their place an array of the right type."""
+    return Scratch(values, values, values, cursor, row_loss)
 
 
 @inner
@@ -75,14 +67,13 @@ def evaluate(
     cache, and each block's lists take the place of the last one's.  If one chunk makes all, it adds
     to `sums` what `add_up` would, unless they are empty.
     """
-    layer, scratch = last_layer(network), _scratch(network, chunk, values, cursor, row_loss)
+    layer, scratch = last_layer(network), _scratch(values, cursor, row_loss)
     data, targets = data_of(examples), targets_of(examples)
     slot, columns = chunk * ROW_BLOCK, _columns(layer, values, chunk)
     lists = layer_of(network, 0).kind == SPARSE_AFFINE
     y, (begin, end) = outputs_of(layer, values, slot), share_of(index.size, chunk, chunks)
-    block = block_of(network)
-    for first in range(begin, end, block):
-        numbers = index[first : min(first + block, end)]
+    for first in range(begin, end, ROW_BLOCK):
+        numbers = index[first : min(first + ROW_BLOCK, end)]
         if examples.found.size:
             where = numbers[0], numbers[0] + numbers.size
             TAKE_ROWS(parts_of(network), 0, (chunk, chunks, lists, examples, where[0], where[1]))
@@ -108,14 +99,13 @@ def _predict_rows(chunk, chunks, network: Network, x, column, values, outputs, s
     """
     layer, inputs, X = last_layer(network), x.shape[1], flat(x)
     plan, params = network.plan, network.params
-    scratch = _scratch(network, chunk, values, plan, strange)
+    scratch = _scratch(values, plan, strange)
     slot, columns = chunk * ROW_BLOCK, _columns(layer, values, chunk)
     y, (begin, end) = outputs_of(layer, values, slot), share_of(x.shape[0], chunk, chunks)
     # Arrays of the types that `evaluate` has, none of which is read.
     data = Data(x, plan, column, params)
-    block = block_of(network)
-    for first in range(begin, end, block):
-        count = min(block, end - first)
+    for first in range(begin, end, ROW_BLOCK):
+        count = min(ROW_BLOCK, end - first)
         rows = Rows(plan[0], count, first, slot, ZERO, False, params[:0], plan[0], count)
         forward_rows(network, data, rows, scratch)
         outputs_of_rows(network, rows, scratch, columns)

@@ -24,6 +24,9 @@ from fastnn.compiler.jit import inner
 from fastnn.compiler.tile_products import Matrix
 from fastnn.compiler.tiles import flat
 
+# Rows that pass through a network together: a batch of 100 in one piece on one thread, too.
+ROW_BLOCK = 128
+
 # Plain 0 and 1 are types of their own to Numba, and every mix of them one more build.
 ZERO, ONE = np.int64(0), np.int64(1)
 
@@ -192,6 +195,7 @@ class Share(NamedTuple):
     high: int
     part: int  # of what a kind of layer shares out by itself
     parts: int
+    biases: bool  # whether they are part of it, if a kind updates them itself
 
 
 class Call(NamedTuple):

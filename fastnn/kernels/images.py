@@ -13,7 +13,7 @@ from fastnn.compiler.tap_products import Planes
 from fastnn.compiler.tile_products import load_transposed
 from fastnn.compiler.tiles import GROUP, element, lanes_of, load, put, splat, store, store_rows
 from fastnn.kernels.activations import activation_backward
-from fastnn.kernels.groups import Layer, layer_of, parts_of, rows_at
+from fastnn.kernels.groups import ZERO, Layer, layer_of, parts_of, rows_at, share_of
 
 
 class Image(NamedTuple):
@@ -44,6 +44,11 @@ class Image(NamedTuple):
     deltas_plane: int
     deltas_line: int
     deltas_pixel: int
+    # Outputs of one image by itself, in the same array: few images, see layers/few_images.py.
+    few: int
+    few_plane: int
+    few_line: int
+    most_few: int  # rows beyond whole groups that pass by themselves, the same in all layers
     # The same in all layers: rows whose outputs have room, and where in `values` a chunk has its
     # `work`, and of which size, if a pass makes no deltas.
     block: int
@@ -225,3 +230,17 @@ def first_group(sum_, batch, array):
 def sum_of_group(group, batch, array):
     """The part that a group is in."""
     return group * sums_of(batch, array) // groups_of(batch, array)
+
+
+@inner
+def rows_of_part(count, part, parts, array):
+    """First and end of a part of so many rows: of whole parts that have sums of their own."""
+    low, high = share_of(sums_of(count, array), part, parts)
+    first, end = first_group(low, count, array), first_group(high, count, array)
+    return min(first * images_of(array), count), min(end * images_of(array), count)
+
+
+@inner
+def block_of(network):
+    """Rows that pass through a network together, there and back."""
+    return image_of(network, ZERO).block

@@ -17,6 +17,7 @@ from fastnn.compiler.tiles import flat, lanes_of, load, store
 from fastnn.kernels.given import TAKE_ROWS, any_strange
 from fastnn.kernels.groups import (
     ONE,
+    ROW_BLOCK,
     ZERO,
     AllScratch,
     Batches,
@@ -41,7 +42,7 @@ from fastnn.kernels.groups import (
 from fastnn.kernels.layers import AFFINE, SPARSE_AFFINE, affine, shared_rows, update_weights
 from fastnn.kernels.layers.affine import SUM_ROWS
 from fastnn.kernels.products import add_block, column_sums
-from fastnn.kernels.rows import ROW_BLOCK, send_rows, work_of
+from fastnn.kernels.rows import send_rows, work_of
 from fastnn.kernels.rules import RULES, STORE, UPDATE_BY_SUMS, storing, without_decay
 from fastnn.kernels.steps import (
     ON_GIVEN,
@@ -174,7 +175,7 @@ def _gradients(network, rule, data, rows, scratch, out):
         if layer.kind == AFFINE:
             affine.gradient(network, layer, rows, scratch, out)
         else:
-            share = Share(ZERO, shared_rows(layer), ZERO, ONE)
+            share = Share(ZERO, shared_rows(layer), ZERO, ONE, False)
             update_weights(network, layer, storing(rule, out), data, rows, scratch, share)
         columns, dz = layer.vectors * lanes_of(out), deltas_of(layer, scratch.deltas, rows.slot)
         column_sums(rows.count, columns, dz, rows_at(out, layer.biases, ZERO))

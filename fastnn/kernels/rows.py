@@ -12,6 +12,7 @@ from fastnn.compiler.team import barrier
 from fastnn.compiler.tiles import flat, prefetch
 from fastnn.kernels.groups import (
     GRADIENT,
+    ROW_BLOCK,
     ZERO,
     Data,
     Network,
@@ -21,49 +22,23 @@ from fastnn.kernels.groups import (
     Targets,
     layer_of,
     part_of,
+    parts_of,
     share_of,
 )
-from fastnn.kernels.images import first_group, image_of, images_of, sums_of
+from fastnn.kernels.image_rows import BACKWARD_IMAGES, FORWARD_IMAGES
+from fastnn.kernels.images import block_of, rows_of_part
 from fastnn.kernels.last_layer import deltas_of_rows
 from fastnn.kernels.layers import image_layers, layer_backward, layer_forward
 from fastnn.kernels.places import Places
-
-# Rows that pass through the network together: a batch of 100 in one piece on one thread, too.
-ROW_BLOCK = 128
-
-
-@inner
-def block_of(network):
-    """Rows that pass through a network together."""
-    return image_of(network, ZERO).block if image_layers(network) > 0 else ROW_BLOCK
-
-
-@inner
-def rows_of_part(network, count, part, parts):
-    """First and end of a part of so many rows; of images, of groups that have sums of their own."""
-    if image_layers(network) == 0:
-        return share_of(count, part, parts)
-    images = images_of(network.params)
-    low, high = share_of(sums_of(count, network.params), part, parts)
-    first = first_group(low, count, network.params) * images
-    return min(first, count), min(first_group(high, count, network.params) * images, count)
 
 
 @inner
 def forward_rows(network, data, rows, scratch):
     """Send rows of data through all layers; the last activation is left to the loss."""
     first = image_layers(network)
-    if first > 0:  # a group of images while it is in cache
-        images = images_of(network.params)
-        for row in range(0, rows.count, images):
-            group = part_of(rows, row, min(row + images, rows.count))
-            _forward_through(ZERO, first, network, data, group, scratch)
-    _forward_through(first, network.plan.shape[0], network, data, rows, scratch)
-
-
-@inner
-def _forward_through(first, end, network, data, rows, scratch):
-    for number in range(first, end):
+    if first > 0:
+        FORWARD_IMAGES(parts_of(network), 0, (first, network, data, rows, scratch))
+    for number in range(first, network.plan.shape[0]):
         layer = layer_of(network, number)
         layer_forward(network, layer, data, rows, scratch, ZERO, layer.vectors)
 
@@ -72,21 +47,12 @@ def _forward_through(first, end, network, data, rows, scratch):
 def backward_rows(network, rows, scratch):
     """Deltas of all layers but the last, whose deltas are given."""
     first = image_layers(network)
-    _backward_through(first, network.plan.shape[0], network, rows, scratch)
-    if first > 0:
-        images = images_of(network.params)
-        for row in range(0, rows.count, images):
-            group = part_of(rows, row, min(row + images, rows.count))
-            _backward_through(ZERO, first, network, group, scratch)
-
-
-@inner
-def _backward_through(first, end, network, rows, scratch):
-    """From a layer before `end` to that below `first`, which is not the first of all."""
-    for number in range(end - 1, max(first, 1) - 1, -1):
+    for number in range(network.plan.shape[0] - 1, max(first, 1) - 1, -1):
         below = layer_of(network, number - 1)
         layer = layer_of(network, number)
         layer_backward(network, layer, below, rows, scratch, ZERO, below.vectors)
+    if first > 0:
+        BACKWARD_IMAGES(parts_of(network), 0, (first, network, rows, scratch))
 
 
 @inner
@@ -123,11 +89,32 @@ def _scale(network, batch):
 @inner
 def row_sweep(part, parts, network, data, targets, batch, scratch):
     """A part of the rows of a batch: outputs, losses and deltas."""
-    (begin, end), block = rows_of_part(network, batch.count, part, parts), block_of(network)
+    begin, end = share_of(batch.count, part, parts)
+    _ask_for(data, targets, batch.ahead)
+    for first in range(begin, end, ROW_BLOCK):
+        rows = part_of(batch, first, min(first + ROW_BLOCK, end))
+        send_rows(network, data, targets, batch, rows, scratch)
+
+
+@inner
+def image_sweep(
+    part: int,
+    parts: int,
+    network: Network,
+    data: Data,
+    targets: Targets,
+    batch: Rows,
+    scratch: Scratch,
+):
+    """What `row_sweep` does, for images: parts are groups whose gradients are summed together."""
+    (begin, end), block = rows_of_part(batch.count, part, parts, scratch.work), block_of(network)
     _ask_for(data, targets, batch.ahead)
     for first in range(begin, end, block):
         rows = part_of(batch, first, min(first + block, end))
         send_rows(network, data, targets, batch, rows, scratch)
+
+
+IMAGE_SWEEP = Choice(Places.IMAGE_SWEEP, {0: image_sweep})
 
 
 @inner

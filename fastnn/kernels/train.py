@@ -19,12 +19,13 @@ from fastnn.kernels.groups import (
     data_of,
     layer_of,
     parts_of,
+    share_of,
     targets_of,
 )
 from fastnn.kernels.layers import SPARSE_AFFINE, image_layers
 from fastnn.kernels.places import Places
 from fastnn.kernels.row_groups import has_few, in_groups
-from fastnn.kernels.rows import COLUMN_SWEEP, row_sweep, rows_of_part, work_of
+from fastnn.kernels.rows import COLUMN_SWEEP, IMAGE_SWEEP, row_sweep, work_of
 from fastnn.kernels.rules import STORE
 from fastnn.kernels.steps import (
     COLUMN_ROWS,
@@ -64,8 +65,8 @@ def by_sweeps(
     record: Record,
 ):
     """`train` for a network of more than few weights."""
-    wide = number_of_weights(network) >= WIDE_WEIGHTS and image_layers(network) == 0
-    mine = work_of(scratch, chunk)
+    mine, of_images = work_of(scratch, chunk), image_layers(network) > 0
+    wide = number_of_weights(network) >= WIDE_WEIGHTS and not of_images
     data, targets, squares = data_of(examples), targets_of(examples), scratch.squares[:SQUARES]
     part, parts = call.piece * chunks + chunk, call.pieces * chunks
     for s in range(call.first, call.end):
@@ -73,13 +74,15 @@ def by_sweeps(
         by_columns = wide and chunks > 1 and batch.count <= COLUMN_ROWS
         if call.stage == ON_GIVEN:
             lists = layer_of(network, 0).kind == SPARSE_AFFINE
-            begin, end = rows_of_part(network, batch.count, chunk, chunks)
+            begin, end = share_of(batch.count, chunk, chunks)
             TAKE_ROWS(parts_of(network), 0, (chunk, chunks, lists, examples, begin, end))
-            if by_columns:
+            if by_columns or of_images:  # rows are shared out in another way
                 barrier(call.team, chunks)
         if call.stage <= WHOLE_STEPS and by_columns:
             arguments = (chunk, chunks, network, data, targets, batch, mine, call.team)
             COLUMN_SWEEP(parts_of(network), 0, arguments)
+        elif call.stage <= SOME_ROWS and of_images:
+            IMAGE_SWEEP(parts_of(network), 0, (part, parts, network, data, targets, batch, mine))
         elif call.stage <= SOME_ROWS:
             row_sweep(part, parts, network, data, targets, batch, mine)
         if call.stage == SOME_ROWS:

@@ -20,7 +20,8 @@ from fastnn.kernels.groups import (
     share_of,
     weights_of,
 )
-from fastnn.kernels.layers import shared_rows, update_biases, update_weights
+from fastnn.kernels.layers import IMAGES, shared_rows, update_weights
+from fastnn.kernels.layers.affine import update_biases
 from fastnn.kernels.places import Places
 from fastnn.kernels.rules import update_block, without_decay
 
@@ -70,9 +71,10 @@ def weight_sweep(part, parts, network, rule, data, batch, scratch):
         if batch.few:  # a row costs more than its vectors, and any cut is even; biases alternate
             turn = part if number % 2 == 0 else parts - 1 - part
             low, high = share_of(rows, turn, parts)
-        share = Share(low, min(high, shared), part, parts)
+        biases = low <= shared < high
+        share = Share(low, min(high, shared), part, parts, biases)
         update_weights(network, layer, rule, data, batch, scratch, share)
-        if low <= shared < high:
+        if biases and layer.kind < IMAGES:
             update_biases(network, layer, without_decay(rule), batch, scratch)
 
 

@@ -121,4 +121,11 @@ def handed_out(params: Parameters, block: np.ndarray) -> dict[str, np.ndarray]:
     """What lies in a block like that of the weights, by name, in new arrays without padding."""
     out = np.empty(params.places[-1].end + LANES, block.dtype)
     without_padding.serial(1, params.plan(1).table, block, out)
-    return {name: out[first:end].reshape(shape) for name, first, end, shape in params.places}
+    return {name: _shaped(out[first:end], shape) for name, first, end, shape in params.places}
+
+
+def _shaped(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Numbers of a parameter as they lie in a block; filters lie in columns."""
+    if len(shape) == 4:
+        return array.reshape(*shape[1:], shape[0]).transpose(3, 0, 1, 2)
+    return array.reshape(shape)

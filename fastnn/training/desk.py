@@ -18,9 +18,8 @@ from fastnn.compiler.team import new_team
 from fastnn.kernels import epochs, train
 from fastnn.kernels import evaluate as kernels
 from fastnn.kernels.given import add_up
-from fastnn.kernels.groups import Rule
+from fastnn.kernels.groups import ROW_BLOCK, Rule
 from fastnn.kernels.nonzeros import Found
-from fastnn.kernels.rows import ROW_BLOCK
 from fastnn.kernels.rules import STORE, Numbers
 from fastnn.kernels.steps import ON_GIVEN
 from fastnn.training.data import (

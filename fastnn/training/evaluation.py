@@ -8,7 +8,7 @@ import numpy as np
 
 from fastnn.compiler import runtime
 from fastnn.kernels import evaluate as kernels
-from fastnn.kernels.rows import ROW_BLOCK
+from fastnn.kernels.groups import ROW_BLOCK
 from fastnn.training.data import Samples, looked_at
 from fastnn.training.parameters import Parameters, aligned_zeros
 from fastnn.training.parts import Answers

@@ -9,11 +9,16 @@ import numpy as np
 
 from fastnn.compiler.tiles import GROUP_BYTES
 from fastnn.kernels.activations import ACTIVATION_CODES
+from fastnn.kernels.groups import ROW_BLOCK
 from fastnn.kernels.images import MOST_SUMS, Image
-from fastnn.kernels.rows import ROW_BLOCK
 
 # Bytes of outputs of images that go through a network together, if it is more than a group.
 BLOCK_BYTES = 4 << 20
+
+
+# Images beyond whole groups that are computed one by one: LeNet's layers of images take 12 us for
+# one, and 80 us for a group.
+MOST_FEW = 5
 
 
 class ImageLayer(NamedTuple):
@@ -65,23 +70,44 @@ class Places(NamedTuple):
 
 
 def placed(
-    images: Sequence[ImageLayer], dtype: np.dtype, first: int
-) -> tuple[list[Places], int, int]:
-    """Places from an element of `work` on; where outputs end, and where deltas do."""
+    images: Sequence[ImageLayer], dtype: np.dtype, first: int, goes_back: bool
+) -> tuple[list[Places], int]:
+    """Places from an element of `work` on, and where they end.
+
+    If no pass `goes_back`, outputs of a group are enough, and there are no deltas.
+    """
     group = GROUP_BYTES // dtype.itemsize
     row = -(-images[0].units // group) * group
     at, found = first + group * row, []
-    block = _block(images, dtype)
+    block = _block(images, dtype) if goes_back else group
     for number, image in enumerate(images[:-1]):  # but for "flatten", which makes rows
         made = _image(images, number, group, block)
         y_row = image.channels * made.plane // group
         found.append(Places(made, first if number == 0 else 0, at, y_row, 0))
         at += block * y_row
-    outputs_end = at + found[0].image.deltas_size  # in which images without a border lie
+    if not goes_back:
+        found, at = _with_few(found, images, group, at)
     for number, places in enumerate(found):
         found[number] = places._replace(dz=at)
-        at += places.image.deltas_size
-    return found, outputs_end, at
+        if goes_back or number == 0:  # in which images without a border lie
+            at += places.image.deltas_size
+    return found, at
+
+
+def _with_few(
+    places: list[Places], images: Sequence[ImageLayer], group: int, at: int
+) -> tuple[list[Places], int]:
+    """Room for the outputs of one image by itself, if all filters go from pixel to pixel."""
+    if any(layer.kind == "convolution" and layer.stride[1] > 1 for layer in images):
+        return places, at
+    found = []
+    for place in places:
+        image = place.image._replace(few=at, most_few=MOST_FEW)
+        found.append(place._replace(image=image))
+        at += -(-image.channels * image.few_plane // group) * group
+    # Vectors are read beyond the last pixels.
+    widest = max(layer.size[1] for layer in images)
+    return found, at + -(-(widest + 2 * group) // group) * group
 
 
 def row_of_images(units: int, dtype: np.dtype) -> int:
@@ -108,6 +134,8 @@ def _block(images: Sequence[ImageLayer], dtype: np.dtype) -> int:
 def _image(images: Sequence[ImageLayer], number: int, group: int, block: int) -> Image:
     image, (border_y, border_x) = images[number], _border(images, number)
     line = (image.width + 2 * border_x) * group
+    # Whole vectors are written from the first pixel on.
+    few_line = border_x + max(-(-image.width // group) * group, image.width + border_x)
     plain = image.channels * image.height * image.width * group
     deltas = {
         "deltas_size": plain,
@@ -134,6 +162,10 @@ def _image(images: Sequence[ImageLayer], number: int, group: int, block: int) ->
         (image.height + 2 * border_y) * line,
         line,
         **deltas,
+        few=0,
+        few_plane=(image.height + 2 * border_y) * few_line,
+        few_line=few_line,
+        most_few=0,
         block=block,
         work=0,
         work_size=0,

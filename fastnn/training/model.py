@@ -92,7 +92,7 @@ class Model:
     def plain_rows(self, x: Any) -> np.ndarray | None:
         """What `rows` returns, if that takes no more than a look or a copy of a few rows."""
         if self._image is not None and type(x) is np.ndarray and x.shape[1:] == self._image:
-            x = x.reshape(len(x), -1)
+            x = x.reshape(len(x), self.layer_sizes[0])
         return gate.plain_rows(x, self.layer_sizes[0], self.dtype)
 
     def rows(self, x: Any, name: str = "x") -> np.ndarray | SparseRows:

@@ -21,10 +21,9 @@ from fastnn.compiler.rounding import rounding_to_nearest
 from fastnn.compiler.tiles import GROUP_BYTES, TILE_VECTORS, VECTOR_BYTES
 from fastnn.kernels import narrow_outputs
 from fastnn.kernels.dropout import PARTS
-from fastnn.kernels.groups import PANEL, Layer
+from fastnn.kernels.groups import PANEL, ROW_BLOCK, Layer
 from fastnn.kernels.images import Image
 from fastnn.kernels.layers import KIND_CODES, KINDS
-from fastnn.kernels.rows import ROW_BLOCK
 from fastnn.training.data import column_kind
 from fastnn.training.images import ImageLayer, most_sums, row_of_images, weights_of
 from fastnn.training.images import placed as image_places
@@ -315,8 +314,7 @@ class Plan:
         """What layers of images have in `work`, and gradients of filters, which are deltas."""
         group = GROUP_BYTES // dtype.itemsize
         first = -(-self.work_size // group) * group if gathers else 0
-        places, outputs_end, end = image_places(images, dtype, first)
-        self.work_size = end if gathers else outputs_end
+        places, self.work_size = image_places(images, dtype, first, goes_back=gathers)
         last = [layer for layer in layers[: len(images)] if layer.inputs][-1:]
         size = last[0].biases + last[0].weights_row if last else 0
         for number, place in enumerate(places):

@@ -8,6 +8,7 @@ from fastnn.compiler.parts import Choice, Table
 from fastnn.kernels import (
     dropout,
     given,
+    image_rows,
     last_layer,
     layers,
     products,
@@ -27,13 +28,14 @@ from fastnn.kernels.layers.sparse_affine import FORWARD_BLOCK, GRADIENT_BLOCK
 
 # All there are.
 EVERY_CHOICE = (
-    *(layers.FORWARD, layers.BACKWARD, layers.BACKWARD_FEW, layers.UPDATE, layers.UPDATE_FEW),
+    *(layers.FORWARD, layers.FORWARD_FEW, layers.BACKWARD, layers.BACKWARD_FEW),
+    *(layers.UPDATE, layers.UPDATE_FEW),
     *(ACTIVATION_FORWARD, ACTIVATION_BACKWARD, dropout.FORWARD, dropout.BACKWARD),
     *(last_layer.OUTPUTS_OF_ROWS, last_layer.LOSSES_OF_ROWS),
     *(rules.UPDATE_BLOCK, products.MULTIPLY, FORWARD_BLOCK, GRADIENT_BLOCK),
     *(train.STEPS, rules.UPDATE_BY_SUMS),
-    *(CONVOLVE, FILTER_GRADIENT),
-    *(rows.COLUMN_SWEEP, weights.SQUARES_OF_WEIGHTS, given.TAKE_ROWS),
+    *(CONVOLVE, FILTER_GRADIENT, image_rows.FORWARD_IMAGES, image_rows.BACKWARD_IMAGES),
+    *(rows.COLUMN_SWEEP, rows.IMAGE_SWEEP, weights.SQUARES_OF_WEIGHTS, given.TAKE_ROWS),
 )
 
 
@@ -65,6 +67,8 @@ class Parts:
     def __init__(self, table: Table, network: list[Layer], images: list[Image]):
         self._table, self._layers = table, network
         self._of_images = {image.activation for image in images} - {IDENTITY}
+        few = images and images[0].most_few > 0
+        self._few = network[: len(images) + 1] if few else []  # and "flatten"
         weights = sum(layer.inputs * layer.outputs for layer in network)
         self._in_groups = not images and row_groups.has_few.py_func(weights, network[0].inputs)
         self._at_hand: set[Answers | Training] = set()
@@ -96,6 +100,10 @@ class Parts:
             self._have_activation(ACTIVATION_FORWARD, layer)
             if layer.dropped:
                 self._table.have(dropout.FORWARD)
+        if self._layers[0].kind >= layers.IMAGES:
+            self._table.have(image_rows.FORWARD_IMAGES)
+            for layer in self._few:
+                self._table.have(layers.FORWARD_FEW, layer.kind)
         for code in self._of_images:
             self._table.have(ACTIVATION_FORWARD, code)
 
@@ -107,8 +115,10 @@ class Parts:
         table = self._table
         table.have(train.STEPS, train.IN_GROUPS if self._in_groups else train.BY_SWEEPS)
         updated, rule = [layer for layer in self._layers if layer.inputs], asked.rule
-        if len(updated) < len(self._layers):  # layers of images
+        if self._layers[0].kind >= layers.IMAGES:
             table.have(rules.UPDATE_BY_SUMS, asked.rule)
+            table.have(rows.IMAGE_SWEEP)
+            table.have(image_rows.BACKWARD_IMAGES)
         for code in self._of_images:
             table.have(ACTIVATION_BACKWARD, code)
         if self._in_groups:

@@ -4,18 +4,19 @@ A kind answers these, for rows of data or of a batch (`Rows`), and writes only w
 
 forward(network, layer, data, rows, scratch, low, high)
     Inputs z of the activation, vectors low .. high of them, to ``scratch.values``.
+forward_few
+    The same for one image by itself, of kinds of images; no deltas are asked for then.
 backward(network, layer, below, rows, scratch, low, high), backward_few
     dy of the layer below, vectors low .. high of it, to ``scratch.deltas``; never asked of a
     kind that is only the first.
 shared_rows(layer)
     How many rows of its weights are shared out among chunks with those of all other layers.
 update(network, layer, rule, data, rows, scratch, share), update_few
-    Gradient and update of a `Share` of its weights, by `rules.update_block`.
-update_biases(network, layer, rule, rows, scratch)
-    The same of its biases.
+    Gradient and update of a `Share` of its weights, by `rules.update_block`; kinds of images
+    update biases, too.
 
-Those named ``_few`` are asked for so few rows that reading and writing the weights is all that
-counts.  All but `shared_rows` and `update_biases` are parts, see `fastnn.compiler.parts`.
+Others named ``_few`` are asked for so few rows that reading and writing the weights is all that
+counts.  All but `shared_rows` are parts, see `fastnn.compiler.parts`.
 
 What belongs to every kind is here: activation and dropout, forwards and back.  Biases are in
 `weights`.  A kind's row of the plan, and its scratch, are made in `fastnn.training.parameters`.
@@ -34,6 +35,7 @@ from fastnn.kernels.groups import ZERO, deltas_of, layer_of, outputs_of, parts_o
 from fastnn.kernels.layers import (
     affine,
     convolution,
+    few_images,
     image_dropout,
     images,
     max_pool,
@@ -46,6 +48,7 @@ class Kind(NamedTuple):
     """A row of the table."""
 
     forward: Callable
+    forward_few: Callable | None
     backward: Callable | None
     backward_few: Callable | None
     shared_rows: Callable
@@ -53,13 +56,13 @@ class Kind(NamedTuple):
     update_few: Callable
     forward_parts: Callable  # (layer, by_columns): choices and numbers that `forward` calls
     update_parts: Callable  # (layer): the same of `update`
-    update_biases: Callable
     fused: bool  # whether `samples` and `differences`, which fuse layers, know it
 
 
 KINDS = {
     "affine": Kind(
         affine.forward,
+        None,
         affine.backward,
         affine.backward_few,
         affine.shared_rows,
@@ -67,11 +70,11 @@ KINDS = {
         affine.update_few,
         affine.forward_parts,
         affine.update_parts,
-        affine.update_biases,
         True,
     ),
     "sparse_affine": Kind(
         sparse_affine.forward,
+        None,
         None,
         None,
         sparse_affine.shared_rows,
@@ -79,67 +82,66 @@ KINDS = {
         sparse_affine.update_few,
         sparse_affine.forward_parts,
         sparse_affine.update_parts,
-        affine.update_biases,
         True,
     ),
     "images": Kind(
         images.images_forward,
+        few_images.images_forward,
         None,
         None,
-        images.no_rows,
+        affine.shared_rows,
         images.no_update,
         None,
         images.no_parts,
         images.no_parts,
-        images.no_biases,
         False,
     ),
     "convolution": Kind(
         convolution.forward,
+        few_images.convolution_forward,
         convolution.backward,
         None,
-        convolution.shared_rows,
+        affine.shared_rows,
         convolution.update,
         None,
         convolution.forward_parts,
         convolution.update_parts,
-        convolution.update_biases,
         False,
     ),
     "max_pool": Kind(
         max_pool.forward,
+        few_images.max_pool_forward,
         max_pool.backward,
         None,
-        images.no_rows,
+        affine.shared_rows,
         images.no_update,
         None,
         images.no_parts,
         images.no_parts,
-        images.no_biases,
         False,
     ),
     "image_dropout": Kind(
         image_dropout.forward,
+        few_images.image_dropout_forward,
         image_dropout.backward,
         None,
-        images.no_rows,
+        affine.shared_rows,
         images.no_update,
         None,
         images.no_parts,
         images.no_parts,
-        images.no_biases,
         False,
     ),
     "flatten": Kind(
         images.flatten_forward,
+        few_images.flatten_forward,
         images.flatten_backward,
         None,
-        images.no_rows,
+        affine.shared_rows,
         images.no_update,
         None,
         images.no_parts,
         images.no_parts,
-        images.no_biases,
         False,
     ),
 }
@@ -157,13 +159,13 @@ def _choice(place, question):
 
 
 FORWARD = _choice(Places.LAYER_FORWARD, "forward")
+FORWARD_FEW = _choice(Places.LAYER_FORWARD_FEW, "forward_few")
 BACKWARD = _choice(Places.LAYER_BACKWARD, "backward")
 BACKWARD_FEW = _choice(Places.LAYER_BACKWARD_FEW, "backward_few")
 UPDATE = _choice(Places.LAYER_UPDATE, "update")
 UPDATE_FEW = _choice(Places.LAYER_UPDATE_FEW, "update_few")
 
 _shared_rows = one_of(dict(enumerate(kind.shared_rows for kind in KINDS.values())))
-_update_biases = one_of(dict(enumerate(kind.update_biases for kind in KINDS.values())))
 
 
 @inner
@@ -221,9 +223,3 @@ def update_weights(network, layer, rule, data, rows, scratch, share):
         UPDATE_FEW(parts_of(network), layer.kind, arguments)
     else:
         UPDATE(parts_of(network), layer.kind, arguments)
-
-
-@inner
-def update_biases(network, layer, rule, rows, scratch):
-    """Gradient and update of a layer's biases."""
-    _update_biases(layer.kind, (network, layer, rule, rows, scratch))

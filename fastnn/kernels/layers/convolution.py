@@ -10,7 +10,7 @@ from fastnn.compiler.jit import inner
 from fastnn.compiler.tap_products import Filters, Planes
 from fastnn.compiler.tile_products import Matrix
 from fastnn.compiler.tiles import GROUP, element, load_row, put, splat
-from fastnn.kernels.activations import activation_forward
+from fastnn.kernels.activations import IDENTITY
 from fastnn.kernels.convolution import CONVOLVE, FILTER_GRADIENT, FilterSums, Sums
 from fastnn.kernels.groups import (
     GRADIENT,
@@ -43,7 +43,7 @@ from fastnn.kernels.images import (
     sums_of,
     through_activation,
 )
-from fastnn.kernels.rules import UPDATE_BY_SUMS
+from fastnn.kernels.rules import UPDATE_BY_SUMS, without_decay
 
 
 @inner
@@ -68,14 +68,13 @@ def forward(
         image.pad_y + below.height,
         image.pad_x,
         image.pad_x + below.width,
+        parts,
+        image.activation,
     )
     row = layer.weights_row
     size = image.lines * image.pixels * row
     filters = Filters(network.params, layer.weights, ONE, size, image.pixels * row, row)
     CONVOLVE(parts, 0, (sums, x, filters, Matrix(network.params, layer.biases, ONE, ONE), y))
-    for c in range(image.channels):
-        lines = rows_at(work, y.at + c * y.plane, y.line)
-        activation_forward(parts, image.activation, image.height, image.width * y.pixel, lines)
     clear_border(image, y)
 
 
@@ -114,6 +113,8 @@ def backward(
         top + (image.height - 1) * image.stride_y + 1,
         left,
         left + (image.width - 1) * image.stride_x + 1,
+        parts,
+        IDENTITY,
     )
     row = layer.weights_row
     size = image.lines * image.pixels * row
@@ -168,12 +169,6 @@ def _bias_gradients(image, deltas, out, at):
 
 
 @inner
-def shared_rows(layer):
-    """How many rows of weights are shared out with those of other layers."""
-    return layer.inputs
-
-
-@inner
 def update(
     network: Network,
     layer: Layer,
@@ -183,10 +178,16 @@ def update(
     scratch: Scratch,
     share: Share,
 ):
-    """Update of rows ``share.low .. share.high`` of the weights, by the sums of all parts."""
+    """Update of rows ``share.low .. share.high`` of the weights, by the sums of all parts.
+
+    And of the biases, if they are part of the share.
+    """
     weights = weights_of(network, layer)
     count, first = max(share.high - share.low, 0), shifted(weights, share.low, ZERO)
     _update_rows(network, layer, rule, rows, scratch, count, first)
+    if share.biases:
+        biases = biases_of(network, layer)
+        _update_rows(network, layer, without_decay(rule), rows, scratch, ONE, biases)
 
 
 @inner
@@ -195,12 +196,6 @@ def _update_rows(network, layer, rule, rows, scratch, count, weights):
     gradients, columns = rows_at(scratch.deltas, layer.x, layer.x_row), layer.weights_row
     arguments = (rule, sums, count, columns, gradients, weights)
     UPDATE_BY_SUMS(parts_of(network), rule.code, arguments)
-
-
-@inner
-def update_biases(network, layer, rule, rows, scratch):
-    """Update of the biases."""
-    _update_rows(network, layer, rule, rows, scratch, ONE, biases_of(network, layer))
 
 
 def forward_parts(layer, by_columns):

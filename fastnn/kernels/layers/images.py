@@ -9,7 +9,6 @@ from fastnn.compiler.tap_products import Planes
 from fastnn.compiler.tiles import element, flat, put
 from fastnn.kernels.groups import (
     GATHER,
-    ZERO,
     Data,
     Layer,
     Network,
@@ -116,12 +115,6 @@ def _rows_to_planes(image, rows, out):
 
 
 @inner
-def no_rows(layer):
-    """There are no weights."""
-    return ZERO
-
-
-@inner
 def no_update(
     network: Network,
     layer: Layer,
@@ -132,12 +125,6 @@ def no_update(
     share: Share,
 ):
     """There is nothing to update."""
-    return
-
-
-@inner
-def no_biases(network, layer, rule, rows, scratch):
-    """There are none."""
     return
 
 
