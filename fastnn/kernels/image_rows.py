@@ -9,6 +9,7 @@ from fastnn.kernels.groups import (
     Network,
     Rows,
     Scratch,
+    has_weights,
     layer_of,
     part_of,
     parts_of,
@@ -65,6 +66,8 @@ def backward_images(first: int, network: Network, rows: Rows, scratch: Scratch):
         group = part_of(rows, row, min(row + images, rows.count))
         for number in range(first - 1, 0, -1):
             layer, below = layer_of(network, number), layer_of(network, number - 1)
+            if number == 1 and not has_weights(layer):  # of the data no deltas are asked for
+                continue
             BACKWARD(parts, layer.kind, (network, layer, below, group, scratch, ZERO, ZERO))
 
 

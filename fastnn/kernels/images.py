@@ -165,36 +165,35 @@ def rows_to_lanes(units, rows, out):
 
     Rows may be read up to a whole vector.
     """
-    lanes, group = lanes_of(out.array), out.row
-    for first in range(0, group, lanes):
-        begin = rows.at + first * rows.row
+    lanes = lanes_of(out.array)
+    for first in range(0, images_of(out.array), lanes):
+        begin, to = rows.at + first * rows.row, out.at + first
         n = 0
         while n + lanes <= units:
             square = load_transposed(rows.array, begin + n, rows.row)
-            store_rows(out.array, out.at + n * group + first, group, square)
+            store_rows(out.array, to + n * out.row, out.row, square)
             n += lanes
         while n < units:
             for r in range(lanes):
                 one = element(rows.array, begin + r * rows.row + n)
-                put(out.array, out.at + n * group + first + r, one)
+                put(out.array, to + n * out.row + r, one)
             n += 1
 
 
 @inner(separate=True)
 def lanes_to_rows(units, lanes_in, out):
     """What `rows_to_lanes` has turned round, turned back; for whole groups of rows."""
-    lanes, group = lanes_of(out.array), lanes_in.row
-    for first in range(0, group, lanes):
-        to = out.at + first * out.row
+    lanes = lanes_of(out.array)
+    for first in range(0, images_of(out.array), lanes):
+        begin, to = lanes_in.at + first, out.at + first * out.row
         n = 0
         while n + lanes <= units:
-            at = lanes_in.at + n * group + first
-            square = load_transposed(lanes_in.array, at, group)
+            square = load_transposed(lanes_in.array, begin + n * lanes_in.row, lanes_in.row)
             store_rows(out.array, to + n, out.row, square)
             n += lanes
         while n < units:
             for r in range(lanes):
-                one = element(lanes_in.array, lanes_in.at + n * group + first + r)
+                one = element(lanes_in.array, begin + n * lanes_in.row + r)
                 put(out.array, to + r * out.row + n, one)
             n += 1
 

@@ -94,7 +94,7 @@ def flatten_backward(
     for r in range(rows.count, images_of(work)):
         clear(dy.array, dy.at + r * dy.row, dy.row)
     to = deltas_in_lanes(network, below.number, work)
-    plain = to.line == image.width * images_of(work)
+    plain = to.pixel == images_of(work) and to.line == image.width * to.pixel
     if plain:
         rows_to_lanes(layer.outputs, dy, rows_at(work, to.at, to.pixel))
     else:
