@@ -132,7 +132,9 @@ class OneLayer:
 
     def rows(self, few=False, first=GATHER):
         share = np.empty(0, self.values.dtype)
-        return Rows(self.batch, self.count, int(first), self.slot, 0, few, share, self.batch, self.count)
+        return Rows(
+            self.batch, self.count, int(first), self.slot, 0, few, share, self.batch, self.count
+        )
 
     def scratch(self, deltas=None):
         deltas = self.values if deltas is None else deltas

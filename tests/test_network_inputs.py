@@ -21,8 +21,8 @@ from numpy_mlp import (
 
 import fastnn
 from fastnn.compiler import runtime
-from fastnn.training import evaluation
 from fastnn.gate import matrix
+from fastnn.training import evaluation
 from fastnn.training.data import samples_of
 from fastnn.training.evaluation import evaluate
 
