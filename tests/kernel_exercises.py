@@ -11,6 +11,14 @@ from activation_entries import (
     dropout_backward,
     dropout_forward,
 )
+from image_entries import (
+    ImageLayers,
+    SingleImages,
+    convolve,
+    filter_gradient,
+    lanes_to_rows,
+    rows_to_lanes,
+)
 from kernel_entries import DTYPES, group_of, lanes_of, padded
 from layer_entries import OneLayer, nonzeros_backward, nonzeros_forward, values_of_columns
 from output_entries import loss_backward, loss_forward, outputs_forward
@@ -26,10 +34,11 @@ from product_entries import (
 )
 
 from fastnn.kernels.activations import ACTIVATIONS
-from fastnn.kernels.layers import KINDS
+from fastnn.kernels.layers import IMAGES, KIND_CODES
 from fastnn.kernels.losses import LOSSES
 from fastnn.kernels.narrow_outputs import NARROW_LOSSES
 from fastnn.kernels.rules import RULES
+from fastnn.layers import Conv, Dense, Dropout, MaxPool, chain_of
 
 
 def exercises(dtype):
@@ -77,10 +86,13 @@ def exercises(dtype):
         calls[f"affine backward, {few}"] = lambda few=few: layer("affine", False).backward(
             D[:7], few
         )
-        for kind in KINDS:
+        for kind, code in KIND_CODES.items():
+            if code >= IMAGES:
+                continue
             calls[f"{kind} update, {few}"] = lambda kind=kind, few=few: layer(kind).update(
                 D[:7], few=few
             )[1]
+    calls |= _exercises_of_images(dtype, group)
     return calls | {
         "affine forward": lambda: OneLayer("affine", x, B[:197], B[197]).forward(),
         "multiply": lambda: multiply(A, B, S),
@@ -98,6 +110,56 @@ def exercises(dtype):
         "values_of_column": lambda: values_of_columns(x),
         "nonzeros_backward": lambda: nonzeros_backward(x, D[:7])[1],
     }
+
+
+def _exercises_of_images(dtype, group):
+    """Convolutions, and layers of images: each kind forwards, alone and in a group, and back."""
+    rng = np.random.default_rng(6)
+
+    def normal(*shape):
+        return rng.normal(size=shape).astype(dtype)
+
+    x, W, b = normal(group, 3, 7, 9), normal(13, 3, 3, 2), normal(13)
+    stride, pad = (2, 1), (1, 2)
+    d, taps = normal(group, 13, 3, 8), normal(13, 3, 3, 2)
+    rows = normal(group, 37)
+    return {
+        "convolve": lambda: convolve(x, W, b),
+        "convolve, with stride": lambda: convolve(x, W, b, (2, 3)),
+        "convolve, with pad": lambda: convolve(x, W, b, stride, pad, activation="tanh"),
+        "filter_gradient": lambda: filter_gradient(d, x, (3, 2), taps, stride),
+        "rows_to_lanes": lambda: rows_to_lanes(rows, 37),
+        "lanes_to_rows": lambda: lanes_to_rows(np.ascontiguousarray(rows.T)),
+        "layers of images": lambda: _through_layers(ImageLayers, rows.dtype, rows),
+        "layers of an image": lambda: _through_layers(SingleImages, rows.dtype, rows[:3]),
+    }
+
+
+def _through_layers(kind, dtype, rows):
+    """Outputs, deltas and gradients of layers that have pads, and gaps between deltas."""
+    made = (
+        *(MaxPool((1, 2), 1), Conv(5, (2, 3), (1, 1) if kind is SingleImages else 2, 1)),
+        *(Dropout(0.3), Conv(7, 2, 1, (0, 1), "tanh"), MaxPool(2, 1)),
+    )
+    chain = chain_of((1, 7, 5), (*made, Dense(3)), "relu").images
+    last, found = len(chain) - 1, []
+    if kind is SingleImages:
+        layers = SingleImages(chain, dtype, 1)
+        layers.forward(0, np.ascontiguousarray(rows[:, :35]), 2)
+    else:
+        layers = ImageLayers(chain, dtype, len(rows), dropout=(0, 0, 0, 0.3, 0, 0, 0, 0))
+        layers.forward(0, x=np.ascontiguousarray(rows[:, :35]))
+    for number in range(1, last + 1):
+        layers.forward(number)
+    outputs = layers.rows_of_flatten(layers.values)
+    if kind is SingleImages:
+        return outputs[:1].copy()
+    found.append(outputs.ravel())
+    layers.rows_of_flatten(layers.deltas)[...] = np.sin(outputs)
+    for number in range(last, 1, -1):
+        layers.backward(number)
+    found += [layers.read(1, deltas=True).ravel(), *map(np.ravel, layers.gradients(2))]
+    return np.concatenate([*found, layers.update(4).ravel()])
 
 
 def fingerprints(names=None, dtypes=DTYPES):

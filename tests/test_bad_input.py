@@ -281,7 +281,7 @@ BAD_MLP = [
     ({"output": None}, TypeError, "'softmax', 'identity', 'sigmoid', got None"),
     ({"loss": "mse"}, ValueError, "with output='softmax' must be one of 'cross_entropy'", "'mse'"),
     ({"loss": 3}, TypeError, "with output='softmax' must be one of 'cross_entropy', got 3"),
-    ({"weight_init": "glorot"}, ValueError, "must be one of 'he', 'xavier', got 'glorot'"),
+    ({"weight_init": "lecun"}, ValueError, "one of 'he', 'xavier', 'glorot', got 'lecun'"),
     ({"weight_init": -0.1}, ValueError, "must be a finite number at least 0, got -0.1"),
     ({"weight_init": np.nan}, ValueError, "must be a finite number at least 0, got nan"),
     ({"weight_init": np.inf}, ValueError, "must be a finite number at least 0, got inf"),

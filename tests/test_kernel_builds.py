@@ -66,7 +66,13 @@ for name, size in sizes.items():
 
 
 def test_a_processor_with_narrow_vectors_and_no_fma_gives_the_same_bits(code_folder):
-    names = ["exp", "multiply", "outputs of cross_entropy"]
+    names = [
+        "exp",
+        "multiply",
+        "outputs of cross_entropy",
+        "layers of images",
+        "layers of an image",
+    ]
     environment = {"NUMBA_CPU_NAME": "generic", "FASTNN_VECTOR_BYTES": "16"}
     other = fingerprints({"names": names}, FASTNN_CACHE_DIR=str(code_folder), **environment)
     assert len(other) == len(DTYPES) * len(names)
