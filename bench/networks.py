@@ -58,15 +58,19 @@ class ImageNetwork(NamedTuple):
 
     @property
     def multiply_adds(self) -> list[int]:
-        """Of one image, forwards, a layer with weights each."""
-        outputs = [
-            math.prod(shape[1:])
-            for layer, shape in zip(self.layers, self.shapes[1:], strict=True)
+        """Of one image, forwards, a layer with weights each; zeros around images do not count."""
+        filters = [
+            shape[0] * layer.filters * math.prod(taps_inside(layer, side) for side in shape[1:])
+            for layer, shape in zip(self.layers, self.shapes, strict=False)
             if isinstance(layer, Conv)
         ]
-        outputs += [1] * len(self.dense)
-        sizes = zip(self.weights, outputs, strict=True)
-        return [math.prod(weights) * pixels for weights, pixels in sizes]
+        return filters + list(map(math.prod, self.weights[len(filters) :]))
+
+
+def taps_inside(layer: Conv, side: int) -> int:
+    """How many taps of filters meet a pixel, along a side of the images, over all outputs."""
+    firsts = range(-layer.pad, side + layer.pad - layer.size + 1)
+    return sum(min(first + layer.size, side) - max(first, 0) for first in firsts)
 
 
 LENET = ImageNetwork((1, 28, 28), (Conv(6, 5), Pool(2), Conv(16, 5), Pool(2)), (120, 84, 10))

@@ -1,8 +1,9 @@
 """What the kernels of images reach of one core's peak, layer by layer of some networks.
 
 A group of 64 bytes of images (16 in float32) passes through a layer again and again, as in a step,
-from its scratch, which stays in caches.  The way back of filters is timed with and without the
-deltas of its inputs: theirs is the difference.
+from its scratch, which stays in caches.  Multiply-adds with the zeros around images are not
+counted: outputs and deltas skip them, gradients do not.  The way back of filters is timed with and
+without the deltas of its inputs: theirs is the difference.
 """
 
 import math
@@ -78,6 +79,7 @@ class Layers:
                     network=NETWORKS[name])  # fmt: skip
         params, self.shapes = network_of(case, inputs.given(case)).params, NETWORKS[name].shapes
         self.layers, kind = NETWORKS[name].layers, np.dtype(dtype)
+        self._multiply_adds = NETWORKS[name].multiply_adds
         self.group = GROUP_BYTES // kind.itemsize
         plan, loss = params.plan(self.group), LOSS_CODES["cross_entropy"]
         plan.parts.have(Training(loss, RULE_CODES["adam"]))
@@ -103,6 +105,7 @@ class Layers:
 
     def kernels(self) -> Iterator[Kernel]:
         """In the order of the layers."""
+        flops_of = iter(self._multiply_adds)
         for number, layer in enumerate(self.layers, start=1):
             below, shape = self.shapes[number - 1], self.shapes[number]
             there, back = self._forward(number), self._backward(number, number - 1)
@@ -113,9 +116,8 @@ class Layers:
                 yield Kernel(f"{words}: outputs", there, bytes=moved + outputs)
                 yield Kernel(f"{words}: deltas of inputs", back, bytes=2 * moved + 2 * outputs)
                 continue
-            taps = below[0] * layer.size**2
-            flops, words = 2 * taps * math.prod(shape) * self.group, f"{layer.filters} filters"
-            words = f"{words} {layer.size} x {layer.size} over {size}"
+            flops = 2 * next(flops_of) * self.group
+            words = f"{layer.filters} filters {layer.size} x {layer.size} over {size}"
             gradients = self._backward(number, 0)
             yield Kernel(f"{words}: outputs", there, flops=flops)
             yield Kernel(f"{words}: gradients", gradients, flops=flops)
@@ -130,7 +132,7 @@ def seconds_of(kernel: Kernel, repeats: tuple[int, int]) -> float:
 
 
 def measure(name: str, dtype: str) -> tuple[float, list[tuple[Kernel, float, float]]]:
-    """The peak in GFLOP/s; of each kernel the seconds of a repeat, and of one at the peak."""
+    """The peak in GFLOP/s; of each kernel the seconds of a repeat, and its share of that."""
     kernels, (top, work) = list(Layers(name, dtype).kernels()), peak_call(dtype)
     top_repeats = calibrated(top)
     repeats = [(calibrated(k.call), calibrated(k.less) if k.less else 0) for k in kernels]

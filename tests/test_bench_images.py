@@ -29,7 +29,10 @@ def test_networks_have_the_parameters_that_are_said_of_them(network, numbers):
 def test_shapes_leave_out_what_fills_no_window():
     assert ODD.shapes == [(2, 9, 8), (3, 9, 8), (3, 4, 4), (4, 7, 7), (4, 3, 3)]
     assert ODD.weights == [(3, 2, 3, 3), (4, 3, 2, 2), (36, 5), (5, 4)]
-    assert ODD.multiply_adds == [54 * 72, 48 * 49, 180, 20]
+
+
+def test_products_with_zeros_around_images_are_not_counted():
+    assert ODD.multiply_adds == [2 * 3 * 25 * 22, 3 * 4 * 8 * 8, 180, 20]
 
 
 def test_a_step_multiplies_three_times_but_for_the_first_layer():
