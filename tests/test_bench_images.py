@@ -6,8 +6,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import stub_contestants
+import stub_results
 
-from bench import contestants, image_formulas, inputs, lenet, peak_images, reference
+from bench import contestants, image_formulas, inputs, lenet, peak_images, reference, tables
 from bench.cases import Case
 from bench.networks import CH07, CH08, LENET, NETWORKS, Conv, ImageNetwork, Pool
 from bench.workers import Setting
@@ -67,6 +68,13 @@ def test_contestants_answer_as_the_reference_does(name, kind):
     found = contestants.run_of(contestants.load(name), case, given)(3)
     expected = getattr(reference, kind)(case, given)(3)
     assert max(reference.differs(case, found, expected, given).values()) <= 1
+
+
+def test_steps_are_compared_with_the_peak_in_a_table_that_is_open():
+    results = stub_results.RESULTS | {"cases": [stub_results.RESULT | {"group": STEPS.group}]}
+    block = tables.readme_block(results)
+    assert "of peak" in block
+    assert "<details>" not in block
 
 
 def test_a_case_of_images_needs_a_network():
