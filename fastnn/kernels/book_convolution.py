@@ -103,33 +103,45 @@ def _make_outputs(height, narrower):
     wide, single = _make_sums(height, TILE_GROUPS), _make_sums(height, 1)
 
     @inner
-    def outputs(o, count, columns, window, W, X, start, step, out):
-        lanes = lanes_of(out.array)
-        while fits(height, count - o):
+    def outputs(o, sums, is_wide, window, W, X, out):
+        while fits(height, sums.outputs - o):
             filters = Filters(W.array, W.at + o * W.output, W.output, W.plane, W.line, W.pixel)
-            to, begin, n = out.at + o * out.plane, o * step, 0
-            while n + TILE_GROUPS * lanes <= columns:
-                images = Planes(X.array, X.at + n, X.plane, X.line, X.pixel)
-                wide(window, filters, images, start, begin, step, out.array, to + n, out.plane)
-                n += TILE_GROUPS * lanes
-            while n < columns:
-                images = Planes(X.array, X.at + n, X.plane, X.line, X.pixel)
-                single(window, filters, images, start, begin, step, out.array, to + n, out.plane)
-                n += lanes
+            to, begin = out.at + o * out.plane, o * sums.step
+            if is_wide:
+                wide(window, filters, X, sums.start, begin, sums.step, out.array, to, out.plane)
+            else:
+                single(window, filters, X, sums.start, begin, sums.step, out.array, to, out.plane)
             o += height
-        if o < count:
-            narrower(o, count, columns, window, W, X, start, step, out)
+        if o < sums.outputs:
+            narrower(o, sums, is_wide, window, W, X, out)
 
     return outputs
 
 
 @inner
-def _none(o, count, columns, window, W, X, start, step, out):
+def _none(o, sums, is_wide, window, W, X, out):
     """Nothing is left after single outputs."""
     return
 
 
 _outputs = _make_outputs(TILE_OUTPUTS, _make_outputs(4, _make_outputs(1, _none)))
+
+
+class Sums(NamedTuple):
+    """How many outputs there are, and what their sums start from, `step` apart."""
+
+    outputs: int
+    start: Floats
+    step: int
+
+
+@inner
+def _images_together(n, images, lanes):
+    """How many images from n on pass together: a tile of groups of them, or a vector.
+
+    They are the outermost loop: what filters reach of so few stays in a second-level cache.
+    """
+    return TILE_GROUPS * lanes if n + TILE_GROUPS * lanes <= images else lanes
 
 
 @chunked
@@ -138,18 +150,23 @@ def convolve(
 ):
     """A chunk's share of the lines of all outputs."""
     images, out, taps = _planes(x, shape), _planes(y, made), move.lines * move.pixels
-    low, high = share_of(made.height, chunk, chunks)
-    for i in range(low, high):
-        lines = _reach(i, move.stride, move.pad, move.lines, shape.height)
-        for j in range(made.width):
-            pixels = _reach(j, move.stride, move.pad, move.pixels, shape.width)
-            window = Window(shape.channels, lines.count, pixels.count)
-            first = lines.first * move.pixels + pixels.first
-            weights = Filters(W, first, shape.channels * taps, taps, move.pixels, 1)
-            at = lines.at * images.line + pixels.at * images.pixel
-            here = Planes(x, at, images.plane, images.line, images.pixel)
-            to = Planes(y, i * out.line + j * out.pixel, out.plane, out.line, out.pixel)
-            _outputs(0, made.channels, shape.images, window, weights, here, b, 1, to)
+    (low, high), lanes, n = share_of(made.height, chunk, chunks), lanes_of(x), 0
+    while n < shape.images:
+        together = _images_together(n, shape.images, lanes)
+        for i in range(low, high):
+            lines = _reach(i, move.stride, move.pad, move.lines, shape.height)
+            for j in range(made.width):
+                pixels = _reach(j, move.stride, move.pad, move.pixels, shape.width)
+                window = Window(shape.channels, lines.count, pixels.count)
+                first = lines.first * move.pixels + pixels.first
+                weights = Filters(W, first, shape.channels * taps, taps, move.pixels, 1)
+                at = n + lines.at * images.line + pixels.at * images.pixel
+                here = Planes(x, at, images.plane, images.line, images.pixel)
+                to = n + i * out.line + j * out.pixel
+                there = Planes(y, to, out.plane, out.line, out.pixel)
+                sums, is_wide = Sums(made.channels, b, 1), together > lanes
+                _outputs(0, sums, is_wide, window, weights, here, there)
+        n += together
 
 
 @chunked
@@ -166,18 +183,23 @@ def input_gradient(
 ):
     """A chunk's share of the lines of the gradient of the images."""
     deltas, out, taps = _planes(dy, made), _planes(dx, shape), move.lines * move.pixels
-    low, high = share_of(shape.height, chunk, chunks)
-    for i in range(low, high):
-        lines = _reach_back(i, move.stride, move.pad, move.lines, made.height)
-        for j in range(shape.width):
-            pixels = _reach_back(j, move.stride, move.pad, move.pixels, made.width)
-            window = Window(made.channels, lines.count, pixels.count)
-            first, step = lines.first * move.pixels + pixels.first, move.stride
-            weights = Filters(W, first, taps, shape.channels * taps, step * move.pixels, step)
-            at = lines.at * deltas.line + pixels.at * deltas.pixel
-            here = Planes(dy, at, deltas.plane, -deltas.line, -deltas.pixel)
-            to = Planes(dx, i * out.line + j * out.pixel, out.plane, out.line, out.pixel)
-            _outputs(0, shape.channels, shape.images, window, weights, here, zero, 0, to)
+    (low, high), lanes, n = share_of(shape.height, chunk, chunks), lanes_of(dy), 0
+    while n < shape.images:
+        together = _images_together(n, shape.images, lanes)
+        for i in range(low, high):
+            lines = _reach_back(i, move.stride, move.pad, move.lines, made.height)
+            for j in range(shape.width):
+                pixels = _reach_back(j, move.stride, move.pad, move.pixels, made.width)
+                window = Window(made.channels, lines.count, pixels.count)
+                first, step = lines.first * move.pixels + pixels.first, move.stride
+                weights = Filters(W, first, taps, shape.channels * taps, step * move.pixels, step)
+                at = n + lines.at * deltas.line + pixels.at * deltas.pixel
+                here = Planes(dy, at, deltas.plane, -deltas.line, -deltas.pixel)
+                to = n + i * out.line + j * out.pixel
+                there = Planes(dx, to, out.plane, out.line, out.pixel)
+                sums, is_wide = Sums(shape.channels, zero, 0), together > lanes
+                _outputs(0, sums, is_wide, window, weights, here, there)
+        n += together
 
 
 # Gradients of filters
@@ -187,11 +209,11 @@ def _make_gradients(height, taps):
     """Code for the sums of so many outputs and taps over a line of all images, added to `sums`."""
 
     @inner
-    def gradients(tap, window, stride, deltas, images, shape, made, sums, at):
+    def gradients(tap, window, stride, deltas, images, together, made, sums, at):
         lanes = lanes_of(sums)
         tile = load_rows(sums, at, TAPS_TOGETHER * lanes, height, taps)
         size, strides = (1, made.width), (1, stride)
-        for n in range(0, shape.images, lanes):
+        for n in range(0, together, lanes):
             D = Planes(deltas.array, deltas.at + n, deltas.plane, deltas.line, deltas.pixel)
             X = Planes(images.array, images.at + n, images.plane, images.line, images.pixel)
             tile = outer_sums(tile, size, strides, D, X, window, tap)
@@ -210,17 +232,21 @@ def _make_taps(height):
         window = Window(shape.channels, move.lines, move.pixels)
         whole = end - (end - first) % SUMMED_TAPS
         clear(sums, 0, height * TAPS_TOGETHER * lanes)
-        for i in range(made.height):
-            at = o * deltas.plane + i * deltas.line
-            D = Planes(dy, at, deltas.plane, deltas.line, deltas.pixel)
-            line = i * move.stride * images.line
-            X = Planes(x, line, images.plane, images.line, images.pixel)
-            for tap in range(first, whole, SUMMED_TAPS):
-                at = (tap - first) * lanes
-                many(tap, window, move.stride, D, X, shape, made, sums, at)
-            for tap in range(whole, end):
-                at = (tap - first) * lanes
-                single(tap, window, move.stride, D, X, shape, made, sums, at)
+        n = 0
+        while n < shape.images:
+            together = _images_together(n, shape.images, lanes)
+            for i in range(made.height):
+                at = n + o * deltas.plane + i * deltas.line
+                D = Planes(dy, at, deltas.plane, deltas.line, deltas.pixel)
+                line = n + i * move.stride * images.line
+                X = Planes(x, line, images.plane, images.line, images.pixel)
+                for tap in range(first, whole, SUMMED_TAPS):
+                    at = (tap - first) * lanes
+                    many(tap, window, move.stride, D, X, together, made, sums, at)
+                for tap in range(whole, end):
+                    at = (tap - first) * lanes
+                    single(tap, window, move.stride, D, X, together, made, sums, at)
+            n += together
         all_taps = shape.channels * move.lines * move.pixels
         for r in range(height):
             for tap in range(first, end):
