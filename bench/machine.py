@@ -21,7 +21,7 @@ import numpy as np
 
 from bench import limits
 from fastnn.compiler.tiles import TILE_ROWS, TILE_VECTORS, VECTOR_BYTES
-from fastnn.training.parameters import aligned_zeros
+from fastnn.training.plan import aligned_zeros
 
 PACKAGES = ("fastnn", "numba", "numpy", "scipy", "jax", "jaxlib", "torch", "scikit-learn")
 ROUNDS = 7

@@ -28,7 +28,7 @@ from fastnn.compiler.tiles import (
 )
 from fastnn.kernels.groups import Place
 from fastnn.kernels.products import MULTIPLY, multiply, multiply_transposed
-from fastnn.training.parameters import aligned_zeros, padded
+from fastnn.training.plan import aligned_zeros, padded
 
 ROUNDS = 15
 # Kinds of work below.

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from fastnn.layers import Conv, Dense, Dropout, MaxPool, chain_of
+from fastnn.chain import chain_of
+from fastnn.layers import Conv, Dense, Dropout, MaxPool
 from fastnn.learning import Learning
 from fastnn.specification import InitialWeights, output_and_loss, precision
 from fastnn.training.model import OUTPUT_LOSSES, Model

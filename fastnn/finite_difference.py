@@ -10,7 +10,8 @@ from fastnn.kernels.differences import CHANGES, Asked, Tried, differences
 from fastnn.kernels.groups import Network
 from fastnn.training.data import Samples
 from fastnn.training.evaluation import evaluate, rows_of_a_call, spans
-from fastnn.training.parameters import Parameters, aligned_zeros
+from fastnn.training.parameters import Parameters
+from fastnn.training.plan import aligned_zeros
 
 # Rows whose layers are kept at a time.
 ROWS = 128

@@ -33,12 +33,13 @@ from product_entries import (
     update_block,
 )
 
+from fastnn.chain import chain_of
 from fastnn.kernels.activations import ACTIVATIONS
 from fastnn.kernels.layers import IMAGES, KIND_CODES
 from fastnn.kernels.losses import LOSSES
 from fastnn.kernels.narrow_outputs import NARROW_LOSSES
 from fastnn.kernels.rules import RULES
-from fastnn.layers import Conv, Dense, Dropout, MaxPool, chain_of
+from fastnn.layers import Conv, Dense, Dropout, MaxPool
 
 
 def exercises(dtype):

@@ -11,10 +11,11 @@ from kernel_entries import DTYPES, group_of, normal
 from numpy.testing import assert_allclose, assert_array_equal
 from reference import assert_same_bits
 
+from fastnn.chain import chain_of
 from fastnn.kernels.activations import ACTIVATIONS
 from fastnn.kernels.dropout import PARTS
 from fastnn.kernels.groups import GATHER
-from fastnn.layers import Conv, Dense, Dropout, MaxPool, chain_of
+from fastnn.layers import Conv, Dense, Dropout, MaxPool
 
 each_dtype = pytest.mark.parametrize("dtype", DTYPES)
 

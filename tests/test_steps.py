@@ -13,7 +13,7 @@ from fastnn.compiler import runtime
 from fastnn.kernels import samples
 from fastnn.kernels.activations import ACTIVATION_CODES
 from fastnn.kernels.groups import Layer
-from fastnn.training import parameters
+from fastnn.training import plan
 from fastnn.training.steps import Steps
 
 SMALL = math.ceil(runtime.STEP_SHARE * runtime.PARALLEL_WORK / 28**2)  # rows: the least to share
@@ -205,8 +205,8 @@ def test_layers_that_the_fused_loop_does_not_know_are_trained_by_sweeps(monkeypa
     x, t = np.eye(4, 3), np.array([0, 1, 1, 0])
     nets = []
     for fused in (True, False):
-        kind = parameters.KINDS["affine"]._replace(fused=fused)
-        monkeypatch.setitem(parameters.KINDS, "affine", kind)
+        kind = plan.KINDS["affine"]._replace(fused=fused)
+        monkeypatch.setitem(plan.KINDS, "affine", kind)
         net = MLP([3, 4, 2], weight_init="he", seed=0)
         monkeypatch.setattr(
             samples, "train_one_by_one", samples.train_one_by_one if fused else None

@@ -43,7 +43,7 @@ from fastnn.kernels.products import MULTIPLY, column_sums, multiply, multiply_tr
 from fastnn.kernels.rows import ROW_BLOCK
 from fastnn.kernels.rules import RULE_CODES, UPDATE_BLOCK
 from fastnn.optimizers import OPTIMIZERS
-from fastnn.training.parameters import aligned_zeros, padded
+from fastnn.training.plan import aligned_zeros, padded
 
 threads = fastnn.set_num_threads
 

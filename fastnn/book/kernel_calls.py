@@ -17,7 +17,7 @@ from fastnn.compiler.tiles import GROUP_BYTES, LIST_SLACK, VECTOR_BYTES
 from fastnn.kernels import book_affine, book_elements
 from fastnn.kernels.rules import RULE_CODES
 from fastnn.training.evaluation import LONG_PIECE, spans
-from fastnn.training.parameters import aligned_zeros
+from fastnn.training.plan import aligned_zeros
 
 DOUBLE = np.dtype(np.float64)
 LANES = VECTOR_BYTES // DOUBLE.itemsize

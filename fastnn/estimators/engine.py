@@ -23,7 +23,8 @@ from fastnn.training import calls
 from fastnn.training.data import Examples, Samples
 from fastnn.training.model import Model
 from fastnn.training.pace import Pacer
-from fastnn.training.parameters import Parameters, aligned_zeros
+from fastnn.training.parameters import Parameters
+from fastnn.training.plan import aligned_zeros
 from fastnn.training.steps import StepCount, Steps
 
 # Multiply-adds a second, and seconds that a step takes longer, of a slow machine.

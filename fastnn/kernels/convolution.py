@@ -25,7 +25,7 @@ from fastnn.compiler.tiles import (
     store_rows,
 )
 from fastnn.kernels.activations import activation_forward
-from fastnn.kernels.groups import Place, rows_at
+from fastnn.kernels.groups import Place, rows_at, shifted
 from fastnn.kernels.places import Places
 
 # Outputs and vectors of a tile of sums: 24 of 32 registers with AVX-512, 12 of 16 with AVX2.
@@ -53,13 +53,19 @@ class Sums(NamedTuple):
     activation: int  # of which this one is applied to outputs while they are in cache
 
 
+@inner
+def fits(height, left):
+    """Whether a tile of `height` outputs is next, if so many are left: single ones are slow."""
+    return left >= height and (height < TILE_OUTPUTS or left < 8 or left > 9)
+
+
 def _make_tiles(height, narrower):
     """Code for as many outputs as are left, `height` at a time; `narrower` does the rest."""
 
     @inner
     def tiles(o, sums, y, first, end, images, weights, start, out):
         lanes, columns = lanes_of(out.array), sums.width * GROUP
-        while o + height <= sums.outputs:
+        while fits(height, sums.outputs - o):
             begin, filters = start.at + o * start.row, weights.at + o * weights.output
             filters += first * weights.line
             line = images.at + (y * sums.stride_y + first) * images.line
@@ -114,7 +120,7 @@ def _none(o, sums, y, first, end, images, weights, start, out):
     return
 
 
-_tiles = _make_tiles(TILE_OUTPUTS, _make_tiles(4, _make_tiles(2, _make_tiles(1, _none))))
+_tiles = _make_tiles(TILE_OUTPUTS, _make_tiles(4, _make_tiles(1, _none)))
 
 
 @inner
@@ -190,13 +196,19 @@ def _make_gradients(height, taps):
             for n in range(fold.at, fold.at + half * lanes, lanes):
                 store(fold.array, n, load(fold.array, n) + load(fold.array, n + half * lanes))
             half //= 2
-        for r in range(height):
-            for t in range(taps):
-                total = lane_sum(load(fold.array, fold.at + (r * taps + t) * lanes))
-                to = out.at + (tap + t) * out.row + o + r
-                put(out.array, to, element(out.array, to) + total)
+        _add_sums(height, taps, shifted(out, tap, o), fold)
 
     return gradients
+
+
+@inner(separate=True)
+def _add_sums(height, taps, out, fold):
+    """Add the sums over the lanes of so many outputs and taps to their gradients."""
+    for r in range(height):
+        for t in range(taps):
+            at = fold.at + (r * taps + t) * lanes_of(fold.array)
+            to = out.at + t * out.row + r
+            put(out.array, to, element(out.array, to) + lane_sum(load(fold.array, at)))
 
 
 def _make_outputs(height, narrower):
@@ -206,7 +218,7 @@ def _make_outputs(height, narrower):
     @inner
     def outputs(o, sums, deltas, images, out, fold):
         taps = sums.channels * sums.lines * sums.pixels
-        while o + height <= sums.outputs:
+        while fits(height, sums.outputs - o):
             whole = taps - taps % SUMMED_TAPS
             for tap in range(0, whole, SUMMED_TAPS):
                 many(o, tap, sums, deltas, images, out, fold)
@@ -225,7 +237,7 @@ def _no_outputs(o, sums, deltas, images, out, fold):
     return
 
 
-_outputs = _make_outputs(4, _make_outputs(2, _make_outputs(1, _no_outputs)))
+_outputs = _make_outputs(4, _make_outputs(1, _no_outputs))
 if SUMMED_OUTPUTS > 4:
     _outputs = _make_outputs(SUMMED_OUTPUTS, _outputs)
 

@@ -32,8 +32,8 @@ from fastnn.training.data import (
 )
 from fastnn.training.evaluation import EVALUATION_WORK, NO_SUMS, rows_of_a_call, spans
 from fastnn.training.model import Model
-from fastnn.training.parameters import aligned_zeros
 from fastnn.training.parts import Answers, Training
+from fastnn.training.plan import aligned_zeros
 from fastnn.training.steps import LONG_STEP, StepScratch, with_few
 from fastnn.training.targets import GivenTargets
 

@@ -10,8 +10,9 @@ from fastnn.compiler import runtime
 from fastnn.kernels import evaluate as kernels
 from fastnn.kernels.groups import ROW_BLOCK
 from fastnn.training.data import Samples, looked_at
-from fastnn.training.parameters import Parameters, aligned_zeros
+from fastnn.training.parameters import Parameters
 from fastnn.training.parts import Answers
+from fastnn.training.plan import aligned_zeros
 
 NO_SUMS = np.empty(0)
 # Multiply-adds of one evaluation call: about 20 ms on one slow core, so that Ctrl-C is never far.

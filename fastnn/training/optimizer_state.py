@@ -8,7 +8,8 @@ import numpy as np
 
 from fastnn.compiler.rounding import rounding_to_nearest
 from fastnn.optimizers import Optimizer
-from fastnn.training.parameters import Parameters, aligned_zeros
+from fastnn.training.parameters import Parameters
+from fastnn.training.plan import aligned_zeros
 from fastnn.training.steps import StepCount
 
 # Learning rates asked for at once.

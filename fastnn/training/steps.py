@@ -30,8 +30,9 @@ from fastnn.kernels.steps import (
 )
 from fastnn.training.data import Examples, blocks_of, looked_at
 from fastnn.training.evaluation import LONG_PIECE, multiply_adds
-from fastnn.training.parameters import Parameters, aligned_zeros, padded
+from fastnn.training.parameters import Parameters
 from fastnn.training.parts import Training
+from fastnn.training.plan import aligned_zeros, padded
 
 # Multiply-adds of a step from which it is made in several calls, and of each of them: 0.1 to 0.3 s
 # on a slow machine, so that Ctrl-C is never far from any size of batch and of network.

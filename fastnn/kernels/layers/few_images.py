@@ -17,6 +17,7 @@ from fastnn.compiler.tiles import (
     store_rows,
 )
 from fastnn.kernels.activations import activation_forward
+from fastnn.kernels.convolution import TILE_OUTPUTS, fits
 from fastnn.kernels.groups import (
     GATHER,
     ONE,
@@ -30,8 +31,6 @@ from fastnn.kernels.groups import (
     rows_at,
 )
 from fastnn.kernels.images import image_of
-
-TILE_OUTPUTS = 6
 
 
 @inner
@@ -114,7 +113,7 @@ def _make_line(height, narrower):
     @inner
     def line(o, y, outputs, width, window, images, weights, start, out):
         lanes = lanes_of(out.array)
-        while o + height <= outputs:
+        while fits(height, outputs - o):
             for x in range(0, width, 2 * lanes):  # in whole vectors
                 if width - x > lanes:
                     two(o, y, x, window, images, weights, start, out)
