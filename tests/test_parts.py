@@ -155,7 +155,7 @@ class Trap:
     """A function in the place of all that is not at hand; it counts how often it is called."""
 
     def __init__(self, monkeypatch):
-        self.called = 0
+        self.called, self.tables = 0, []
         self._function = ctypes.CFUNCTYPE(ctypes.c_int)(self._call)
         monkeypatch.setattr(plan, "table_of", self.new_table)
 
@@ -165,12 +165,13 @@ class Trap:
 
     def new_table(self, floats, columns):
         address = ctypes.cast(self._function, ctypes.c_void_p).value
-        self.table = Table(floats, columns, missing=address)
-        return self.table
+        self.tables.append(Table(floats, columns, missing=address))
+        return self.tables[-1]
 
     def at_hand(self, choice):
         """Which functions of a choice are."""
-        return self.table._addresses[choice.place] != self.table._missing
+        rows = [table._addresses[choice.place] != table._missing for table in self.tables]
+        return np.any(rows, axis=0)
 
 
 @pytest.fixture
