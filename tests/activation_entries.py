@@ -88,7 +88,9 @@ def _dropped(drop, salt, number, first, Y, name="identity"):
     fields = dict.fromkeys(Layer._fields, 0)
     own = {"number": number, "dropped": drop, "activation": ACTIVATION_CODES[name]}
     no_share = np.empty(0, Y.dtype)
-    rows = Rows(NOTHING, len(Y), 0, first, salt, False, no_share, NOTHING, len(Y))
+    rows = Rows(
+        NOTHING, len(Y), 0, first, salt, few=False, share=no_share, ahead=NOTHING, batch=len(Y)
+    )
     return Layer(**fields | own), rows
 
 

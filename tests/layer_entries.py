@@ -131,8 +131,10 @@ class OneLayer:
         return Network(np.array([layer], np.int64), 0, self.params.flat)
 
     def rows(self, few=False, first=GATHER):
-        share, batch, count = np.empty(0, self.values.dtype), self.batch, self.count
-        return Rows(batch, count, int(first), self.slot, 0, few, share, batch, count)
+        share = np.empty(0, self.values.dtype)
+        return Rows(
+            self.batch, self.count, int(first), self.slot, 0, few, share, self.batch, self.count
+        )
 
     def scratch(self, deltas=None):
         deltas = self.values if deltas is None else deltas

@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from fastnn.book import lanes
+
 DOUBLE, SINGLE = np.dtype(np.float64), np.dtype(np.float32)
 
 # Where a call begins to pay: multiply-adds of a product, about where OpenBLAS starts threads, and
@@ -81,13 +83,23 @@ def sigmoid(x: Any) -> np.ndarray | None:
 
 def relu(x: Any) -> tuple[np.ndarray, np.ndarray] | None:
     """The larger of 0 and x, and where x is 0 or less."""
-    if not (type(x) is np.ndarray and x.size >= ELEMENTS_FROM and _takes(x, x.ndim)):
+    if not (type(x) is np.ndarray and x.size >= ELEMENTS_FROM):
         return None
-    return _kernels().relu(x)
+    memory = lanes.flat(x)
+    if memory is not None:
+        out, mask = lanes.new(x.shape), lanes.new_mask(x)
+        _kernels().relu_of(memory, lanes.flat(out), lanes.flat_mask(mask, x))
+        return out, mask
+    return _kernels().relu(x) if _takes(x, x.ndim) else None
 
 
 def clear(dout: Any, mask: Any) -> bool:
     """Set `dout` to 0 where the mask is; False if that is left to NumPy."""
+    memory = lanes.flat(dout) if isinstance(dout, np.ndarray) else None
+    masked = None if memory is None else lanes.flat_mask(mask, dout)
+    if masked is not None:
+        _kernels().clear(memory, masked)
+        return True
     if not (
         type(dout) is np.ndarray
         and dout.size >= ELEMENTS_FROM

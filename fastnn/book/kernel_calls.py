@@ -61,6 +61,7 @@ class _Scratch(threading.local):
 
 
 _scratch = _Scratch()
+scratch_of = _scratch.get
 
 
 def _row(O: int) -> int:
@@ -77,7 +78,8 @@ def _no_scratch(*sizes: int) -> tuple[Any, ...]:
     return ()
 
 
-def _matrices(chunks: int, columns: int) -> np.ndarray:
+def matrices(chunks: int, columns: int) -> np.ndarray:
+    """Scratch of so many columns for each chunk."""
     return aligned_zeros(chunks * _up(columns, GROUP), DOUBLE).reshape(chunks, -1)
 
 
@@ -88,8 +90,8 @@ def _up(count: int, unit: int) -> int:
 def _product_scratch(chunks: int, K: int) -> tuple[Any, ...]:
     rows, width = book_affine.ROW_BLOCK, max(book_affine.WIDTHS) * LANES
     return (
-        _matrices(chunks, rows * width),
-        _matrices(chunks, int(book_affine.BLOCK) * width),
+        matrices(chunks, rows * width),
+        matrices(chunks, int(book_affine.BLOCK) * width),
         np.zeros((chunks, rows * (K + 1) + LIST_SLACK), np.int32),
         np.zeros((chunks, 2, rows), np.int64),
     )
@@ -112,12 +114,12 @@ def _gradients_scratch(chunks: int, N: int, O: int) -> tuple[Any, ...]:
     listed = book_affine.ROWS_OF_A_GRADIENT * block
     return (
         row,
-        _matrices(chunks, N * row),
-        _matrices(chunks, listed),
+        matrices(chunks, N * row),
+        matrices(chunks, listed),
         np.zeros((chunks, listed), np.int32),
         np.zeros((chunks, listed + LIST_SLACK), np.int32),
         np.zeros((chunks, block), np.int64),
-        _matrices(chunks, block * row),
+        matrices(chunks, block * row),
         *_product_scratch(chunks, O),
     )
 
@@ -147,10 +149,14 @@ def sigmoid(x: np.ndarray) -> np.ndarray:
 def relu(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The larger of 0 and x, and where x is 0 or less."""
     out, mask = np.empty(x.shape), np.empty(x.shape, np.bool_)
-    flat = x.reshape(-1), out.reshape(-1), mask.reshape(-1)
-    work = x.size * COSTS["map"]
-    runtime.run(book_elements.map_elements, work, book_elements.RELU_AND_MASK, *flat)
+    relu_of(x.reshape(-1), out.reshape(-1), mask.reshape(-1))
     return out, mask
+
+
+def relu_of(x: np.ndarray, out: np.ndarray, mask: np.ndarray) -> None:
+    """`relu` of a vector, to arrays that there are."""
+    work = x.size * COSTS["map"]
+    runtime.run(book_elements.map_elements, work, book_elements.RELU_AND_MASK, x, out, mask)
 
 
 def clear(dout: np.ndarray, mask: np.ndarray) -> None:
@@ -161,7 +167,7 @@ def clear(dout: np.ndarray, mask: np.ndarray) -> None:
 
 
 def _softmax_scratch(chunks: int, O: int) -> tuple[Any, ...]:
-    return (_matrices(chunks, O),)
+    return (matrices(chunks, O),)
 
 
 def softmax(
