@@ -1,7 +1,5 @@
 """What fastnn.book's modules have beside layers, what they hand on, and what they have not."""
 
-import importlib
-
 import numpy as np
 import pytest
 from book_reference import close
