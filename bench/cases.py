@@ -9,6 +9,7 @@ from itertools import pairwise
 from typing import Any
 
 from bench.formulas import ACTIVATIONS, MEMORIES
+from bench.networks import CH07, CH08, LENET, ImageNetwork
 
 # "The fastest of these", as a rival in a case's goals.
 BEST = "best"
@@ -36,7 +37,8 @@ class Case:
     group : str
         The table it stands in.
     sizes : tuple of int
-        Widths of the layers; of one layer's inputs and outputs; of an array.
+        Widths of the layers; of one layer's inputs and outputs; of an array.  Of a network of
+        images its inputs and outputs.
     batch : int
         Rows of a step or a call.
     steps : int
@@ -54,6 +56,8 @@ class Case:
     goals : mapping of str to Goal
     quick : bool
         Whether ``python -m bench`` times it without ``--full``.
+    network : ImageNetwork, optional
+        If it is one of images.
     """
 
     name: str
@@ -72,12 +76,15 @@ class Case:
     contestants: tuple[str, ...] = ("numpy", "pytorch", "jax")
     goals: Mapping[str, Goal] = field(default_factory=dict)
     quick: bool = False
+    network: ImageNetwork | None = None
 
     @property
     def check_steps(self) -> int:
         """Steps whose answers are compared before any clock starts."""
         if self.has_evaluations:
             return 601  # to the second evaluation
+        if self.network:
+            return 5  # a step of the book's own may take a second
         return min(20, max(2, self.steps // 5))
 
     @property
@@ -92,6 +99,10 @@ class Case:
         A training step has forward products, weight gradients, and input deltas of every layer
         but the first; zeros that fastnn skips are counted.
         """
+        if self.network:
+            layers = self.network.multiply_adds
+            training = 3 * sum(layers) - layers[0]
+            return 2 * self.batch * (training if self.kind == "image_training" else sum(layers))
         products = [2 * self.batch * i * o for i, o in pairwise(self.sizes)]
         counts = {
             "affine_forward": sum(products),
@@ -300,8 +311,37 @@ def _loops() -> Iterable[Case]:
                goals={"document": Goal(1.5, 4)})  # fmt: skip
 
 
+# Who trains networks of images; "document" are the book's layers.
+OF_IMAGES = ("pytorch", "pytorch channels last", "jax", "numpy")
+
+
+def _of_images() -> Iterable[Case]:
+    """Steps of networks of images, and predictions."""
+    group, libraries = "convolution", OF_IMAGES[:-1]
+    for batch, steps in ((32, 3750), (128, 938), (512, 234)):
+        goals = dict.fromkeys((*libraries, "pytorch compiled"), Goal(4, 8)) if batch == 128 else {}
+        more = ("document", "pytorch compiled") if batch == 128 else ()
+        yield Case(f"step LeNet batch {batch}", "image_training", group, (784, 10), batch, steps,
+                   optimizer="adam", lr=0.001, contestants=(*OF_IMAGES, *more), goals=goals,
+                   quick=batch == 32, network=LENET)  # fmt: skip
+    # Fewer rows, which `fit` checks once a call.
+    for name, network, steps, goals in (
+        ("ch07", CH07, 300, dict.fromkeys(libraries, Goal(3, 5)) | {"document": Goal(15, 40)}),
+        ("ch08", CH08, 40, dict.fromkeys(libraries[:2], Goal(1.1, 1.5))),
+    ):
+        yield Case(f"step {name} batch 100", "image_training", group, (784, 10), 100, steps, 10_000,
+                   optimizer="adam", lr=0.001, contestants=(*OF_IMAGES, "document"), goals=goals,
+                   network=network)  # fmt: skip
+    for images in (1, 1000):
+        goals = dict.fromkeys(libraries[:2], Goal(2.5, 4)) if images == 1 else {}
+        yield Case(f"predict {images} images, LeNet", "image_prediction", group, (784, 10), images,
+                   contestants=(*OF_IMAGES, "document"), goals=goals, quick=images == 1,
+                   network=LENET)  # fmt: skip
+
+
 CASES: tuple[Case, ...] = (
-    *_steps(), *_steps_over_sizes(), *_jobs(), *_predictions(), *_calls(), *_loops(), *_kernels(),
+    *_steps(), *_steps_over_sizes(), *_jobs(), *_predictions(), *_of_images(), *_calls(),
+    *_loops(), *_kernels(),
 )  # fmt: skip
 
 

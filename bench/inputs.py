@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 
 from bench.cases import Case
 from bench.formulas import LOSSES
+from bench.networks import ImageNetwork
 
 # Of `np.random`, from which the documents' loops draw.
 SEED_OF_LOOPS = 8
@@ -33,7 +35,8 @@ def given(case: Case) -> dict[str, np.ndarray]:
         numbers of each step, ``batches``, of shape (steps, batch).  t are labels (N,)
         for cross entropy and rows (N, O) of targets for squared error; of single calls and
         of the documents' loops they are one-hot rows in float64, as the book's `load_mnist`
-        gives them.
+        gives them.  Networks of images have x of shape (N, C, H, W), and for the whole job
+        ``x_test, t_test``.
     """
     return MAKERS[case.kind](case)
 
@@ -80,6 +83,49 @@ def _prediction(case: Case) -> dict[str, np.ndarray]:
     return _cast({"x": x[: case.batch]}, case) | weights(case)
 
 
+def _image_training(case: Case) -> dict[str, np.ndarray]:
+    x, t = _images(case)
+    return (
+        {"x": x, "t": t}
+        | _image_weights(case)
+        | {"batches": draw_batches(case.steps, case.batch, len(x))}
+    )
+
+
+def _image_prediction(case: Case) -> dict[str, np.ndarray]:
+    return {"x": _images(case)[0][: case.batch]} | _image_weights(case)
+
+
+def _image_job(case: Case) -> dict[str, np.ndarray]:
+    from fastnn.datasets import load_mnist
+
+    _, (x, t) = load_mnist(normalize=True, flatten=True, one_hot_label=False)
+    test = _cast({"x_test": x.reshape(-1, *_network(case).shape)}, case)
+    return _image_training(case) | test | {"t_test": t.astype(np.int64)}
+
+
+def _network(case: Case) -> ImageNetwork:
+    if case.network is None:
+        raise ValueError(f"the case {case.name!r} has no network of images")
+    return case.network
+
+
+def _images(case: Case) -> tuple[np.ndarray, np.ndarray]:
+    """Images (N, C, H, W) and their labels."""
+    x, t = rows_and_targets(case.data, case.sizes[0], case.sizes[-1], case.rows, case.loss)
+    return _cast({"x": x.reshape(-1, *_network(case).shape)}, case)["x"], t
+
+
+def _image_weights(case: Case) -> dict[str, np.ndarray]:
+    """First weights by He's rule, and biases of zero."""
+    random, found = np.random.default_rng(7), {}
+    for layer, shape in enumerate(_network(case).weights, start=1):
+        outputs, inputs = (shape[0], math.prod(shape[1:])) if len(shape) == 4 else shape[::-1]
+        found[f"W{layer}"] = random.standard_normal(shape) * np.sqrt(2 / inputs)
+        found[f"b{layer}"] = np.zeros(outputs)
+    return _cast(found, case)
+
+
 def _differences(case: Case) -> dict[str, np.ndarray]:
     x, t = rows_and_targets(case.data, case.sizes[0], case.sizes[-1], case.rows, case.loss)
     return _cast({"x": x[: case.batch]}, case) | {"t": t[: case.batch]} | weights(case)
@@ -121,6 +167,9 @@ MAKERS = {
     "training": _training,
     "mnist_job": _training,
     "prediction": _prediction,
+    "image_training": _image_training,
+    "image_prediction": _image_prediction,
+    "image_job": _image_job,
     "numerical_gradient": _differences,
     "loss_call": _call,
     "accuracy_call": _call,

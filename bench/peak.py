@@ -1,4 +1,6 @@
-"""One core's FMA peak, and what the matrix products reach of it: ``python -m bench.peak``.
+"""One core's FMA peak, and what the kernels reach of it: ``python -m bench.peak [--images]``.
+
+Of the matrix products, or of the kernels of images, see `peak_images`.
 
 The peak is measured with multiply-adds on registers alone, in turn with the products, so that a
 change of the clock meets both.
@@ -10,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from bench import peak_images
 from bench.machine import calibrated, peak_call, rate
 from fastnn.compiler.arithmetic import fma
 from fastnn.compiler.jit import inner
@@ -149,7 +152,13 @@ def measure(dtype):
 
 
 def main():
-    argparse.ArgumentParser("python -m bench.peak", description=__doc__).parse_args()
+    parser = argparse.ArgumentParser("python -m bench.peak", description=__doc__)
+    parser.add_argument("--images", action="store_true", help="of the kernels of images instead")
+    if parser.parse_args().images:
+        print(f"a group of {GROUP_BYTES} bytes of images, one core")
+        for table in peak_images.tables():
+            print(f"\n{table}")
+        return
     print(f"vectors of {VECTOR_BYTES} bytes, tile {TILE_ROWS} x {TILE_VECTORS} vectors, one core\n")
     print("| product | float32 GFLOP/s | of peak | float64 GFLOP/s | of peak |")
     print("|---|---:|---:|---:|---:|")

@@ -63,8 +63,11 @@ def ratios_of(result: Results, threads: int) -> dict[str, dict[str, float]]:
 
 
 def has_limit(group: str) -> bool:
-    """Whether a group's times are compared with what the machine can do: kernels' are."""
-    return group.startswith("kernels")
+    """Whether a group's times are compared with what the machine can do.
+
+    Kernels' are, and those of convolutions, which skip nothing.
+    """
+    return group.startswith(("kernels", "convolution"))
 
 
 def share(result: Results, machine: Results, threads: int) -> str:

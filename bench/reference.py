@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from bench import image_formulas
 from bench.cases import Case
 from bench.formulas import ACTIVATIONS, LOSSES, RULES, cross_entropy
 from bench.inputs import SEED_OF_LOOPS
@@ -34,7 +35,15 @@ TRAVELLED = {"float32": 1e-2, "float64": 1e-6}
 # on the other side of its ReLU's kink in a single row is 0.04 of the way of all.
 KINKS_OF_ADAM = 10
 # Kinds whose answers are weights after steps.
-MOVING = ("training", "step_call", "partial_fit_call", "book_loop", "layers_loop", "neurons_loop")
+MOVING = (
+    "training",
+    "image_training",
+    "step_call",
+    "partial_fit_call",
+    "book_loop",
+    "layers_loop",
+    "neurons_loop",
+)
 # float32 runs of 10,000 steps differ by what rounding has grown to.
 ACCURACY_TOLERANCE = 0.005
 # The book's, inside the logarithm.
@@ -120,6 +129,22 @@ def prediction(case: Case, given: Arrays) -> Run:
     z = scores(case, parameters(given, np.float64), given["x"].astype(np.float64))
     e = np.exp(z - z.max(axis=1, keepdims=True))
     return lambda calls: {"y": e / e.sum(axis=1, keepdims=True)}
+
+
+# Parts below know networks of images.
+image_training, image_prediction = training, prediction
+
+
+def image_job(case: Case, given: Arrays) -> Run:
+    """Training: the share of test images whose class has the largest score."""
+    train, x, t = training(case, given), given["x_test"].astype(np.float64), given["t_test"]
+
+    def run(steps: int) -> Arrays:
+        params = parameters(train(steps), np.float64)
+        found = scores(case, params, x).argmax(axis=1)
+        return {"accuracy": np.array([np.mean(found == t)])}
+
+    return run
 
 
 def numerical_gradient(case: Case, given: Arrays) -> Run:
@@ -257,11 +282,15 @@ def outputs(case: Case, params: list[np.ndarray], x: np.ndarray) -> list[np.ndar
 
 def scores(case: Case, params: list[np.ndarray], x: np.ndarray) -> np.ndarray:
     """What the softmax is taken of."""
+    if case.network:
+        return image_formulas.outputs(case.network, params, x)[-1]
     return outputs(case, params, x)[-1]
 
 
 def gradients_of(case: Case, params: list[np.ndarray], x: Any, t: Any) -> tuple[float, list]:
     """Loss and gradients of a batch."""
+    if case.network:
+        return image_formulas.gradients(case.network, params, x, t)
     y = outputs(case, params, x)
     loss, delta = LOSSES[case.loss].of(y[-1], t)
     gradients: list[np.ndarray] = []

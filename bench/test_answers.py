@@ -10,10 +10,16 @@ from bench import inputs, reference
 from bench.cases import DTYPES, Case
 from bench.contestants import CONTESTANTS, is_installed, load, run_of, with_numpy
 from bench.formulas import ACTIVATIONS, LOSSES, RULES
+from bench.networks import Conv, ImageNetwork, Pool
 
 pytestmark = pytest.mark.filterwarnings("default")  # other libraries' warnings are not ours to mend
 
 NETWORK = Case("", "training", "", (20, 9, 5, 4), 8, 7, 50, "dense", lr=0.05)
+
+# Borders of zeros, and lines and pixels that no window takes.
+IMAGES = Case("", "image_training", "", (144, 4), 8, 7, 50, "dense", optimizer="adam", lr=0.005,
+              network=ImageNetwork((2, 9, 8), (Conv(3, 3, 1), Pool(2), Conv(4, 2, 2), Pool(2)),
+                                   (5, 4)))  # fmt: skip
 
 
 def variants():
@@ -51,6 +57,10 @@ def variants():
     yield replace(NETWORK, kind="neurons_loop", data="sine", sizes=(1, 3, 1), activation="sigmoid",
                   **small)  # fmt: skip
     yield replace(NETWORK, data="quadratic", rows=100_000, sizes=(2, 30, 1), **small)
+    yield IMAGES
+    yield replace(IMAGES, batch=1)
+    for batch in (1, 8, 50):
+        yield replace(IMAGES, kind="image_prediction", batch=batch)
     yield replace(NETWORK, kind="numerical_gradient", sizes=(6, 5, 4), batch=3,
                   activation="sigmoid")  # fmt: skip
 
@@ -68,7 +78,11 @@ VARIANTS = [
                    case.optimizer, case.loss, dtype)]
 ]  # fmt: skip
 # Each case is compiled for many seconds.
-COMPILED = [replace(NETWORK), replace(NETWORK, activation="tanh", batch=1, dtype="float64")]
+COMPILED = [
+    replace(NETWORK),
+    replace(NETWORK, activation="tanh", batch=1, dtype="float64"),
+    IMAGES,
+]
 
 
 def question(case):
@@ -113,7 +127,7 @@ def test_answers(case, name):
 
 
 @pytest.mark.skipif(which("g++") is None, reason="torch.compile needs a C++ compiler")
-@pytest.mark.parametrize("case", COMPILED, ids=["relu", "tanh batch 1"])
+@pytest.mark.parametrize("case", COMPILED, ids=["relu", "tanh batch 1", "images"])
 def test_answers_of_compiled_pytorch(case):
     assert_good(case, "pytorch compiled")
 

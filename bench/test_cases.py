@@ -19,7 +19,7 @@ STEPS = 100
 PATIENCE = 2e8  # multiply-adds of a call or step; larger ones are for `python -m bench`
 GROUPS = ("kernels: affine with ReLU", "kernels: loss", "kernels: activations",
           "kernels: optimisers", "training steps", "prediction",
-          "calls: ")  # fmt: skip
+          "convolution", "calls: ")  # fmt: skip
 
 
 def modest(case):

@@ -32,7 +32,7 @@ WARM_UP_SECONDS = 0.3
 MOST_CALLS = 1_000_000
 
 # Set from inside, by the `threads` of their modules.
-SET_FROM_INSIDE = (OURS, "pytorch")
+SET_FROM_INSIDE = (OURS, "pytorch", "pytorch channels last")
 BLAS_VARIABLES = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS")
 SERIAL_EIGEN = "--xla_cpu_multi_thread_eigen=false"
 
@@ -227,6 +227,12 @@ class Desk:
         if self.first_steps * steps < WARM_UP_SECONDS:  # threads of the last one may have spun
             self.first_steps = min(self.first_steps, self.time(steps, warm_up=False))
         return self.first_steps
+
+    def answers_and_seconds(self, steps: int) -> tuple[Arrays, float]:
+        """Of so many steps, from the first on."""
+        started = time.perf_counter()
+        answers = self.run(steps)
+        return answers, time.perf_counter() - started
 
     def calibrate(self, seconds: float) -> int:
         """How many calls take about that long."""

@@ -12,6 +12,7 @@ def load(name):
         raise ImportError("jax is out")
     return SimpleNamespace(
         activation={"scikit-learn": off}.get(name, right),
+        image_job=reference.image_job,
         training={"pytorch": dies}.get(name, reference.training),
         ACTIVATIONS=formulas.ACTIVATIONS,
         LOSSES=formulas.LOSSES,

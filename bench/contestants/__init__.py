@@ -44,6 +44,10 @@ NEEDS: dict[str, dict[str, str]] = {
     "training": TRAINING,
     "mnist_job": TRAINING,
     "prediction": NETWORK,
+    # Networks of images are of ReLU, cross entropy and Adam alone.
+    "image_training": {},
+    "image_prediction": {},
+    "image_job": {},
     "numerical_gradient": NETWORK,
     "loss_call": NETWORK,
     "accuracy_call": NETWORK,
@@ -66,14 +70,15 @@ class Contestant:
 
 
 CONTESTANTS = {
-    OURS: Contestant(("with_fastnn", "own_calls"), "fastnn"),
-    "numpy": Contestant(("with_numpy", "with_numpy_calls"), "numpy"),
+    OURS: Contestant(("with_fastnn", "own_calls", "own_images"), "fastnn"),
+    "numpy": Contestant(("with_numpy", "with_numpy_calls", "with_numpy_images"), "numpy"),
     "scipy sparse": Contestant(("with_scipy_sparse",), "scipy"),
-    "pytorch": Contestant(("with_pytorch", "with_pytorch_calls"), "torch"),
+    "pytorch": Contestant(("with_pytorch", "with_pytorch_calls", "with_pytorch_images"), "torch"),
+    "pytorch channels last": Contestant(("with_pytorch_channels_last",), "torch"),
     "pytorch compiled": Contestant(("with_pytorch_compiled",), "torch"),
-    JAX: Contestant(("with_jax", "with_jax_calls"), "jax"),
+    JAX: Contestant(("with_jax", "with_jax_calls", "with_jax_images"), "jax"),
     "scikit-learn": Contestant(("with_scikit_learn",), "sklearn"),
-    "document": Contestant(("as_documented",), "numpy"),
+    "document": Contestant(("as_documented", "images_as_documented"), "numpy"),
 }
 
 

@@ -70,7 +70,7 @@ def network(case: Case, given: Arrays) -> fastnn.MLP:
     return net
 
 
-def start(net: fastnn.MLP, given: Arrays) -> None:
+def start(net: fastnn.MLP | fastnn.ConvNet, given: Arrays) -> None:
     """Begin anew from the first weights."""
     net.optimizer_state = None
     for name in net.params:
