@@ -39,6 +39,11 @@ def new(shape: tuple[int, ...]) -> np.ndarray:
     return memory[..., :N].transpose(3, 0, 1, 2).view(np.ndarray)
 
 
+def empty(shape: tuple[int, ...]) -> np.ndarray:
+    """An array as NumPy makes them, in memory that is kept likewise."""
+    return _taken(math.prod(shape)).view(_Memory).reshape(shape).view(np.ndarray)
+
+
 def _taken(size: int) -> np.ndarray:
     """Memory that nobody uses any more, or new."""
     for _ in range(len(_kept)):
