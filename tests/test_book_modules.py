@@ -61,16 +61,6 @@ def test_a_star_import_of_the_layers_gives_the_functions():
     assert {"Affine", "Relu", "sigmoid_grad", "cross_entropy_error"} <= set(found)
 
 
-@pytest.mark.parametrize(
-    ("module", "name"),
-    [("layers", "Convolution"), ("layers", "Pooling"), ("layers", "im2col"), ("util", "col2im")],
-)
-def test_convolution_is_refused_in_one_line(module, name):
-    found = importlib.import_module(f"fastnn.book.{module}")
-    with pytest.raises(AttributeError, match=f"fastnn.book has no convolution, so .* no {name}$"):
-        getattr(found, name)
-
-
 def test_other_names_are_just_not_there():
     assert not hasattr(layers, "Recurrent")
     with pytest.raises(AttributeError, match=r"'fastnn\.book\.util' has no attribute 'Recurrent'"):

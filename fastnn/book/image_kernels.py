@@ -62,6 +62,7 @@ def convolve(
     job, _ = kernel_calls.scratch_of(_nothing, *shape, *W.shape)
     images, outputs = (_memory(x), *_shape(x)), (_memory(out), *_shape(out))
     job.run(kernels.convolve, work, *images, flat, b, *move, *outputs)
+    lanes.clear_unused(out)  # where biases are now
     return out
 
 

@@ -81,6 +81,13 @@ def flat(array: Any) -> np.ndarray | None:
     return memory if whole else None
 
 
+def clear_unused(array: np.ndarray) -> None:
+    """Zeros in the lanes that have no image: sums over all lanes must not find anything there."""
+    memory, N = flat(array), len(array)
+    if memory is not None and N % GROUP:
+        memory.reshape(-1, images_up(N))[:, N:] = 0
+
+
 def new_mask(array: np.ndarray) -> np.ndarray:
     """An array of bool that lies like one in lanes; what is in it means nothing."""
     N, *rest = array.shape

@@ -44,7 +44,8 @@ def difference(part: str, reader: ModuleSpec) -> str | None:
         ours.body += _parsed(_source(_module(other))).body
     named = {*_defined(theirs), *_imported(theirs)}
     for node in ours.body:
-        if isinstance(node, DEFINITIONS) and node.name in set(module.__all__) - named:
+        missing = isinstance(node, DEFINITIONS) and node.name in set(module.__all__) - named
+        if missing and getattr(module, node.name).__module__ == module.__name__:
             return f"lacks {node.name}, which volume 1 has"
     known = {*_offered(ours), *module.__all__}
     for name in _offered(theirs):
