@@ -175,8 +175,8 @@ class Convolution:
         if self.x is None:
             return None
         if isinstance(self._passed, image_calls.Convolved):
-            _, _, FH, FW = self._passed.W.shape
-            return im2col(self.x, FH, FW, self.stride, self.pad)
+            passed = self._passed
+            return im2col(passed.x, *passed.W.shape[2:], passed.stride)
         return self._passed[0]
 
     @property

@@ -21,7 +21,7 @@ CONVOLVED_FROM, POOLED_FROM = 20_000, 2_000
 class Convolved(NamedTuple):
     """What the way back needs of a convolution."""
 
-    x: np.ndarray  # in lanes
+    x: np.ndarray  # a copy in lanes, with zeros around
     W: np.ndarray  # as it was given
     stride: int
     pad: int
@@ -69,7 +69,7 @@ def convolve(x: Any, W: Any, b: Any, stride: Any, pad: Any) -> tuple[np.ndarray,
     biases = _biases(b, FN)
     if biases is None or not np.isfinite(W).all():
         return None
-    images = _in_lanes(x)
+    images = _kernels().to_lanes(x, int(pad))  # the reader may write to x before the way back
     shape = N, FN, lines, pixels
     out = _kernels().convolve(images, W, biases, int(stride), int(pad), shape)
     return out, Convolved(images, W, int(stride), int(pad), shape)
@@ -95,6 +95,7 @@ def convolution_gradients(
         return None
     if not np.isfinite(passed.W).all():  # it has been written to since
         return None
+    passed = passed._replace(x=_in_lanes(passed.x))  # it is not if it comes from a pickle
     dx, dW, db = _kernels().convolution_gradients(passed, _in_lanes(dout))
     # Where zeros around images meet what is not finite, NumPy's products are NaN.
     return None if passed.pad and not np.isfinite(dW).all() else (dx, dW, db)
@@ -120,6 +121,7 @@ def max_pool_gradient(passed: Pooled, dout: Any) -> np.ndarray | None:
     """Gradient of the images."""
     if not _takes_images(dout) or dout.shape != passed.which.shape:
         return None
+    passed = passed._replace(which=_in_lanes(passed.which))
     return _kernels().max_pool_gradient(passed, _in_lanes(dout))
 
 

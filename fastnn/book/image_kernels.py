@@ -7,6 +7,7 @@ to call.
 from __future__ import annotations
 
 import math
+import threading
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,18 @@ COPIED = 4
 ZERO = np.zeros(1)
 
 
+_jobs = threading.local()
+
+
+def _run(kernel: Any, work: float, *arguments: Any) -> None:
+    """Call a kernel, in parallel unless that has been slower of late."""
+    name = kernel.entry.function.__name__
+    job = vars(_jobs).get(name)
+    if job is None:
+        job = vars(_jobs)[name] = runtime.Job()
+    job.run(kernel, work, *arguments)
+
+
 def _shape(array: np.ndarray) -> Shape:
     N, C, H, W = array.shape
     return Shape(lanes.images_up(N), C, H, W)
@@ -34,13 +47,17 @@ def _memory(array: np.ndarray) -> np.ndarray:
     return memory
 
 
-def to_lanes(x: np.ndarray) -> np.ndarray:
-    """The same numbers in lanes."""
+def to_lanes(x: np.ndarray, pad: int = 0) -> np.ndarray:
+    """The same numbers in lanes, with so many lines and pixels of zeros around; a copy."""
+    if lanes.flat(x) is not None:
+        return _with_border(x, pad)
+    if pad:
+        return _with_border(to_lanes(x), pad)
     out = lanes.new(x.shape)
     rows = np.ascontiguousarray(x, np.float64)
     images, units = lanes.images_up(len(x)), math.prod(x.shape[1:])
     arguments = rows.reshape(-1), len(x), units, _memory(out), images
-    runtime.run(kernels.to_lanes, COPIED * x.size, *arguments)
+    _run(kernels.to_lanes, COPIED * x.size, *arguments)
     return out
 
 
@@ -49,7 +66,7 @@ def to_rows(x: np.ndarray) -> np.ndarray:
     images, units = lanes.images_up(len(x)), math.prod(x.shape[1:])
     out = np.empty((len(x), units))
     arguments = _memory(x), images, units, out.reshape(-1), len(x)
-    runtime.run(kernels.to_rows, COPIED * x.size, *arguments)
+    _run(kernels.to_rows, COPIED * x.size, *arguments)
     return out
 
 
@@ -59,15 +76,10 @@ def convolve(
     """Outputs of this shape."""
     out, work = lanes.new(shape), math.prod(shape) * W[0].size
     move, flat = Move(W.shape[2], W.shape[3], stride, pad), np.ascontiguousarray(W).reshape(-1)
-    job, _ = kernel_calls.scratch_of(_nothing, *shape, *W.shape)
     images, outputs = (_memory(x), *_shape(x)), (_memory(out), *_shape(out))
-    job.run(kernels.convolve, work, *images, flat, b, *move, *outputs)
+    _run(kernels.convolve, work, *images, flat, b, *move, *outputs)
     lanes.clear_unused(out)  # where biases are now
     return out
-
-
-def _nothing(*sizes: int) -> tuple[Any, ...]:
-    return ()
 
 
 def _sums(chunks: int) -> tuple[Any, ...]:
@@ -79,14 +91,11 @@ def convolution_gradients(
     passed: Convolved, dout: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """``dx, dW, db``."""
-    x, W = passed.x, np.ascontiguousarray(passed.W)
+    x, W, border = passed.x, np.ascontiguousarray(passed.W), 2 * passed.pad
     move, work = Move(W.shape[2], W.shape[3], passed.stride, passed.pad), dout.size * W[0].size
-    deltas, dx = (_memory(dout), *_shape(dout)), lanes.new(x.shape)
-    runtime.run(
-        kernels.input_gradient, work, *deltas, W.reshape(-1), ZERO, *move, _memory(dx), *_shape(x)
-    )
-    if passed.pad:
-        x = _with_border(x, passed.pad)
+    dx = lanes.new((*x.shape[:2], x.shape[2] - border, x.shape[3] - border))
+    deltas, images = (_memory(dout), *_shape(dout)), (_memory(dx), *_shape(dx))
+    _run(kernels.input_gradient, work, *deltas, W.reshape(-1), ZERO, *move, *images)
     dW, db = np.empty(W.shape), np.empty(len(W))
     job, scratch = kernel_calls.scratch_of(_sums, runtime.most_chunks(work))
     job.run(
@@ -103,7 +112,7 @@ def convolution_gradients(
 def _with_border(x: np.ndarray, pad: int) -> np.ndarray:
     N, C, H, W = x.shape
     out = lanes.new((N, C, H + 2 * pad, W + 2 * pad))
-    runtime.run(kernels.with_border, COPIED * x.size, _memory(x), *_shape(x), pad, _memory(out))
+    _run(kernels.with_border, COPIED * x.size, _memory(x), *_shape(x), pad, _memory(out))
     return out
 
 
@@ -114,7 +123,7 @@ def max_pool(
     out, index = lanes.new(shape), lanes.new(shape)
     images, outputs = (_memory(x), *_shape(x)), (_memory(out), *_shape(out), _memory(index))
     work = COPIED * out.size * math.prod(size)
-    runtime.run(kernels.max_pool, work, *images, *Move(*size, stride, 0), *outputs)
+    _run(kernels.max_pool, work, *images, *Move(*size, stride, 0), *outputs)
     return out, index
 
 
@@ -122,7 +131,7 @@ def max_pool_gradient(passed: Pooled, dout: np.ndarray) -> np.ndarray:
     """Gradient of the images."""
     dx, move = lanes.new(passed.shape), Move(*passed.size, passed.stride, 0)
     deltas = (_memory(dout), *_shape(dout), _memory(passed.which))
-    runtime.run(
+    _run(
         kernels.max_pool_gradient, COPIED * dx.size, *deltas, *move, _memory(dx), *_shape(dx)
     )
     return dx

@@ -12,9 +12,11 @@ from typing import Any
 
 import numpy as np
 
+from fastnn.book import lanes
 from fastnn.compiler import runtime
 from fastnn.compiler.tiles import GROUP_BYTES, LIST_SLACK, VECTOR_BYTES
 from fastnn.kernels import book_affine, book_elements
+from fastnn.kernels.products import K_BLOCK
 from fastnn.kernels.rules import RULE_CODES
 from fastnn.training.evaluation import LONG_PIECE, spans
 from fastnn.training.plan import aligned_zeros
@@ -107,6 +109,40 @@ def affine(x: np.ndarray, W: np.ndarray, b: np.ndarray) -> np.ndarray:
         part = slice(*rows)
         job.run(book_affine.affine, work, x[part], W, b, out[part], *scratch)
     return out
+
+
+def _large_scratch(chunks: int, N: int, O: int) -> tuple[Any, ...]:
+    row = max(_up(O, LANES), max(book_affine.WIDTHS) * LANES)
+    panel = (int(K_BLOCK) + 1) * row
+    nothing = np.zeros((chunks, 0), np.int32), np.zeros((chunks, 2, 0), np.int64)
+    outputs = _up(O, LANES)
+    tiles = matrices(chunks, book_affine.ROW_BLOCK * row)
+    return outputs, matrices(chunks, N * outputs), tiles, matrices(chunks, panel), *nothing
+
+
+def large_affine(x: np.ndarray, W: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """``x @ W + b`` for many weights."""
+    (N, I), O = x.shape, W.shape[1]
+    work = N * I * O
+    out = np.empty((N, O))
+    job, (_, _, *scratch) = _scratch.get(_large_scratch, runtime.most_chunks(work), 0, O)
+    for rows in spans(0, N, max(1, int(LONG_PIECE / W.size))):  # Ctrl-C in between
+        part = slice(*rows)
+        job.run(book_affine.large_affine, work, x[part], W, b, out[part], *scratch)
+    return out
+
+
+def large_affine_gradients(
+    x: np.ndarray, W: np.ndarray, dout: np.ndarray, with_inputs: bool
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """`affine_gradients` for many weights."""
+    (N, I), O = x.shape, W.shape[1]
+    work = N * I * O * (2 if with_inputs else 1)
+    dx = lanes.empty((N, I)) if with_inputs else NO_MATRIX
+    dW, db = lanes.empty((I, O)), np.empty(O)
+    job, scratch = _scratch.get(_large_scratch, runtime.most_chunks(work), N, O)
+    job.run(book_affine.large_affine_gradients, work, x, W, dout, dW, db, dx, *scratch)
+    return dx, dW, db
 
 
 def _gradients_scratch(chunks: int, N: int, O: int) -> tuple[Any, ...]:

@@ -3,7 +3,7 @@
 All images of a batch are the innermost dimension, ``[c, y, x, image]``, up to whole groups of 64
 bytes: an array of shape (N, C, H, W) whose strides say so is at once what these kernels read, and a
 NumPy array like any other.  Neighbouring vectors are groups of images of one pixel, so windows are
-cut exactly where images end: there are no zeros around them.
+cut exactly where images end.
 """
 
 from typing import NamedTuple
@@ -70,10 +70,10 @@ def _planes(array, shape):
 
 @inner
 def _reach(out, stride, pad, taps, size):
-    """Of an output line (or pixel) the taps that meet lines 0 .. size of the images."""
+    """Of an output line (or pixel) the taps that meet lines of the images, not zeros around."""
     at = out * stride - pad
     first = max(-at, 0)
-    return Reach(first, max(min(size - at, taps) - first, 0), at + first)
+    return Reach(first, max(min(size - at, taps) - first, 0), at + first + pad)
 
 
 @inner
@@ -148,15 +148,16 @@ def _images_together(n, images, lanes):
 def convolve(
     chunk, chunks, x: Floats, shape: Shape, W: Floats, b: Floats, move: Move, y: Floats, made: Shape
 ):
-    """A chunk's share of the lines of all outputs."""
+    """A chunk's share of the lines of all outputs, of images with zeros around them."""
     images, out, taps = _planes(x, shape), _planes(y, made), move.lines * move.pixels
+    height, width = shape.height - 2 * move.pad, shape.width - 2 * move.pad
     (low, high), lanes, n = share_of(made.height, chunk, chunks), lanes_of(x), 0
     while n < shape.images:
         together = _images_together(n, shape.images, lanes)
         for i in range(low, high):
-            lines = _reach(i, move.stride, move.pad, move.lines, shape.height)
+            lines = _reach(i, move.stride, move.pad, move.lines, height)
             for j in range(made.width):
-                pixels = _reach(j, move.stride, move.pad, move.pixels, shape.width)
+                pixels = _reach(j, move.stride, move.pad, move.pixels, width)
                 window = Window(shape.channels, lines.count, pixels.count)
                 first = lines.first * move.pixels + pixels.first
                 weights = Filters(W, first, shape.channels * taps, taps, move.pixels, 1)
