@@ -50,7 +50,7 @@ def _takes_inputs(x: Any, W: Any) -> bool:
         return False
     (N, I), size = x.shape, W.size
     return (
-        (x.dtype == DOUBLE or x.dtype == SINGLE and not _is_large(W))
+        (x.dtype == DOUBLE or (x.dtype == SINGLE and not _is_large(W)))
         and len(W) == I
         and N * size >= PRODUCT_FROM
         and size <= WEIGHTS_UP_TO

@@ -175,8 +175,8 @@ class Convolution:
         if self.x is None:
             return None
         if isinstance(self._passed, image_calls.Convolved):
-            passed = self._passed
-            return im2col(passed.x, *passed.W.shape[2:], passed.stride)
+            passed = self._passed  # whose images have their zeros
+            return im2col(passed.x, passed.W.shape[2], passed.W.shape[3], passed.stride)
         return self._passed[0]
 
     @property

@@ -131,7 +131,5 @@ def max_pool_gradient(passed: Pooled, dout: np.ndarray) -> np.ndarray:
     """Gradient of the images."""
     dx, move = lanes.new(passed.shape), Move(*passed.size, passed.stride, 0)
     deltas = (_memory(dout), *_shape(dout), _memory(passed.which))
-    _run(
-        kernels.max_pool_gradient, COPIED * dx.size, *deltas, *move, _memory(dx), *_shape(dx)
-    )
+    _run(kernels.max_pool_gradient, COPIED * dx.size, *deltas, *move, _memory(dx), *_shape(dx))
     return dx
