@@ -17,11 +17,14 @@ from fastnn.book.image_calls import Convolved, Pooled
 from fastnn.compiler import runtime
 from fastnn.kernels import book_convolution as kernels
 from fastnn.kernels.book_convolution import Move, Shape
+from fastnn.kernels.book_few_channels import input_gradient_of_few
 from fastnn.kernels.convolution import SUMMED_OUTPUTS
 
 # Multiply-adds that reading and writing a pixel takes as long as: memory is slow.
 COPIED = 4
 ZERO = np.zeros(1)
+# Channels from which a tile of sums for each pixel is full enough.
+CHANNELS_FROM = 4
 
 
 _jobs = threading.local()
@@ -87,6 +90,10 @@ def _sums(chunks: int) -> tuple[Any, ...]:
     return (kernel_calls.matrices(chunks, size),)
 
 
+def _few_sums(chunks: int, taps: int) -> tuple[Any, ...]:
+    return (kernel_calls.matrices(chunks, taps * kernels.TILE_GROUPS * kernel_calls.LANES),)
+
+
 def convolution_gradients(
     passed: Convolved, dout: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -95,7 +102,12 @@ def convolution_gradients(
     move, work = Move(W.shape[2], W.shape[3], passed.stride, passed.pad), dout.size * W[0].size
     dx = lanes.new((*x.shape[:2], x.shape[2] - border, x.shape[3] - border))
     deltas, images = (_memory(dout), *_shape(dout)), (_memory(dx), *_shape(dx))
-    _run(kernels.input_gradient, work, *deltas, W.reshape(-1), ZERO, *move, *images)
+    arguments = *deltas, W.reshape(-1), ZERO, *move, *images
+    if x.shape[1] < CHANNELS_FROM:
+        _, scratch = kernel_calls.scratch_of(_few_sums, runtime.most_chunks(work), W[0].size)
+        _run(input_gradient_of_few, work, *arguments, *scratch)
+    else:
+        _run(kernels.input_gradient, work, *arguments)
     dW, db = np.empty(W.shape), np.empty(len(W))
     job, scratch = kernel_calls.scratch_of(_sums, runtime.most_chunks(work))
     job.run(

@@ -63,7 +63,8 @@ class Reach(NamedTuple):
 
 
 @inner
-def _planes(array, shape):
+def planes_of(array, shape):
+    """Images as the products take them."""
     line = shape.width * shape.images
     return Planes(array, 0, shape.height * line, line, shape.images)
 
@@ -124,7 +125,7 @@ def _none(o, sums, is_wide, window, W, X, out):
     return
 
 
-_outputs = _make_outputs(TILE_OUTPUTS, _make_outputs(4, _make_outputs(1, _none)))
+outputs_of_pixel = _make_outputs(TILE_OUTPUTS, _make_outputs(4, _make_outputs(1, _none)))
 
 
 class Sums(NamedTuple):
@@ -136,7 +137,7 @@ class Sums(NamedTuple):
 
 
 @inner
-def _images_together(n, images, lanes):
+def images_together(n, images, lanes):
     """How many images from n on pass together: a tile of groups of them, or a vector.
 
     They are the outermost loop: what filters reach of so few stays in a second-level cache.
@@ -149,11 +150,11 @@ def convolve(
     chunk, chunks, x: Floats, shape: Shape, W: Floats, b: Floats, move: Move, y: Floats, made: Shape
 ):
     """A chunk's share of the lines of all outputs, of images with zeros around them."""
-    images, out, taps = _planes(x, shape), _planes(y, made), move.lines * move.pixels
+    images, out, taps = planes_of(x, shape), planes_of(y, made), move.lines * move.pixels
     height, width = shape.height - 2 * move.pad, shape.width - 2 * move.pad
     (low, high), lanes, n = share_of(made.height, chunk, chunks), lanes_of(x), 0
     while n < shape.images:
-        together = _images_together(n, shape.images, lanes)
+        together = images_together(n, shape.images, lanes)
         for i in range(low, high):
             lines = _reach(i, move.stride, move.pad, move.lines, height)
             for j in range(made.width):
@@ -166,7 +167,7 @@ def convolve(
                 to = n + i * out.line + j * out.pixel
                 there = Planes(y, to, out.plane, out.line, out.pixel)
                 sums, is_wide = Sums(made.channels, b, 1), together > lanes
-                _outputs(0, sums, is_wide, window, weights, here, there)
+                outputs_of_pixel(0, sums, is_wide, window, weights, here, there)
         n += together
 
 
@@ -183,10 +184,10 @@ def input_gradient(
     shape: Shape,
 ):
     """A chunk's share of the lines of the gradient of the images."""
-    deltas, out, taps = _planes(dy, made), _planes(dx, shape), move.lines * move.pixels
+    deltas, out, taps = planes_of(dy, made), planes_of(dx, shape), move.lines * move.pixels
     (low, high), lanes, n = share_of(shape.height, chunk, chunks), lanes_of(dy), 0
     while n < shape.images:
-        together = _images_together(n, shape.images, lanes)
+        together = images_together(n, shape.images, lanes)
         for i in range(low, high):
             lines = _reach_back(i, move.stride, move.pad, move.lines, made.height)
             for j in range(shape.width):
@@ -199,7 +200,7 @@ def input_gradient(
                 to = n + i * out.line + j * out.pixel
                 there = Planes(dx, to, out.plane, out.line, out.pixel)
                 sums, is_wide = Sums(shape.channels, zero, 0), together > lanes
-                _outputs(0, sums, is_wide, window, weights, here, there)
+                outputs_of_pixel(0, sums, is_wide, window, weights, here, there)
         n += together
 
 
@@ -229,13 +230,13 @@ def _make_taps(height):
 
     @inner
     def taps(o, first, end, x, shape, dy, made, move, dW, sums):
-        deltas, images, lanes = _planes(dy, made), _planes(x, shape), lanes_of(sums)
+        deltas, images, lanes = planes_of(dy, made), planes_of(x, shape), lanes_of(sums)
         window = Window(shape.channels, move.lines, move.pixels)
         whole = end - (end - first) % SUMMED_TAPS
         clear(sums, 0, height * TAPS_TOGETHER * lanes)
         n = 0
         while n < shape.images:
-            together = _images_together(n, shape.images, lanes)
+            together = images_together(n, shape.images, lanes)
             for i in range(made.height):
                 at = n + o * deltas.plane + i * deltas.line
                 D = Planes(dy, at, deltas.plane, deltas.line, deltas.pixel)
@@ -342,7 +343,7 @@ def max_pool(
 
     The first, if several are; the first that is not a number, if one is.
     """
-    images, out = _planes(x, shape), _planes(y, made)
+    images, out = planes_of(x, shape), planes_of(y, made)
     low, high = share_of(made.channels, chunk, chunks)
     for c in range(low, high):
         for i in range(made.height):
@@ -373,7 +374,7 @@ def max_pool_gradient(
     chunk, chunks, dy: Floats, made: Shape, index: Floats, move: Move, dx: Floats, shape: Shape
 ):
     """A chunk's share of the channels of the gradient of the images."""
-    deltas, images = _planes(dy, made), _planes(dx, shape)
+    deltas, images = planes_of(dy, made), planes_of(dx, shape)
     adds = move.stride < move.lines or move.stride < move.pixels
     low, high = share_of(made.channels, chunk, chunks)
     for c in range(low, high):
