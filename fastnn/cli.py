@@ -100,6 +100,20 @@ def _add_train(commands: Any) -> None:
     train = commands.add_parser("train", help="run a training job of the source documents")
     jobs = train.add_subparsers(title="jobs", required=True, metavar="JOB")
     _add_mnist(jobs)
+    lenet = _recipe(jobs, "lenet", _train, "LeNet, a convolutional network, on handwritten digits")
+    _add_options(
+        lenet,
+        {
+            "--lr": 0.003,
+            "--batch-size": 64,
+            "--epochs": 3,
+            "--dtype": "float32",
+            "--seed": 0,
+            "--threads": None,
+            "--data": None,
+            "--out": None,
+        },
+    )
     quadratic = _recipe(
         jobs, "quadratic", _train, "2-30-1 on 3 x0^2 + 2 x1, and beyond the training range"
     )

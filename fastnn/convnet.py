@@ -93,7 +93,8 @@ class ConvNet(Learning):
         *,
         bias_init: float = 0.0,
     ):
-        layers = tuple(layers) if isinstance(layers, Iterable) else layers
+        if isinstance(layers, Iterable) and not isinstance(layers, str):
+            layers = tuple(layers)
         chain = chain_of(input_shape, layers, activation)
         self.input_shape: tuple[int, ...] = chain.shapes[0]
         self.layers, self.activation = layers, activation

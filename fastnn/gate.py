@@ -107,6 +107,10 @@ def kernel_array(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
 
 def refuse_not_finite(x: Any, array: np.ndarray, name: str) -> NoReturn:
     """Say which number of `x`, of which `array` was made, is not finite."""
+    if is_sparse(x):
+        rows = SparseRows(x, array.dtype, name)
+        rows.refuse_too_large()
+        rows.refuse_not_finite()
     given = numbers(x, name)  # a column may be given as (N,)
     if given.ndim > 2:  # images
         array = array.reshape(given.shape)

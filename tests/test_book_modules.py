@@ -1,7 +1,5 @@
 """What fastnn.book's modules have beside layers, what they hand on, and what they have not."""
 
-import importlib
-
 import numpy as np
 import pytest
 from book_reference import close
@@ -59,16 +57,6 @@ def test_a_star_import_of_the_layers_gives_the_functions():
     found = names_of_star("layers")
     assert found["softmax"] is functions.softmax
     assert {"Affine", "Relu", "sigmoid_grad", "cross_entropy_error"} <= set(found)
-
-
-@pytest.mark.parametrize(
-    ("module", "name"),
-    [("layers", "Convolution"), ("layers", "Pooling"), ("layers", "im2col"), ("util", "col2im")],
-)
-def test_convolution_is_refused_in_one_line(module, name):
-    found = importlib.import_module(f"fastnn.book.{module}")
-    with pytest.raises(AttributeError, match=f"fastnn.book has no convolution, so .* no {name}$"):
-        getattr(found, name)
 
 
 def test_other_names_are_just_not_there():

@@ -118,13 +118,6 @@ def test_a_package_is_left_alone_as_a_whole(book, tmp_path):
     assert run.returncode == 0
 
 
-def test_a_name_of_convolution_is_its_own_matter_where_the_package_is_left_alone(book):
-    script = APPENDS + "from common.layers import *\nConvolution\n"
-    run = book("../ch05/own.py", own=script, **files("layers", end=SWISH))
-    assert run.stderr.splitlines()[-1] == "NameError: name 'Convolution' is not defined"
-    assert run.returncode == 1
-
-
 # What a file must have, and what it must not ---------------------------------------------
 
 
@@ -190,7 +183,6 @@ def test_what_a_reader_added_is_found(part, text, what, tmp_path):
         ("layers", "if __name__ == '__main__':\n  import time\n  begin = time.time()"),
         ("layers", "from common.functions import *\nfrom .functions import *"),
         ("layers", "import numpy as np\nfrom common.util import im2col, col2im"),
-        ("layers", "class Convolution:\n  def forward(self, pad): self.col = pad"),
         ("layers", "class Relu:\n  def forward(self, x):\n    y = 1\n    self._z = self.__z = x"),
         ("layers", "class Relu:\n  def forward(self, x): x.y = 1"),
         (
@@ -200,7 +192,6 @@ def test_what_a_reader_added_is_found(part, text, what, tmp_path):
         ("trainer", "from common.optimizer import *\nimport sys, os"),
         ("multi_layer_net", "from collections import OrderedDict\nfrom common.layers import *"),
         ("multi_layer_net_extend", "class MultiLayerNetExtend:\n  def accuracy(self, X, T): 0"),
-        ("util", "def im2col(x, y, z): 0"),
         ("optimizer", r"'\d'"),
     ],
 )

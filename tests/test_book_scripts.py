@@ -176,56 +176,6 @@ print(compile("1 | x", "", "eval").co_flags == compile("1", "", "eval").co_flags
 
 
 @pytest.mark.parametrize(
-    "text",
-    [
-        "from common.layers import Convolution\n",
-        "from common.layers import *\nlayer = Pooling(2, 2)\n",
-        "import common.util\ncommon.util.im2col\n",
-        "import common.layers\ncommon.layers.Convolution(1, 2)\n",
-        "from common.multi_layer_net import Convolution\n",
-        "from convolutional import ConvNet\nConvNet()\n",
-    ],
-)
-def test_a_script_that_needs_convolution_ends_with_one_line(book, text):
-    other = "from common.layers import *\nclass ConvNet:\n    def __init__(self):\n"
-    other += "        self.layer = Convolution(1, 2)\n"
-    run = book("../ch05/conv.py", conv=text, convolutional=other)
-    assert run.stdout == ""
-    (line,) = run.stderr.splitlines()
-    assert line.startswith("fastnn.book: ../ch05/conv.py needs ")
-    assert line.endswith(", but there is no convolution")
-    assert run.returncode == 2
-
-
-def test_convolution_can_be_asked_for(book):
-    script = """
-import common.layers, common.multi_layer_net_extend, common.util
-for module in (common.layers, common.multi_layer_net_extend, common.util):
-    for name in ("Convolution", "im2col", "Recurrent"):
-        assert not hasattr(module, name) and getattr(module, name, 3) == 3
-try:
-    from common.layers import Pooling
-except ImportError as error:
-    print(error)
-try:
-    common.layers.Pooling
-except AttributeError as error:
-    print(error)
-"""
-    run = book("../ch05/asks.py", asks=script)
-    assert run.stderr == ""
-    imported, asked = run.stdout.splitlines()
-    assert imported.startswith("cannot import name 'Pooling' from 'fastnn.book.layers'")
-    assert asked == "fastnn.book has no convolution, so it has no Pooling"
-
-
-def test_an_object_of_the_script_without_convolution_is_its_own_matter(book):
-    run = book("../ch05/own.py", own="class Net: pass\nNet().Convolution\n")
-    assert run.stderr.splitlines()[-1].startswith("AttributeError: ")
-    assert run.returncode == 1
-
-
-@pytest.mark.parametrize(
     ("arguments", "line"),
     [
         ((), "usage: python -m fastnn.book SCRIPT.py [ARGUMENT ...]"),
@@ -261,10 +211,11 @@ def test_help(book, option):
 
 FUNCTIONS = """np identity_function step_function sigmoid sigmoid_grad relu relu_grad softmax
     sum_squared_error mean_squared_error cross_entropy_error softmax_loss"""
-LAYERS = f"{FUNCTIONS} Relu Sigmoid Affine SoftmaxWithLoss Dropout BatchNormalization"
+LAYERS = f"""{FUNCTIONS} Relu Sigmoid Affine SoftmaxWithLoss Dropout BatchNormalization
+    Convolution Pooling im2col col2im"""
 RULES = "np SGD Momentum Nesterov AdaGrad RMSprop Adam"
 NETWORKS = f"{LAYERS} sys os OrderedDict numerical_gradient"
-# All names of the book's modules, in all printings, that do not begin with _, but for convolution.
+# All names of the book's modules, in all printings, that do not begin with _.
 STARS = {
     "functions": FUNCTIONS,
     "gradient": "np numerical_gradient numerical_gradient_2d",
@@ -273,7 +224,7 @@ STARS = {
     "multi_layer_net_extend": f"{NETWORKS} MultiLayerNetExtend",
     "optimizer": RULES,
     "trainer": f"{RULES} sys os Trainer",
-    "util": "np smooth_curve shuffle_dataset",
+    "util": "np smooth_curve shuffle_dataset conv_output_size im2col col2im",
     "mnist": """np os gzip pickle urllib url_base key_file dataset_dir save_file train_num test_num
         img_dim img_size download_mnist init_mnist load_mnist""",
 }
@@ -299,6 +250,8 @@ ATTRIBUTES = {
     "Relu": "mask",
     "Sigmoid": "out",
     "Affine": "W b x original_x_shape dW db",
+    "Convolution": "W b stride pad x dW db",
+    "Pooling": "pool_h pool_w stride pad x",
     "SoftmaxWithLoss": "loss y t",
     "Dropout": "dropout_ratio mask",
     "BatchNormalization": """gamma beta momentum input_shape running_mean running_var batch_size xc
@@ -319,6 +272,8 @@ ATTRIBUTES = {
 }
 ARGUMENTS = {
     "Affine": (np.ones((2, 2)), np.ones(2)),
+    "Convolution": (np.ones((1, 1, 2, 2)), np.ones(1)),
+    "Pooling": (2, 2),
     "BatchNormalization": (np.ones(2), np.ones(2)),
     "MultiLayerNet": (2, [2], 2),
     "MultiLayerNetExtend": (2, [2], 2),

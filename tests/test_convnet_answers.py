@@ -4,6 +4,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from image_reference import outputs_of
 from numpy.testing import assert_allclose
 from numpy_convnet import NETWORKS, NumpyConvNet, assert_same_answers, images, made
 from numpy_mlp import DTYPES, OUTPUTS_AND_LOSSES, assert_close, bits, inputs
@@ -23,6 +26,37 @@ each_dtype = pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("rows", [1, 3, 8, 16, 37, 300])
 def test_answers_are_those_of_numpy(rows, dtype, name):
     net = made(name, dtype=dtype)
+    assert_same_answers(net, *images(net, rows))
+
+
+@st.composite
+def chains(draw):
+    """An input shape, and any layers of images that make sense of it."""
+
+    def pair(least, most):
+        return tuple(draw(st.integers(least, max(most, least))) for _ in range(2))
+
+    shape = draw(st.integers(1, 3)), *pair(1, 12)
+    size, layers = shape[1:], []
+    for _ in range(draw(st.integers(0, 4))):
+        if draw(st.booleans()):
+            pad = pair(0, 3)
+            room = [n + 2 * p for n, p in zip(size, pad, strict=True)]
+            filters = tuple(min(f, n) for f, n in zip(pair(1, 4), room, strict=True))
+            layers.append(fastnn.Conv(draw(st.integers(1, 8)), filters, pair(1, 3), pad))
+        else:
+            pad, room = (0, 0), size
+            window = tuple(min(f, n) for f, n in zip(pair(1, 3), room, strict=True))
+            layers.append(fastnn.MaxPool(window, pair(1, 3)))
+        size = outputs_of(size, layers[-1].size, layers[-1].stride, pad)
+    dense = [fastnn.Dense(draw(st.integers(1, 20))) for _ in range(draw(st.integers(0, 1)))]
+    return shape, [*layers, *dense, fastnn.Dense(3)]
+
+
+@settings(max_examples=100)
+@given(chain=chains(), rows=st.integers(1, 70), dtype=st.sampled_from(DTYPES))
+def test_answers_of_any_network(chain, rows, dtype):
+    net = fastnn.ConvNet(*chain, "tanh", dtype=dtype, seed=0, bias_init=0.1)
     assert_same_answers(net, *images(net, rows))
 
 

@@ -133,7 +133,7 @@ def digests():
     """Digests of fits, answers and gradients of networks with all kinds of layers."""
     found = {}
     with runtime.forced(parallel=True):
-        for name in ("like LeNet", "overlapping pools", "strides", "dropout"):
+        for name in ("like LeNet", "overlapping pools", "strides", "many pixels", "dropout"):
             for rows in (3, 50, 190):
                 net = made(name, "relu", "float32")
                 x, t = images(net, 190)

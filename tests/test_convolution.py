@@ -111,11 +111,13 @@ def test_gradients_are_chains_of_lanes_for_any_number_of_taps(taps, dtype, rng):
 @pytest.mark.parametrize("width", [1, 5, SUMMED_PIXELS - 1, SUMMED_PIXELS, SUMMED_PIXELS + 1])
 def test_gradients_of_many_pixels_are_chains_all_the_same(width, dtype, rng):
     """Some lines at a time, if a group is more than a vector."""
-    lines = 2 * SUMMED_PIXELS // width + 3
-    x = normal(rng, dtype, group_of(dtype), 1, lines, width)
-    d, before = deltas_for(rng, x, 2, (2, 1), (1, 1)), np.zeros((2, 1, 2, 1), dtype)
-    found = kernels.filter_gradient(d, x, (2, 1), before)
-    assert_same_bits(found, twins.filter_gradient(d, x, (2, 1)))
+    for stride in ((1, 1), (2, 3)):
+        lines = 2 * SUMMED_PIXELS // width + 3
+        size = stride[0] * (lines - 1) + 2, stride[1] * (width - 1) + 1
+        x = normal(rng, dtype, group_of(dtype), 1, *size)
+        d, before = deltas_for(rng, x, 2, (2, 1), stride), np.zeros((2, 1, 2, 1), dtype)
+        found = kernels.filter_gradient(d, x, (2, 1), before, stride)
+        assert_same_bits(found, twins.filter_gradient(d, x, (2, 1), stride))
 
 
 @each_dtype

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from kernel_entries import PartEntry
 from kernels_on_disk import cached_files
+from numpy_convnet import NETWORKS, images, made
 
 import fastnn
 from fastnn.compiler import cache, jit, parts, runtime
@@ -16,6 +17,7 @@ from fastnn.compiler.groups import Doubles, annotations_of
 from fastnn.compiler.parts import Choice, Table
 from fastnn.kernels.activations import ACTIVATIONS
 from fastnn.kernels.groups import Place
+from fastnn.kernels.layers import IMAGES
 from fastnn.kernels.places import Places
 from fastnn.training import plan, steps
 from fastnn.training.parts import EVERY_CHOICE, Parts
@@ -153,7 +155,7 @@ class Trap:
     """A function in the place of all that is not at hand; it counts how often it is called."""
 
     def __init__(self, monkeypatch):
-        self.called = 0
+        self.called, self.tables = 0, []
         self._function = ctypes.CFUNCTYPE(ctypes.c_int)(self._call)
         monkeypatch.setattr(plan, "table_of", self.new_table)
 
@@ -163,12 +165,13 @@ class Trap:
 
     def new_table(self, floats, columns):
         address = ctypes.cast(self._function, ctypes.c_void_p).value
-        self.table = Table(floats, columns, missing=address)
-        return self.table
+        self.tables.append(Table(floats, columns, missing=address))
+        return self.tables[-1]
 
     def at_hand(self, choice):
         """Which functions of a choice are."""
-        return self.table._addresses[choice.place] != self.table._missing
+        rows = [table._addresses[choice.place] != table._missing for table in self.tables]
+        return np.any(rows, axis=0)
 
 
 @pytest.fixture
@@ -232,6 +235,68 @@ def test_estimators_have_all_parts_that_they_need(dropout, alpha, trap):
     with pytest.warns(Warning, match="converge"):
         found.fit(x, t[:, 0]).predict(x)
     assert trap.called == 0
+
+
+def ask_of_images(name, dtype="float32", rows=40, activation="relu", **options):
+    """All calls of a network of images, first those that need least."""
+    net = made(name, activation, dtype)
+    x, t = images(net, rows)
+    net.predict(x)
+    net.predict(x[:1])
+    net.accuracy(x, t)
+    net.gradient(x, t)
+    net.train_step(x, t)
+    net.fit(x, t, epochs=1, validation_data=(x[:3], t[:3]), **{"batch_size": 8} | options)
+    net.numerical_gradient(x[:1], t[:1])
+
+
+@pytest.mark.parametrize("parallel", [False, True])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_networks_of_images_have_all_parts_that_they_need(name, parallel, trap, monkeypatch):
+    with runtime.forced(parallel=parallel):
+        ask_of_images(name)
+        ask_of_images(name, dtype="float64", batch_size=1)
+        monkeypatch.setattr(steps, "LONG_STEP", 0)
+        ask_of_images(name, optimizer=fastnn.Adam(0.01, weight_decay=0.1))
+    assert trap.called == 0
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_activations_of_images_are_at_hand(activation, trap):
+    ask_of_images("strides", activation=activation)
+    assert trap.called == 0
+
+
+@pytest.mark.parametrize("rule", ["SGD", "Momentum", "Nesterov", "AdaGrad", "RMSprop", "Adam"])
+def test_rules_are_at_hand_for_filters(rule, trap):
+    ask_of_images("like LeNet", optimizer=getattr(fastnn, rule)(0.01))
+    assert trap.called == 0
+
+
+OF_IMAGES = {
+    *("convolve", "filter_gradient", "forward_images", "backward_images", "image_sweep"),
+    "layer_forward_few",
+}
+
+
+def test_a_network_without_images_has_no_part_for_them(trap):
+    exercise()
+    exercise(inputs=800, sizes=(300, 5))
+    names = {choice.name: choice for choice in EVERY_CHOICE}
+    assert names.keys() >= OF_IMAGES
+    assert not any(trap.at_hand(names[name]).any() for name in OF_IMAGES)
+    for name in ("layer_forward", "layer_backward", "layer_update"):
+        assert not trap.at_hand(names[name])[IMAGES:].any()
+
+
+def test_a_network_of_images_asks_for_no_more_than_it_needs(trap):
+    net = made("like LeNet")
+    net.predict(images(net, 20)[0])
+    at_hand = {choice.name for choice in EVERY_CHOICE if trap.at_hand(choice).any()}
+    assert at_hand == {
+        *("layer_forward", "layer_forward_few", "forward_images", "convolve"),
+        *("activation_forward", "multiply", "outputs"),
+    }
 
 
 def test_what_is_not_asked_for_is_missed(trap, monkeypatch):

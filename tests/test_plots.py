@@ -40,12 +40,16 @@ rng = np.random.default_rng(0)
 IMAGES = rng.random((30, 16))
 CLASSES = np.arange(30) % 3
 OUTPUTS = rng.dirichlet(np.ones(3), 30)
+FILTERS = rng.random((8, 1, 4, 4))
+CONV_NET = fastnn.ConvNet((1, 4, 4), [fastnn.Conv(3, 2), fastnn.Dense(2)], seed=0)
 
 DRAWINGS = {
     "fit": lambda ax: plots.fit([1, 0, 2], [1, 0, 4], [0, 0, 5], ax, trained=(0, 1)),
     "confusion": lambda ax: plots.confusion(CLASSES, OUTPUTS.argmax(axis=1), ax),
     "misread": lambda ax: plots.misread(IMAGES, CLASSES, OUTPUTS, ax),
     "hidden weights": lambda ax: plots.hidden_weights(IMAGES.T, ax),
+    "filters": lambda ax: plots.filters(IMAGES.reshape(30, 1, 4, 4)[:8], ax, before=FILTERS),
+    "feature maps": lambda ax: plots.feature_maps(CONV_NET, IMAGES[0], ax),
 }
 every_drawing = pytest.mark.parametrize("draw", DRAWINGS.values(), ids=DRAWINGS)
 

@@ -12,6 +12,7 @@ import pytest
 import fastnn
 from fastnn import cli, command, plots
 from fastnn.history import History
+from fastnn.learning import Learning
 from fastnn.recipes import quadratic, sine
 
 ROOT = Path(__file__).parents[1]
@@ -19,11 +20,13 @@ FILES = {"history.csv", "model.fastnn"}
 SINE = ("train", "sine", "--epochs", "3", "--every", "2")
 JOBS = {
     "mnist": ("train", "mnist", "--iterations", "5"),
+    "lenet": ("train", "lenet", "--epochs", "1", "--batch-size", "2000"),
     "quadratic": ("train", "quadratic", "--iterations", "20", "--widths", "2"),
     "sine": SINE,
 }
 PICTURES = {
     "mnist": {"confusion.png", "misread.png", "weights.png", "curves.png"},
+    "lenet": {"confusion.png", "misread.png", "filters.png", "maps.png", "curves.png"},
     "quadratic": {"fit.png", "widths.png", "curves.png"},
     "sine": {"epoch-0000.png", "epoch-0002.png", "sheet.png", "curves.png"},
 }
@@ -57,7 +60,7 @@ def test_a_job_does_all_but_draw(tmp_path, job, state, first, last):
     assert lines[0].startswith(first)
     assert f"wrote history.csv and model.fastnn in out; {last}" in lines
     assert set(os.listdir(tmp_path / "out")) == FILES
-    assert fastnn.load(tmp_path / "out" / "model.fastnn").layer_sizes
+    assert len(fastnn.load(tmp_path / "out" / "model.fastnn").params)
 
 
 def test_a_backend_that_is_unknown_is_no_reason_not_to_train(tmp_path):
@@ -142,7 +145,7 @@ def test_files_are_there_before_the_pictures_are_drawn(monkeypatch, tmp_path):
 @every_job
 @pytest.mark.parametrize("hint", ["", "the inputs are not scaled"])
 def test_a_hint_is_the_last_line(capsys, monkeypatch, tmp_path, job, hint):
-    made = fastnn.MLP.fit
+    made = Learning.fit
 
     def fit(*given, **options):
         history = made(*given, **options)
@@ -150,7 +153,7 @@ def test_a_hint_is_the_last_line(capsys, monkeypatch, tmp_path, job, hint):
         history.hint = hint
         return history
 
-    monkeypatch.setattr(fastnn.MLP, "fit", fit)
+    monkeypatch.setattr(Learning, "fit", fit)
     assert cli.main([*JOBS[job], "--out", str(tmp_path)]) == 0
     last = capsys.readouterr().out.splitlines()[-1]
     assert (last == hint) == bool(hint)

@@ -14,13 +14,17 @@ from typing import Any
 
 import numpy as np
 
+from fastnn.book import lanes
+
 DOUBLE, SINGLE = np.dtype(np.float64), np.dtype(np.float32)
 
 # Where a call begins to pay: multiply-adds of a product, about where OpenBLAS starts threads, and
 # elements of other arrays.
 PRODUCT_FROM, ELEMENTS_FROM = 250_000, 256
-# Where OpenBLAS is faster, or scratch costs more than the kernel gains.
-WEIGHTS_UP_TO, INPUTS_UP_TO, GRADIENT_ROWS_UP_TO = 1 << 18, 4096, 4096
+# Where lists of nonzeros take too much memory, and the kernels have tiles alone; and where OpenBLAS
+# is faster, or scratch costs more than the kernel gains.
+LISTED_WEIGHTS_UP_TO, LISTED_INPUTS_UP_TO = 1 << 18, 4096
+WEIGHTS_UP_TO, GRADIENT_ROWS_UP_TO = 1 << 20, 4096
 
 
 @functools.cache
@@ -46,19 +50,24 @@ def _takes_inputs(x: Any, W: Any) -> bool:
         return False
     (N, I), size = x.shape, W.size
     return (
-        (x.dtype == DOUBLE or x.dtype == SINGLE)
+        (x.dtype == DOUBLE or (x.dtype == SINGLE and not _is_large(W)))
         and len(W) == I
-        and I <= INPUTS_UP_TO
         and N * size >= PRODUCT_FROM
         and size <= WEIGHTS_UP_TO
     )
+
+
+def _is_large(W: np.ndarray) -> bool:
+    return W.size > LISTED_WEIGHTS_UP_TO or len(W) > LISTED_INPUTS_UP_TO
 
 
 def affine(x: Any, W: Any, b: Any) -> np.ndarray | None:
     """``x @ W + b``."""
     if not (_takes_inputs(x, W) and _takes(b, 1)):
         return None
-    return _kernels().affine(x, W, b) if b.size == W.shape[1] else None
+    if b.size != W.shape[1]:
+        return None
+    return (_kernels().large_affine if _is_large(W) else _kernels().affine)(x, W, b)
 
 
 def affine_gradients(
@@ -69,7 +78,9 @@ def affine_gradients(
         return None
     if dout.shape != (len(x), W.shape[1]) or len(x) > GRADIENT_ROWS_UP_TO:
         return None
-    return _kernels().affine_gradients(x, W, dout, with_inputs)
+    kernels = _kernels()
+    gradients = kernels.large_affine_gradients if _is_large(W) else kernels.affine_gradients
+    return gradients(x, W, dout, with_inputs)
 
 
 def sigmoid(x: Any) -> np.ndarray | None:
@@ -81,13 +92,23 @@ def sigmoid(x: Any) -> np.ndarray | None:
 
 def relu(x: Any) -> tuple[np.ndarray, np.ndarray] | None:
     """The larger of 0 and x, and where x is 0 or less."""
-    if not (type(x) is np.ndarray and x.size >= ELEMENTS_FROM and _takes(x, x.ndim)):
+    if not (type(x) is np.ndarray and x.size >= ELEMENTS_FROM):
         return None
-    return _kernels().relu(x)
+    memory = lanes.flat(x)
+    if memory is not None:
+        out, mask = lanes.new(x.shape), lanes.new_mask(x)
+        _kernels().relu_of(memory, lanes.flat(out), lanes.flat_mask(mask, x))
+        return out, mask
+    return _kernels().relu(x) if _takes(x, x.ndim) else None
 
 
 def clear(dout: Any, mask: Any) -> bool:
     """Set `dout` to 0 where the mask is; False if that is left to NumPy."""
+    memory = lanes.flat(dout) if isinstance(dout, np.ndarray) else None
+    masked = None if memory is None else lanes.flat_mask(mask, dout)
+    if masked is not None and dout.flags.writeable:
+        _kernels().clear(memory, masked)
+        return True
     if not (
         type(dout) is np.ndarray
         and dout.size >= ELEMENTS_FROM

@@ -12,9 +12,11 @@ from typing import Any
 
 import numpy as np
 
+from fastnn.book import lanes
 from fastnn.compiler import runtime
 from fastnn.compiler.tiles import GROUP_BYTES, LIST_SLACK, VECTOR_BYTES
 from fastnn.kernels import book_affine, book_elements
+from fastnn.kernels.products import K_BLOCK
 from fastnn.kernels.rules import RULE_CODES
 from fastnn.training.evaluation import LONG_PIECE, spans
 from fastnn.training.plan import aligned_zeros
@@ -61,6 +63,7 @@ class _Scratch(threading.local):
 
 
 _scratch = _Scratch()
+scratch_of = _scratch.get
 
 
 def _row(O: int) -> int:
@@ -77,7 +80,8 @@ def _no_scratch(*sizes: int) -> tuple[Any, ...]:
     return ()
 
 
-def _matrices(chunks: int, columns: int) -> np.ndarray:
+def matrices(chunks: int, columns: int) -> np.ndarray:
+    """Scratch of so many columns for each chunk."""
     return aligned_zeros(chunks * _up(columns, GROUP), DOUBLE).reshape(chunks, -1)
 
 
@@ -88,8 +92,8 @@ def _up(count: int, unit: int) -> int:
 def _product_scratch(chunks: int, K: int) -> tuple[Any, ...]:
     rows, width = book_affine.ROW_BLOCK, max(book_affine.WIDTHS) * LANES
     return (
-        _matrices(chunks, rows * width),
-        _matrices(chunks, int(book_affine.BLOCK) * width),
+        matrices(chunks, rows * width),
+        matrices(chunks, int(book_affine.BLOCK) * width),
         np.zeros((chunks, rows * (K + 1) + LIST_SLACK), np.int32),
         np.zeros((chunks, 2, rows), np.int64),
     )
@@ -107,17 +111,51 @@ def affine(x: np.ndarray, W: np.ndarray, b: np.ndarray) -> np.ndarray:
     return out
 
 
+def _large_scratch(chunks: int, N: int, O: int) -> tuple[Any, ...]:
+    row = max(_up(O, LANES), max(book_affine.WIDTHS) * LANES)
+    panel = (int(K_BLOCK) + 1) * row
+    nothing = np.zeros((chunks, 0), np.int32), np.zeros((chunks, 2, 0), np.int64)
+    outputs = _up(O, LANES)
+    tiles = matrices(chunks, book_affine.ROW_BLOCK * row)
+    return outputs, matrices(chunks, N * outputs), tiles, matrices(chunks, panel), *nothing
+
+
+def large_affine(x: np.ndarray, W: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """``x @ W + b`` for many weights."""
+    (N, I), O = x.shape, W.shape[1]
+    work = N * I * O
+    out = np.empty((N, O))
+    job, (_, _, *scratch) = _scratch.get(_large_scratch, runtime.most_chunks(work), 0, O)
+    for rows in spans(0, N, max(1, int(LONG_PIECE / W.size))):  # Ctrl-C in between
+        part = slice(*rows)
+        job.run(book_affine.large_affine, work, x[part], W, b, out[part], *scratch)
+    return out
+
+
+def large_affine_gradients(
+    x: np.ndarray, W: np.ndarray, dout: np.ndarray, with_inputs: bool
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """`affine_gradients` for many weights."""
+    (N, I), O = x.shape, W.shape[1]
+    work = N * I * O * (2 if with_inputs else 1)
+    dx = lanes.empty((N, I)) if with_inputs else NO_MATRIX
+    dW, db = lanes.empty((I, O)), np.empty(O)
+    job, scratch = _scratch.get(_large_scratch, runtime.most_chunks(work), N, O)
+    job.run(book_affine.large_affine_gradients, work, x, W, dout, dW, db, dx, *scratch)
+    return dx, dW, db
+
+
 def _gradients_scratch(chunks: int, N: int, O: int) -> tuple[Any, ...]:
     row, block = _row(O), int(book_affine.WEIGHT_BLOCK)
     listed = book_affine.ROWS_OF_A_GRADIENT * block
     return (
         row,
-        _matrices(chunks, N * row),
-        _matrices(chunks, listed),
+        matrices(chunks, N * row),
+        matrices(chunks, listed),
         np.zeros((chunks, listed), np.int32),
         np.zeros((chunks, listed + LIST_SLACK), np.int32),
         np.zeros((chunks, block), np.int64),
-        _matrices(chunks, block * row),
+        matrices(chunks, block * row),
         *_product_scratch(chunks, O),
     )
 
@@ -147,10 +185,14 @@ def sigmoid(x: np.ndarray) -> np.ndarray:
 def relu(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The larger of 0 and x, and where x is 0 or less."""
     out, mask = np.empty(x.shape), np.empty(x.shape, np.bool_)
-    flat = x.reshape(-1), out.reshape(-1), mask.reshape(-1)
-    work = x.size * COSTS["map"]
-    runtime.run(book_elements.map_elements, work, book_elements.RELU_AND_MASK, *flat)
+    relu_of(x.reshape(-1), out.reshape(-1), mask.reshape(-1))
     return out, mask
+
+
+def relu_of(x: np.ndarray, out: np.ndarray, mask: np.ndarray) -> None:
+    """`relu` of a vector, to arrays that there are."""
+    work = x.size * COSTS["map"]
+    runtime.run(book_elements.map_elements, work, book_elements.RELU_AND_MASK, x, out, mask)
 
 
 def clear(dout: np.ndarray, mask: np.ndarray) -> None:
@@ -161,7 +203,7 @@ def clear(dout: np.ndarray, mask: np.ndarray) -> None:
 
 
 def _softmax_scratch(chunks: int, O: int) -> tuple[Any, ...]:
-    return (_matrices(chunks, O),)
+    return (matrices(chunks, O),)
 
 
 def softmax(

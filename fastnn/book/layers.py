@@ -1,4 +1,4 @@
-"""Layers with a forward and a backward pass: the book's ``common.layers``, without convolution.
+"""Layers with a forward and a backward pass: the book's ``common.layers``.
 
 A layer keeps what its backward pass needs in attributes, under the book's names.
 """
@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from fastnn.book import compiled, functions
-from fastnn.book.convolution import refuse_in
+from fastnn.book import compiled, functions, image_calls
+from fastnn.book.convolution import Convolution, Pooling, col2im, im2col
 from fastnn.book.functions import *  # noqa: F403 -- the book's layers hand on all functions
 from fastnn.book.functions import cross_entropy_error, sigmoid, softmax
 from fastnn.book.regularization import BatchNormalization, Dropout
@@ -19,16 +19,19 @@ __all__ = [
     *functions.__all__,
     "Affine",
     "BatchNormalization",
+    "Convolution",
     "Dropout",
+    "Pooling",
     "Relu",
     "Sigmoid",
     "SoftmaxWithLoss",
+    "col2im",
+    "im2col",
 ]
-
-__getattr__ = refuse_in(__name__)
 
 # Where the book has them, and pickles look for them.
 BatchNormalization.__module__ = Dropout.__module__ = __name__
+Convolution.__module__ = Pooling.__module__ = __name__
 
 
 def has_all_functions() -> bool:
@@ -229,7 +232,7 @@ class Affine:
         See the class.
         """
         self.original_x_shape = x.shape
-        self.x = x.reshape(x.shape[0], -1)
+        self.x = image_calls.as_rows(x)
         out = compiled.affine(self.x, self.W, self.b)
         return np.dot(self.x, self.W) + self.b if out is None else out
 

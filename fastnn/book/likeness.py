@@ -15,12 +15,10 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
-from fastnn.book.convolution import NAMES
-
 COMMON = "functions gradient layers multi_layer_net multi_layer_net_extend optimizer trainer util"
 MODULES = {"common": tuple(COMMON.split()), "dataset": ("mnist",)}
-# Of these a part stands in a module that the book does not have.
-PARTS_ELSEWHERE = {"layers": "regularization"}
+# Of these parts stand in modules that the book does not have.
+PARTS_ELSEWHERE = {"layers": ("regularization", "convolution"), "util": ("convolution",)}
 
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 DEFINITIONS = (*FUNCTIONS, ast.ClassDef)
@@ -42,15 +40,17 @@ def difference(part: str, reader: ModuleSpec) -> str | None:
         return "cannot be read"
     module = _module(part)
     ours = _parsed(_source(module))
-    if part in PARTS_ELSEWHERE:
-        ours.body += _parsed(_source(_module(PARTS_ELSEWHERE[part]))).body
+    for other in PARTS_ELSEWHERE.get(part, ()):
+        ours.body += _parsed(_source(_module(other))).body
     named = {*_defined(theirs), *_imported(theirs)}
     for node in ours.body:
-        if isinstance(node, DEFINITIONS) and node.name in set(module.__all__) - named:
+        if not isinstance(node, DEFINITIONS) or node.name not in set(module.__all__) - named:
+            continue
+        if getattr(module, node.name).__module__ == module.__name__:
             return f"lacks {node.name}, which volume 1 has"
     known = {*_offered(ours), *module.__all__}
     for name in _offered(theirs):
-        if not (name in known or _is_of_convolution(name) or _hands_on(name, known)):
+        if not (name in known or _hands_on(name, known)):
             return f"has {name}, which fastnn lacks"
     return None
 
@@ -62,10 +62,6 @@ def _module(part: str) -> ModuleType:
 def _source(module: ModuleType) -> str:
     """What `inspect.getsource` returns, without its import, which takes 5 ms."""
     return module.__spec__.loader.get_source(module.__name__)  # type: ignore[union-attr]
-
-
-def _is_of_convolution(name: str) -> bool:
-    return re.split(r"\W", name, maxsplit=1)[0] in NAMES
 
 
 def _hands_on(name: str, known: set[str]) -> bool:

@@ -12,7 +12,6 @@ import numpy as np
 
 from fastnn import gate
 from fastnn.book import layers as all_layers
-from fastnn.book.convolution import refuse_in
 from fastnn.book.gradient import STEP, numerical_gradient
 from fastnn.book.layers import *  # noqa: F403 -- the book's network hands on its imports
 from fastnn.book.layers import Affine, Relu, Sigmoid, SoftmaxWithLoss
@@ -28,8 +27,6 @@ __all__ = [
     "os",
     "sys",
 ]
-
-__getattr__ = refuse_in(__name__)
 
 ACTIVATIONS = {Sigmoid: "sigmoid", Relu: "relu"}
 # What the kernels do, unless the reader replaces a method, or a function that it calls.

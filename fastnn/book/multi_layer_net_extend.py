@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from fastnn.book import layers as all_layers
-from fastnn.book.convolution import refuse_in
 from fastnn.book.gradient import numerical_gradient
 from fastnn.book.layers import *  # noqa: F403 -- the book's network hands on its imports
 from fastnn.book.layers import Affine, BatchNormalization, Dropout, Relu, Sigmoid, SoftmaxWithLoss
@@ -31,8 +30,6 @@ __all__ = [
     "os",
     "sys",
 ]
-
-__getattr__ = refuse_in(__name__)
 
 
 class MultiLayerNetExtend:

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
 import types
 from collections.abc import Callable
 from typing import Any
 
-from fastnn.book.convolution import NAMES
 from fastnn.book.imports import answer_imports, passed_over
-from fastnn.book.likeness import MODULES
 
 USAGE = "usage: python -m fastnn.book SCRIPT.py [ARGUMENT ...]"
 HELP = f"""{USAGE}
@@ -39,9 +36,6 @@ def main(arguments: list[str]) -> int:
     try:
         _run(file)
     except BaseException as error:
-        missing = _missing_convolution(error)
-        if missing is not None:
-            return _refuse(f"fastnn.book: {script} needs {missing}, but there is no convolution")
         _name_the_file_passed_over(error)
         sys.excepthook = _from_script_on(file, sys.excepthook)
         raise
@@ -74,23 +68,6 @@ def _run(file: str) -> None:
     module.__file__ = file
     sys.modules["__main__"] = module
     exec(code, vars(module))
-
-
-def _missing_convolution(error: BaseException) -> str | None:
-    """The name of convolution that an error is about: one imported, or one that a star left out."""
-    name = getattr(error, "name", None)
-    of_ours = str(_module_of(error)).startswith("fastnn.book.")
-    left_out = isinstance(error, NameError) and _answers_for_common()
-    if isinstance(error, ImportError):  # whose `name` is that of the module
-        asked = re.match(r"cannot import name '(\w+)'", str(error))
-        name = asked[1] if asked else None
-    return name if name in NAMES and (of_ours or left_out) else None
-
-
-def _answers_for_common() -> bool:
-    """Whether a module of `common` was answered by fastnn, not left to the reader's files."""
-    modules = (sys.modules.get(f"common.{part}") for part in MODULES["common"])
-    return any(module is not None and module.__name__.startswith("fastnn.") for module in modules)
 
 
 def _module_of(error: BaseException) -> str | None:

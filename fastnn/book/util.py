@@ -1,4 +1,4 @@
-"""Small tools of the book's scripts: its ``common.util``, without what convolution needs."""
+"""Small tools of the book's scripts: its ``common.util``."""
 
 from __future__ import annotations
 
@@ -6,11 +6,16 @@ from typing import Any
 
 import numpy as np
 
-from fastnn.book.convolution import refuse_in
+from fastnn.book.convolution import col2im, conv_output_size, im2col
 
-__all__ = ["np", "shuffle_dataset", "smooth_curve"]
+__all__ = [
+    *("col2im", "conv_output_size", "im2col"),
+    *("np", "shuffle_dataset", "smooth_curve"),
+]
 
-__getattr__ = refuse_in(__name__)
+# Where the book has them.
+for function in (col2im, conv_output_size, im2col):
+    function.__module__ = __name__
 
 
 def smooth_curve(x: Any) -> np.ndarray:

@@ -210,14 +210,15 @@ def maximum(typingctx, a, b):
 
 
 @intrinsic
-def maximum_or_nan(typingctx, a, b):
-    """Lane by lane ``b if b > a else a``; NaN where either is."""
+def where_beaten(typingctx, a, b, yes, no):
+    """``yes`` where ``b > a``, or b is the first of both that is NaN; else ``no``."""
 
-    def vector(builder, a, b):
-        takes = builder.or_(builder.fcmp_ordered(">", b, a), builder.fcmp_unordered("uno", b, b))
-        return builder.select(takes, b, a)
+    def vector(builder, a, b, yes, no):
+        first = builder.and_(builder.fcmp_unordered("uno", b, b), builder.fcmp_ordered("ord", a, a))
+        beaten = builder.or_(builder.fcmp_ordered(">", b, a), first)
+        return builder.select(beaten, yes, no)
 
-    return _elementwise(a, 2, vector)
+    return _elementwise(a, 4, vector)
 
 
 @intrinsic

@@ -19,7 +19,7 @@ from fastnn.compiler.arithmetic import fma
 from fastnn.compiler.choice import one_of
 from fastnn.compiler.jit import inner
 from fastnn.compiler.launch import chunked
-from fastnn.compiler.tile_products import add_product
+from fastnn.compiler.tile_products import Matrix, add_product
 from fastnn.compiler.tiles import (
     TILE_VECTORS,
     VECTOR_BYTES,
@@ -225,30 +225,30 @@ def _product(low, high, x, factor, start, out, scratch):
 
 
 @inner
-def _product_of_all(low, high, left, factor, out, scratch):
-    """Rows ``low .. high`` of ``left @ factor``, zeros included: the same bits as `_product`'s.
+def _product_of_all(low, high, left, factor, start, out, scratch):
+    """Rows ``low .. high`` of ``start + left @ factor``, zeros included: the bits of `_product`.
 
     On register tiles, which take two thirds of the time of lists for each product of two numbers.
     """
     lanes = lanes_of(factor.array)
     width = TILE_VECTORS * lanes
-    panel, zeros = rows_at(scratch.weights, ZERO, width), K_BLOCK * width
-    for i in range(zeros, zeros + width):
-        scratch.weights[i] = 0.0
+    panel, begin = rows_at(scratch.weights, ZERO, width), K_BLOCK * width
     for first in range(low, high, ROW_BLOCK):
         rows = min(ROW_BLOCK, high - first)
         for n in range(0, factor.columns, width):
             some = min(width, factor.columns - n)
             wanted = rows_at(out, first * factor.columns + n, factor.columns)
             tiles = wanted if some == width else rows_at(scratch.outputs, ZERO, width)
-            start = rows_at(scratch.weights, zeros, ZERO)
+            for i in range(width):
+                scratch.weights[begin + i] = start[n + i] if i < some and start.size else 0.0
+            before = rows_at(scratch.weights, begin, ZERO)
             for k in range(0, factor.depth, K_BLOCK):
                 height = min(K_BLOCK, factor.depth - k)
                 _block_of(factor, k, n, height, some, panel)
                 block = rows_at(left, first * factor.depth + k, factor.depth)
                 whole = (some + lanes - 1) // lanes * lanes
-                multiply(rows, whole, height, block, panel, start, tiles)
-                start = tiles
+                multiply(rows, whole, height, block, panel, before, tiles)
+                before = tiles
             if some < width:
                 unpad(rows, some, tiles, wanted)
 
@@ -384,4 +384,39 @@ def affine_gradients(
         if _has_zeros(left, low * outputs, (high - low) * outputs):
             _product(low, high, left, factor, mine.sums[:0], out, own)
         else:
-            _product_of_all(low, high, left, factor, out, own)
+            _product_of_all(low, high, left, factor, mine.sums[:0], out, own)
+
+
+@chunked
+def large_affine(chunk, chunks, x, W, b, out, scratch: ProductScratch):
+    """`affine` on tiles alone, for weights that lists would read once too often."""
+    factor, own = Factor(flat(W), W.shape[0], W.shape[1], False), _product_scratch(scratch, chunk)
+    low, high = share_of(len(x), chunk, chunks)
+    _product_of_all(low, high, flat(x), factor, b, flat(out), own)
+
+
+@chunked
+def large_affine_gradients(
+    chunk, chunks, x, W, dout, wanted: Gradients, row, padded, product: ProductScratch
+):
+    """`affine_gradients` on tiles alone; `padded` has room for dout with rows of `row` elements."""
+    (count, inputs), outputs, own = x.shape, W.shape[1], _product_scratch(product, chunk)
+    deltas = rows_at(padded[chunk], ZERO, row)
+    pad(count, outputs, rows_at(flat(dout), ZERO, outputs), deltas)
+    sums, tiles = rows_at(own.weights, ZERO, ZERO), rows_at(own.outputs, ZERO, row)
+    for i in range(row):
+        own.weights[i] = 0.0
+    low, high = share_of(inputs, chunk, chunks)
+    block = own.outputs.size // row
+    for first in range(low, high, block):
+        height = min(block, high - first)
+        columns = Matrix(flat(x), first, ONE, inputs)
+        multiply(height, row, count, columns, deltas, sums, tiles)
+        unpad(height, outputs, tiles, rows_at(flat(wanted.dW), first * outputs, outputs))
+    if chunk == chunks - 1:
+        column_sums(count, row, deltas, sums)
+        unpad(ONE, outputs, sums, rows_at(wanted.db, ZERO, outputs))
+    if wanted.dx.size:
+        factor = Factor(flat(W), outputs, inputs, True)
+        low, high = share_of(count, chunk, chunks)
+        _product_of_all(low, high, flat(dout), factor, own.weights[:0], flat(wanted.dx), own)

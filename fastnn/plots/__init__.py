@@ -9,9 +9,12 @@ from fastnn.plots.curves import history, save_history
 from fastnn.plots.digits import confusion, hidden_weights, misread
 from fastnn.plots.figures import require_matplotlib, save
 from fastnn.plots.fits import fit
+from fastnn.plots.maps import feature_maps, filters
 
 __all__ = [
     "confusion",
+    "feature_maps",
+    "filters",
     "fit",
     "hidden_weights",
     "history",

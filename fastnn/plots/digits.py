@@ -66,7 +66,7 @@ def confusion(t: ArrayLike, y: ArrayLike, ax: Axes | None = None) -> Axes:
     np.add.at(table, (t, y), 1)
     right = np.eye(classes, dtype=bool)
     errors = np.ma.masked_array(table, right)
-    colours = _with_bad("Blues", RIGHT)
+    colours = with_bad("Blues", RIGHT)
     most = max(1, int(errors.filled(0).max()))
     ax.imshow(errors, cmap=colours, vmin=0, vmax=most)
     if classes <= MOST_NUMBERED:
@@ -137,7 +137,7 @@ def misread(
     if not shown.size:
         ax.set_title("no error")
         return ax
-    _draw_images(ax, x[shown], captions, cmap=_with_bad("gray_r"))
+    _draw_images(ax, x[shown], captions, cmap=with_bad("gray_r"))
     which = f"the {shown.size} surest of {wrong.size} errors"
     if shown.size == wrong.size:
         which = "the error" if wrong.size == 1 else f"the {wrong.size} errors"
@@ -187,7 +187,7 @@ def hidden_weights(W: ArrayLike, ax: Axes | None = None, *, most: int = 100) -> 
     units = W.shape[1]
     shown = W.T[:most]
     limit = max(float(np.percentile(np.abs(shown), COLOURED)), 1e-30)
-    colours = _with_bad("RdBu_r", "#909090")
+    colours = with_bad("RdBu_r", "#909090")
     image = _draw_images(ax, shown, None, cmap=colours, vmin=-limit, vmax=limit)
     ax.set_axis_off()
     ax.figure.colorbar(image, ax=ax, shrink=0.7, label="weight", extend="both")
@@ -211,7 +211,7 @@ def _columns(images: int) -> int:
     return min(empty, key=empty.__getitem__)
 
 
-def _with_bad(name: str, colour: str = "white") -> Any:
+def with_bad(name: str, colour: str = "white") -> Any:
     """A colour map that gives what is masked or nan a colour of its own."""
     from matplotlib import colormaps
 

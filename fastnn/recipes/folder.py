@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from fastnn import command, plots
+from fastnn.convnet import ConvNet
 from fastnn.history import History
 from fastnn.network import MLP
 from fastnn.plots.figures import no_pictures
@@ -50,7 +51,7 @@ def prepared(out: str | os.PathLike[str] | None, report: Callable[[str], Any]) -
 
 def write(
     folder: Folder | None,
-    net: MLP,
+    net: MLP | ConvNet,
     history: History,
     pictures: Mapping[str, Draw],
     report: Callable[[str], Any],
@@ -61,7 +62,7 @@ def write(
     ----------
     folder : Folder, optional
         None if nothing is to be written.
-    net : MLP
+    net : MLP or ConvNet
     history : History
     pictures : mapping of str to callable
         Those of this job, by the names to report.
@@ -75,8 +76,11 @@ def write(
     """
     if folder is None:
         return None
-    sizes = "-".join(map(str, net.layer_sizes))
-    title = f"{sizes}, {history.steps} steps"
+    if isinstance(net, ConvNet):
+        what = f"{len(net.layers)} layers"
+    else:
+        what = "-".join(map(str, net.layer_sizes))
+    title = f"{what}, {history.steps} steps"
     files: dict[str, Draw] = {
         "history.csv": lambda path: history.to_csv(path / "history.csv"),
         "model.fastnn": lambda path: net.save(path / "model.fastnn"),

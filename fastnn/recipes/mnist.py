@@ -7,17 +7,11 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
-
-from fastnn import datasets, gate, plots
-from fastnn.compiler import runtime
+from fastnn import gate, plots
 from fastnn.history import History
 from fastnn.network import MLP
 from fastnn.optimizers import OPTIMIZERS
-from fastnn.recipes import folder as folders
-
-# Width and height of each picture in inches.
-SIZES = {"confusion.png": (5.6, 5.6), "misread.png": (8.4, 7.0), "weights.png": (9.6, 6.4)}
+from fastnn.recipes import digits
 
 
 def run(
@@ -94,55 +88,23 @@ def run(
     rule = OPTIMIZERS[optimizer]() if lr is None else OPTIMIZERS[optimizer](lr=lr)
     widths = [gate.positive_integer(width, "hidden") for width in hidden]
     net = MLP([784, *widths, 10], activation, dtype=dtype, seed=seed)
-    if threads is not None:
-        runtime.set_num_threads(gate.positive_integer(threads, "threads"))
-    (x, t), (x_test, t_test) = datasets.load_mnist(path=data)
-    folder = folders.prepared(out, report)
-    report(f"{net}: {len(x)} images to train on, {len(x_test)} to test")
 
-    def report_epoch(net: MLP, history: History) -> None:
-        report(
-            f"epoch {history.epochs[-1]:5.2f}  loss {history.train_loss[-1]:.4f}  "
-            f"train accuracy {history.train_accuracy[-1]:.4f}  "
-            f"test accuracy {history.test_accuracy[-1]:.4f}  "
-            f"{time.perf_counter() - began:.1f} s"
-        )
+    def weights(ax: Any, image: Any) -> Any:
+        return plots.hidden_weights(net.params["W1"], ax)
 
-    history = net.fit(
-        x,
-        t,
+    history = digits.train(
+        net,
+        lambda images: rule,
+        {"weights.png": (weights, (9.6, 6.4))},
+        threads=threads,
+        data=data,
+        out=out,
+        report=report,
+        began=began,
         epochs=epochs,
         iterations=iterations,
         batch_size=batch_size,
-        optimizer=rule,
         sampling="replacement",
-        validation_data=(x_test, t_test),
         progress=progress,
-        callbacks=[report_epoch],
     )
-    error = folders.write(folder, net, history, _pictures(net, x_test, t_test), report)
-    report(
-        f"{history.steps} steps in {history.seconds:.2f} s, evaluations included; "
-        f"{time.perf_counter() - began:.2f} s in all"
-    )
-    folders.finish(history, error, report)
     return net, history
-
-
-def _pictures(net: MLP, x: np.ndarray, t: np.ndarray) -> dict[str, folders.Draw]:
-    """What the network confuses, misreads and looks for."""
-
-    def confusion(ax: Any) -> Any:
-        return plots.confusion(t, net.predict(x).argmax(axis=1), ax)
-
-    def misread(ax: Any) -> Any:
-        return plots.misread(x, t, net.predict(x), ax)
-
-    def weights(ax: Any) -> Any:
-        return plots.hidden_weights(net.params["W1"], ax)
-
-    def saved(name: str, draw: Callable[[Any], Any]) -> folders.Draw:
-        return lambda path: plots.save(path / name, [draw], size=SIZES[name], cut=True)
-
-    drawn = {"confusion.png": confusion, "misread.png": misread, "weights.png": weights}
-    return {name: saved(name, draw) for name, draw in drawn.items()}

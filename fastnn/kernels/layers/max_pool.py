@@ -4,7 +4,7 @@ On the way back a window's delta goes to the first of its pixels that is the lar
 book.  What does not fit in a window is left out, and has a delta of zero.
 """
 
-from fastnn.compiler.arithmetic import maximum_or_nan, where_less
+from fastnn.compiler.arithmetic import where_beaten, where_less
 from fastnn.compiler.jit import inner
 from fastnn.compiler.tiles import lanes_of, like, load, store
 from fastnn.kernels.groups import Data, Layer, Network, Rows, Scratch, parts_of
@@ -50,7 +50,7 @@ def _largest(image, x, window):
     for i in range(image.lines):
         for j in range(image.pixels):
             pixel = load(x.array, window + i * x.line + j * x.pixel)
-            largest = maximum_or_nan(largest, pixel)
+            largest = where_beaten(largest, pixel, pixel, largest)
     return largest
 
 
