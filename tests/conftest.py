@@ -1,6 +1,7 @@
 """Settings and fixtures that the tests share."""
 
 import os
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -107,3 +108,19 @@ def book(tmp_path):
         )
 
     return run
+
+
+@pytest.fixture(scope="session")
+def digits(tmp_path_factory):
+    """A folder with four IDX files: 300 and 100 noisy images, class k bright around row 2k."""
+    folder = tmp_path_factory.mktemp("digits")
+    rng = np.random.default_rng(1)
+    for stem, rows in (("train", 300), ("t10k", 100)):
+        labels = np.arange(rows, dtype=np.uint8) % 10
+        images = rng.integers(0, 60, (rows, 28, 28), dtype=np.uint8)
+        images[np.arange(rows), 2 * labels + 4] += 150
+        header = struct.pack(">4B3I", 0, 0, 8, 3, *images.shape)
+        (folder / f"{stem}-images-idx3-ubyte").write_bytes(header + images.tobytes())
+        header = struct.pack(">4BI", 0, 0, 8, 1, rows)
+        (folder / f"{stem}-labels-idx1-ubyte").write_bytes(header + labels.tobytes())
+    return str(folder)

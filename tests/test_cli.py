@@ -5,7 +5,6 @@ import io
 import os
 import re
 import signal
-import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -37,22 +36,6 @@ LAST = rf"(\d+) steps in {NUMBER} s, evaluations included; {NUMBER} s in all"
 def no_limit_is_left_behind():
     yield
     fastnn.set_num_threads(None)
-
-
-@pytest.fixture(scope="module")
-def digits(tmp_path_factory):
-    """A folder with four IDX files: 300 and 100 noisy images, class k bright around row 2k."""
-    folder = tmp_path_factory.mktemp("digits")
-    rng = np.random.default_rng(1)
-    for stem, rows in (("train", 300), ("t10k", 100)):
-        labels = np.arange(rows, dtype=np.uint8) % 10
-        images = rng.integers(0, 60, (rows, 28, 28), dtype=np.uint8)
-        images[np.arange(rows), 2 * labels + 4] += 150
-        header = struct.pack(">4B3I", 0, 0, 8, 3, *images.shape)
-        (folder / f"{stem}-images-idx3-ubyte").write_bytes(header + images.tobytes())
-        header = struct.pack(">4BI", 0, 0, 8, 1, rows)
-        (folder / f"{stem}-labels-idx1-ubyte").write_bytes(header + labels.tobytes())
-    return str(folder)
 
 
 def run(*arguments):

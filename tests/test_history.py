@@ -317,6 +317,22 @@ def labels(ax):
     return [text.get_text() for text in ax.get_legend().get_texts()]
 
 
+@pytest.mark.parametrize(
+    ("accuracies", "bottom"),
+    [([0.4, 0.9], 0), ([0.98, 0.99], 0.96), ([1, 1], 0.99), ([np.nan, 0.98], 0.96), ([np.nan], 0)],
+)
+def test_accuracies_near_to_one_are_told_apart(accuracies, bottom):
+    record = History()
+    record.record_steps([1.0] * len(accuracies))
+    for step, accuracy in enumerate(accuracies, 1):
+        record.record_evaluation(step, train_accuracy=accuracy)
+    ax = new_axes()
+    record.plot(ax)
+    low, high = ax.figure.axes[1].get_ylim()
+    assert low == pytest.approx(bottom)
+    assert high > 1
+
+
 def test_classification_has_losses_at_the_left_and_accuracies_at_the_right():
     ax = new_axes()
     assert classification().plot(ax) is ax

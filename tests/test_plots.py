@@ -238,6 +238,13 @@ def test_misread_images_come_the_surest_first():
     assert ax.get_title().startswith("the 2 surest of 3 errors: ")
 
 
+def test_misread_images_may_have_the_shape_of_a_convnet():
+    shapes = (30, 16), (30, 1, 4, 4)
+    row, image = (plots.misread(IMAGES.reshape(s), CLASSES, OUTPUTS, new_axes()) for s in shapes)
+    assert words(row) == words(image)
+    assert_allclose(row.images[0].get_array(), image.images[0].get_array())
+
+
 def test_nothing_misread():
     ax = plots.misread([[0.0]], [0], [[0.8, 0.2]], new_axes())
     assert ax.get_title() == "no error"
@@ -321,6 +328,16 @@ SQUARE = np.zeros((3, 4))
         (plots.misread, (SQUARE, [0, 1, 3], ONE_HOT), "t must hold labels from 0 to 2, got 3"),
         (plots.misread, (THREE, THREE, ONE_HOT), "x must have shape (N, pixels), got (3,)"),
         (plots.misread, (ONE_HOT, THREE, ONE_HOT), "x: images must be square, got 3 pixels"),
+        (
+            plots.misread,
+            (np.zeros((3, 2, 2, 2)), THREE, ONE_HOT),
+            "x must have shape (N, 1, H, W), got (3, 2, 2, 2)",
+        ),
+        (
+            plots.misread,
+            (np.zeros((3, 1, 2, 8)), THREE, ONE_HOT),
+            "x: images must be square, got 2 x 8 pixels",
+        ),
         (plots.hidden_weights, (THREE,), "W must have shape (pixels, units), got (3,)"),
         (plots.hidden_weights, (np.zeros((4, 0)),), "W must not be empty, got shape (4, 0)"),
         (plots.hidden_weights, ([[np.inf]],), "W must be finite, got inf"),

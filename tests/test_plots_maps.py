@@ -68,6 +68,17 @@ def test_a_row_of_maps_for_each_layer_small_ones_larger():
     assert sheet.max() == 1
 
 
+def test_numbers_below_zero_are_not_cut_off():
+    layers = [fastnn.Conv(2, 3), fastnn.Dense(2)]
+    image = rng.random((1, 8, 8))
+    for activation, below in (("relu", False), ("tanh", True)):
+        net = fastnn.ConvNet((1, 8, 8), layers, activation, seed=0)
+        picture = plots.feature_maps(net, image, new_axes()).images[0]
+        shown = picture.get_array().compressed()
+        assert (shown.min() < 0) == below
+        assert picture.get_clim() == (shown.min(), 1)
+
+
 def test_most_so_many_channels():
     net = fastnn.ConvNet((1, 6, 6), [fastnn.Conv(9, 2), fastnn.Dense(2)], seed=0)
     few, all_ = (
@@ -82,8 +93,10 @@ def test_filters_have_the_colours_of_those_before():
     limit = 3 * np.abs(W).max()
     assert_allclose(ax.images[0].get_clim(), (-limit, limit))
     sheet = sheet_of(ax)
-    assert_allclose(sheet[2:5, 2:7], 3 * W[0, 0])
-    assert_allclose(sheet[7:10, 9:14], W[1, 0])
+    # A pixel is a square of five by five: filters are 15 by 25 of them, 2 apart.
+    assert_allclose(sheet[2:17:5, 2:27:5], 3 * W[0, 0])
+    assert_allclose(sheet[19:34:5, 29:54:5], W[1, 0])
+    assert (np.diff(sheet[2:7, 2:7]) == 0).all()
     assert ax.get_title() == "all 4 filters, before and after training"
 
 

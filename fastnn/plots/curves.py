@@ -193,8 +193,13 @@ def _prepare_iterations(ax: "Axes", history: "History") -> None:
 
 def _draw_accuracy(ax: "Axes", history: "History") -> "list[Artist]":
     ax.set_ylabel("accuracy")
-    ax.set_ylim(0.0, 1.03)  # room for the markers of a perfect score
     train, test = history.train_accuracy, history.test_accuracy
+    measured = _drawable(np.concatenate([train, test]))
+    measured = measured[np.isfinite(measured)]
+    # From zero, or with the worst in the middle: 98 and 99 % would lie on each other.
+    bottom = 2 * float(measured.min()) - 1 if measured.size else 0.0
+    height = 1 - min(max(bottom, 0.0), 0.99)
+    ax.set_ylim(1 - height, 1 + 0.03 * height)  # room for the markers of a perfect score
     return _draw_pair(ax, history.iterations, train, test, "accuracy")
 
 

@@ -91,8 +91,8 @@ def misread(
 
     Parameters
     ----------
-    x : array_like, shape (N, pixels)
-        Square images, one a row.
+    x : array_like, shape (N, pixels) or (N, 1, H, W)
+        Square images of one channel.
     t : array_like of int, shape (N,)
         The true classes; one-hot rows, shape (N, classes), will do.
     y : array_like, shape (N, classes)
@@ -122,6 +122,12 @@ def misread(
     >>> plots.misread(x, [0, 1], y, Figure().add_subplot()).get_title()
     'the error: the true class → what the network says, and how sure it is'
     """
+    x = gate.numbers(x, "x")
+    if x.ndim == 4:  # as a ConvNet takes them
+        x = figures.numbers(x, "x", "N", 1, "H", "W")
+        if x.shape[2] != x.shape[3]:
+            raise ValueError(f"x: images must be square, got {x.shape[2]} x {x.shape[3]} pixels")
+        x = x.reshape(len(x), -1)
     x = figures.numbers(x, "x", "N", "pixels")
     y = figures.numbers(y, "y", len(x), "classes")
     t = gate.labels(t, *y.shape)

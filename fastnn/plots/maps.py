@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     from fastnn.convnet import ConvNet
 
 GAP = 2  # pixels between two images of a sheet
-SIDE = 28  # pixels of a map on the sheet, about: small ones are drawn larger
+SIDE = 28  # pixels of an image on the sheet, about: small ones are drawn larger
 BETWEEN = "#c8d4e0"  # of maps, which may be white
+AROUND = "#909090"  # filters, whose zeros are white
 # Activations, in float64; the network's own are compiled.
 ACTIVATIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "identity": lambda z: z,
@@ -77,9 +78,9 @@ def filters(
     if ax is None:
         ax = figures.new_axes()
     count = W.shape[0] * W.shape[1]
-    shown = [(name, array.reshape(count, *W.shape[2:])[:most]) for name, array in rows]
+    shown = [(name, _enlarged(array.reshape(count, *W.shape[2:])[:most])) for name, array in rows]
     limit = max(float(np.abs(array).max()) for _, array in shown) or 1.0
-    image = _draw_rows(ax, shown, cmap=with_bad("RdBu_r"), vmin=-limit, vmax=limit)
+    image = _draw_rows(ax, shown, cmap=with_bad("RdBu_r", AROUND), vmin=-limit, vmax=limit)
     ax.figure.colorbar(image, ax=ax, label="weight", shrink=0.9)
     if before is None:
         ax.set_yticks([])
@@ -95,6 +96,9 @@ def filters(
 
 def feature_maps(net: ConvNet, x: ArrayLike, ax: Axes | None = None, *, most: int = 16) -> Axes:
     """Draw what the layers of images make of one image, a row for each layer.
+
+    Each channel has its own scale, from white at zero to black at its largest number. Where an
+    activation gives numbers below zero, zero is grey, and white is what lies lowest.
 
     Parameters
     ----------
@@ -137,8 +141,9 @@ def feature_maps(net: ConvNet, x: ArrayLike, ax: Axes | None = None, *, most: in
     gate.positive_integer(most, "most")
     if ax is None:
         ax = figures.new_axes()
-    stages = [(name, _scaled(maps[:most])) for name, maps in maps_of(net, image)]
-    _draw_rows(ax, stages, cmap=with_bad("gray_r", BETWEEN), vmin=0)
+    stages = [(name, _enlarged(_scaled(maps[:most]))) for name, maps in maps_of(net, image)]
+    lowest = min(0.0, *(float(maps.min()) for _, maps in stages))
+    _draw_rows(ax, stages, cmap=with_bad("gray_r", BETWEEN), vmin=lowest, vmax=1)
     ax.set_title("what each layer makes of the image, a column for each channel", fontsize="medium")
     return ax
 
@@ -178,10 +183,15 @@ def _windows(x: np.ndarray, size: Any, stride: tuple[int, int]) -> np.ndarray:
 
 
 def _scaled(maps: np.ndarray) -> np.ndarray:
-    """Each pixel as a square of some, so that small maps are about as large as large ones."""
-    times = max(SIDE // max(maps.shape[1:]), 1)
-    top = np.abs(maps).max(axis=(1, 2), keepdims=True)  # or faint channels would not be seen
-    return np.kron(maps / np.where(top > 0, top, 1), np.ones((1, times, times)))
+    """Each channel up to 1, or faint ones would not be seen."""
+    top = np.abs(maps).max(axis=(1, 2), keepdims=True)
+    return maps / np.where(top > 0, top, 1)
+
+
+def _enlarged(images: np.ndarray) -> np.ndarray:
+    """Each pixel as a square of some, so that small images are about as large as large ones."""
+    times = max(SIDE // max(images.shape[1:]), 1)
+    return np.kron(images, np.ones((1, times, times)))
 
 
 def _draw_rows(ax: Axes, rows: list[tuple[str, np.ndarray]], **style: Any) -> Any:
