@@ -14,6 +14,8 @@ from fastnn.training.data import column_kind
 from fastnn.training.parts import EVERY_CHOICE
 
 PRECISIONS = ("float32", "float64")
+# Weights of an affine layer of the book that are many.
+LARGE = 1 << 19
 
 
 def warmup(dtype: str | None = None) -> None:
@@ -67,6 +69,7 @@ def everything(dtype: str) -> Iterator[tuple[str, Callable[[], object]]]:
     yield "the book's layers", lambda: _run_the_books(net.dtype)
     if net.dtype == np.float64:
         yield "the book's functions and rules", _run_the_books_functions
+        yield "the book's images", _run_the_books_images
 
 
 def _load_parts(net: MLP) -> None:
@@ -109,3 +112,18 @@ def _run_the_books_functions() -> None:
     compiled.sigmoid(x)
     compiled.softmax(x)
     compiled.update("sgd", x, np.zeros_like(x), (), (0.1,))
+
+
+def _run_the_books_images() -> None:
+    """Convolution and pooling, of few channels and more; and affine layers of what they return."""
+    from fastnn.book.layers import Affine, Convolution, Pooling, Relu
+
+    x, filters = np.zeros((64, 1, 8, 8)), 4
+    below = Convolution(np.zeros((filters, 1, 3, 3)), np.zeros(filters), pad=1)
+    above = Convolution(np.zeros((filters, filters, 3, 3)), np.zeros(filters), pad=1)
+    pool, relu = Pooling(2, 2), Relu()
+    pooled = pool.forward(relu.forward(above.forward(below.forward(x))))
+    rows = pooled.reshape(64, -1)
+    affine = Affine(np.zeros((rows.shape[1], LARGE // rows.shape[1])), np.zeros(LARGE // 64))
+    dout = affine.backward(affine.forward(pooled))
+    below.backward(above.backward(relu.backward(pool.backward(dout))))
