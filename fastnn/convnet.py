@@ -65,8 +65,9 @@ class ConvNet(Learning):
 
     Notes
     -----
-    Images are computed in groups of 64 bytes of one pixel (16 in float32), so a single one takes
-    as long as a group.  Batch normalisation, dilation and groups of channels are left out.
+    Images are computed in groups of 64 bytes of one pixel (16 in float32): a step on a single one
+    takes as long as on a group, a prediction does not.  Batch normalisation, dilation and groups
+    of channels are left out.
 
     Examples
     --------

@@ -8,9 +8,9 @@ import numpy as np
 
 import fastnn
 from bench.cases import Case
-from bench.contestants.with_fastnn import RULES, start
+from bench.contestants.with_fastnn import fitted, start, trainings
 from bench.networks import Conv
-from bench.reference import Arrays, Run, by_name
+from bench.reference import Arrays, Run
 
 
 def network(case: Case, given: Arrays) -> fastnn.ConvNet:
@@ -30,25 +30,15 @@ def network(case: Case, given: Arrays) -> fastnn.ConvNet:
 
 def image_training(case: Case, given: Arrays) -> Run:
     """`ConvNet.fit`, with everything that it does around the steps."""
-    net, optimizer = network(case, given), RULES[case.optimizer](case.lr)
-
-    def run(steps: int) -> Arrays:
-        start(net, given)
-        batches = given["batches"][:steps]
-        history = net.fit(given["x"], given["t"], batches=batches, optimizer=optimizer)
-        return {"losses": np.asarray(history.loss)} | by_name(net.params.values())
-
-    return run
+    return trainings(network(case, given), case, given)
 
 
 def image_job(case: Case, given: Arrays) -> Run:
     """One `ConvNet.fit`, and its accuracy."""
-    net, optimizer = network(case, given), RULES[case.optimizer](case.lr)
+    net = network(case, given)
 
     def run(steps: int) -> Arrays:
-        start(net, given)
-        batches = given["batches"][:steps]
-        net.fit(given["x"], given["t"], batches=batches, optimizer=optimizer)
+        fitted(net, case, given, steps)
         return {"accuracy": np.array([net.accuracy(given["x_test"], given["t_test"])])}
 
     return run

@@ -79,15 +79,26 @@ def start(net: fastnn.MLP | fastnn.ConvNet, given: Arrays) -> None:
 
 def training(case: Case, given: Arrays) -> Run:
     """`MLP.fit`, with everything that it does around the steps."""
-    net, optimizer = network(case, given), RULES[case.optimizer](case.lr)
+    return trainings(network(case, given), case, given)
+
+
+def trainings(net: fastnn.MLP | fastnn.ConvNet, case: Case, given: Arrays) -> Run:
+    """Steps from the first weights, each time anew."""
 
     def run(steps: int) -> Arrays:
-        start(net, given)
-        batches = given["batches"][:steps]
-        history = net.fit(given["x"], given["t"], batches=batches, optimizer=optimizer)
+        history = fitted(net, case, given, steps)
         return {"losses": np.asarray(history.loss)} | by_name(net.params.values())
 
     return run
+
+
+def fitted(
+    net: fastnn.MLP | fastnn.ConvNet, case: Case, given: Arrays, steps: int
+) -> fastnn.History:
+    """Train so many steps from the first weights."""
+    start(net, given)
+    optimizer, batches = RULES[case.optimizer](case.lr), given["batches"][:steps]
+    return net.fit(given["x"], given["t"], batches=batches, optimizer=optimizer)
 
 
 def mnist_job(case: Case, given: Arrays) -> Run:

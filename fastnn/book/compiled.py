@@ -104,7 +104,7 @@ def relu(x: Any) -> tuple[np.ndarray, np.ndarray] | None:
 
 def clear(dout: Any, mask: Any) -> bool:
     """Set `dout` to 0 where the mask is; False if that is left to NumPy."""
-    memory = lanes.flat(dout) if isinstance(dout, np.ndarray) else None
+    memory = lanes.flat(dout)
     masked = None if memory is None else lanes.flat_mask(mask, dout)
     if masked is not None and dout.flags.writeable:
         _kernels().clear(memory, masked)

@@ -26,7 +26,14 @@ from fastnn.compiler.tiles import (
     store,
     store_rows,
 )
-from fastnn.kernels.convolution import SUMMED_OUTPUTS, SUMMED_TAPS, TILE_OUTPUTS, fits
+from fastnn.kernels.convolution import (
+    SUMMED_OUTPUTS,
+    SUMMED_TAPS,
+    TILE_OUTPUTS,
+    filters_at,
+    fits,
+    planes_at,
+)
 from fastnn.kernels.groups import rows_at, share_of
 from fastnn.kernels.images import clear, images_of, lanes_to_rows, rows_to_lanes
 
@@ -106,7 +113,7 @@ def _make_outputs(height, narrower):
     @inner
     def outputs(o, sums, is_wide, window, W, X, out):
         while fits(height, sums.outputs - o):
-            filters = Filters(W.array, W.at + o * W.output, W.output, W.plane, W.line, W.pixel)
+            filters = filters_at(W, W.at + o * W.output)
             to, begin = out.at + o * out.plane, o * sums.step
             if is_wide:
                 wide(window, filters, X, sums.start, begin, sums.step, out.array, to, out.plane)
@@ -163,9 +170,8 @@ def convolve(
                 first = lines.first * move.pixels + pixels.first
                 weights = Filters(W, first, shape.channels * taps, taps, move.pixels, 1)
                 at = n + lines.at * images.line + pixels.at * images.pixel
-                here = Planes(x, at, images.plane, images.line, images.pixel)
-                to = n + i * out.line + j * out.pixel
-                there = Planes(y, to, out.plane, out.line, out.pixel)
+                here = planes_at(images, at)
+                there = planes_at(out, n + i * out.line + j * out.pixel)
                 sums, is_wide = Sums(made.channels, b, 1), together > lanes
                 outputs_of_pixel(0, sums, is_wide, window, weights, here, there)
         n += together
@@ -197,8 +203,7 @@ def input_gradient(
                 weights = Filters(W, first, taps, shape.channels * taps, step * move.pixels, step)
                 at = n + lines.at * deltas.line + pixels.at * deltas.pixel
                 here = Planes(dy, at, deltas.plane, -deltas.line, -deltas.pixel)
-                to = n + i * out.line + j * out.pixel
-                there = Planes(dx, to, out.plane, out.line, out.pixel)
+                there = planes_at(out, n + i * out.line + j * out.pixel)
                 sums, is_wide = Sums(shape.channels, zero, 0), together > lanes
                 outputs_of_pixel(0, sums, is_wide, window, weights, here, there)
         n += together
@@ -216,8 +221,7 @@ def _make_gradients(height, taps):
         tile = load_rows(sums, at, TAPS_TOGETHER * lanes, height, taps)
         size, strides = (1, made.width), (1, stride)
         for n in range(0, together, lanes):
-            D = Planes(deltas.array, deltas.at + n, deltas.plane, deltas.line, deltas.pixel)
-            X = Planes(images.array, images.at + n, images.plane, images.line, images.pixel)
+            D, X = planes_at(deltas, deltas.at + n), planes_at(images, images.at + n)
             tile = outer_sums(tile, size, strides, D, X, window, tap)
         store_rows(sums, at, TAPS_TOGETHER * lanes, tile)
 
@@ -238,10 +242,8 @@ def _make_taps(height):
         while n < shape.images:
             together = images_together(n, shape.images, lanes)
             for i in range(made.height):
-                at = n + o * deltas.plane + i * deltas.line
-                D = Planes(dy, at, deltas.plane, deltas.line, deltas.pixel)
-                line = n + i * move.stride * images.line
-                X = Planes(x, line, images.plane, images.line, images.pixel)
+                D = planes_at(deltas, n + o * deltas.plane + i * deltas.line)
+                X = planes_at(images, n + i * move.stride * images.line)
                 for tap in range(first, whole, SUMMED_TAPS):
                     at = (tap - first) * lanes
                     many(tap, window, move.stride, D, X, together, made, sums, at)

@@ -25,7 +25,7 @@ from fastnn.compiler.tiles import (
     store_rows,
 )
 from fastnn.kernels.activations import activation_forward
-from fastnn.kernels.groups import Place, rows_at, shifted
+from fastnn.kernels.groups import ZERO, Place, rows_at, shifted
 from fastnn.kernels.places import Places
 
 # Outputs and vectors of a tile of sums: 24 of 32 registers with AVX-512, 12 of 16 with AVX2.
@@ -59,53 +59,56 @@ def fits(height, left):
     return left >= height and (height < TILE_OUTPUTS or left < 8 or left > 9)
 
 
+@inner
+def filters_at(filters, at):
+    """The same filters, from another place on."""
+    return Filters(filters.array, at, filters.output, filters.plane, filters.line, filters.pixel)
+
+
+@inner
+def planes_at(planes, at):
+    """The same images, from another place on."""
+    return Planes(planes.array, at, planes.plane, planes.line, planes.pixel)
+
+
+def _make_line(height, vectors):
+    """Code for a line of `height` outputs, so many vectors at a time."""
+
+    @inner
+    def line(sums, y, first, end, images, weights, start, out):
+        lanes, columns = lanes_of(out.array), sums.width * GROUP
+        begin = images.at + (y * sums.stride_y + first) * images.line
+        for v in range(0, columns, vectors):
+            v = min(v, columns - vectors)  # the last may overlap the one before
+            x, last, within = v // GROUP, (v + vectors - 1) // GROUP, v % GROUP * lanes
+            low = max(sums.first_pixel - last * sums.stride_x, 0)
+            high = max(min(sums.end_pixel - x * sums.stride_x, sums.pixels), low)
+            window = Window(sums.channels, end - first, high - low)
+            W = filters_at(weights, weights.at + first * weights.line + low * weights.pixel)
+            X = planes_at(images, begin + (x * sums.stride_x + low) * images.pixel + within)
+            tile = tap_product(height, vectors, window, W, X, start.array, start.at, start.row)
+            store_rows(out.array, out.at + x * out.pixel + within, out.plane, tile)
+
+    return line
+
+
 def _make_tiles(height, narrower):
     """Code for as many outputs as are left, `height` at a time; `narrower` does the rest."""
+    wide, narrow = _make_line(height, TILE_PIXELS), _make_line(height, ONE_PIXEL)
 
     @inner
     def tiles(o, sums, y, first, end, images, weights, start, out):
         lanes, columns = lanes_of(out.array), sums.width * GROUP
+        side_by_side = sums.stride_x == 1 and out.pixel == GROUP * lanes
         while fits(height, sums.outputs - o):
-            begin, filters = start.at + o * start.row, weights.at + o * weights.output
-            filters += first * weights.line
-            line = images.at + (y * sums.stride_y + first) * images.line
-            to = out.at + o * out.plane + y * out.line
-            if columns >= TILE_PIXELS and sums.stride_x == 1 and out.pixel == GROUP * lanes:
-                for v in range(0, columns, TILE_PIXELS):
-                    v = min(v, columns - TILE_PIXELS)  # the last may overlap the one before
-                    low = max(sums.first_pixel - (v + TILE_PIXELS - 1) // GROUP, 0)
-                    high = max(min(sums.end_pixel - v // GROUP, sums.pixels), low)
-                    window = Window(sums.channels, end - first, high - low)
-                    tile = tap_product(
-                        height,
-                        TILE_PIXELS,
-                        window,
-                        _filters_at(weights, filters + low * weights.pixel),
-                        _planes_at(images, line + v * lanes + low * images.pixel),
-                        start.array,
-                        begin,
-                        start.row,
-                    )
-                    store_rows(out.array, to + v * lanes, out.plane, tile)
+            W = filters_at(weights, weights.at + o * weights.output)
+            before = shifted(start, o, ZERO)
+            to = planes_at(out, out.at + o * out.plane + y * out.line)
+            if side_by_side and columns >= TILE_PIXELS:
+                wide(sums, y, first, end, images, W, before, to)
             else:
-                for v in range(0, columns, ONE_PIXEL):
-                    x, within = v // GROUP, v % GROUP * lanes
-                    low = max(sums.first_pixel - x * sums.stride_x, 0)
-                    high = max(min(sums.end_pixel - x * sums.stride_x, sums.pixels), low)
-                    window = Window(sums.channels, end - first, high - low)
-                    at = line + (x * sums.stride_x + low) * images.pixel + within
-                    tile = tap_product(
-                        height,
-                        ONE_PIXEL,
-                        window,
-                        _filters_at(weights, filters + low * weights.pixel),
-                        _planes_at(images, at),
-                        start.array,
-                        begin,
-                        start.row,
-                    )
-                    store_rows(out.array, to + x * out.pixel + within, out.plane, tile)
-            done = rows_at(out.array, to, out.plane)
+                narrow(sums, y, first, end, images, W, before, to)
+            done = rows_at(out.array, to.at, out.plane)
             activation_forward(sums.parts, sums.activation, height, columns * lanes, done)
             o += height
         if o < sums.outputs:
@@ -121,16 +124,6 @@ def _none(o, sums, y, first, end, images, weights, start, out):
 
 
 _tiles = _make_tiles(TILE_OUTPUTS, _make_tiles(4, _make_tiles(1, _none)))
-
-
-@inner
-def _filters_at(filters, at):
-    return Filters(filters.array, at, filters.output, filters.plane, filters.line, filters.pixel)
-
-
-@inner
-def _planes_at(planes, at):
-    return Planes(planes.array, at, planes.plane, planes.line, planes.pixel)
 
 
 @inner
@@ -184,9 +177,9 @@ def _make_gradients(height, taps):
         for y in range(0, sums.height, together):
             size = min(together, sums.height - y), sums.width
             for g in range(GROUP):
-                D = _planes_at(deltas, at + y * deltas.line + g * lanes)
+                D = planes_at(deltas, at + y * deltas.line + g * lanes)
                 first = images.at + y * sums.stride_y * images.line
-                X = _planes_at(images, first + g * lanes)
+                X = planes_at(images, first + g * lanes)
                 to = fold.at + g * height * taps * lanes
                 tile = load_rows(fold.array, to, taps * lanes, height, taps)
                 strides = sums.stride_y, sums.stride_x

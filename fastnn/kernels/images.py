@@ -161,10 +161,7 @@ def multiply_slopes(parts, code, image, y, dy):
 
 @inner(separate=True)
 def rows_to_lanes(units, rows, out):
-    """Rows of so many units, as many as a group has, as lanes: unit n is at ``out.at + n * row``.
-
-    Rows may be read up to a whole vector.
-    """
+    """Rows, as many as a group has, of so many units as lanes; unit n at ``out.at + n * row``."""
     lanes = lanes_of(out.array)
     for first in range(0, images_of(out.array), lanes):
         begin, to = rows.at + first * rows.row, out.at + first

@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fastnn import gate
-from fastnn.layers import Conv, Dense, MaxPool
 from fastnn.plots import figures
 from fastnn.plots.digits import with_bad
 
@@ -148,32 +147,24 @@ def feature_maps(net: ConvNet, x: ArrayLike, ax: Axes | None = None, *, most: in
     return ax
 
 
-def maps_of(net: ConvNet, image: np.ndarray) -> list[tuple[str, np.ndarray]]:
+def maps_of(net: ConvNet, given: np.ndarray) -> list[tuple[str, np.ndarray]]:
     """Outputs (C, H, W) of the layers of images, in float64, with a name for each."""
-    x, number = np.asarray(image, np.float64), 0
+    x, number = np.asarray(given, np.float64), 0
     found = [("image", x)]
-    for layer in net.layers:
-        if isinstance(layer, Dense):
-            break
-        if isinstance(layer, Conv):
+    for layer, image in zip(net.layers, net.params.images[1:], strict=False):
+        if image.kind == "convolution":
             number += 1
             W, b = net.params[f"W{number}"], net.params[f"b{number}"]
-            (lines, pixels), size = _pair(layer.pad), W.shape[2:]
+            (lines, pixels), windows = image.pad, (image.size, image.stride)
             x = np.pad(x, [(0, 0), (lines, lines), (pixels, pixels)])
-            z = np.einsum("cyxij,ocij->oyx", _windows(x, size, _pair(layer.stride)), W)
-            x = ACTIVATIONS[layer.activation or net.activation](z + b[:, None, None])
-        elif isinstance(layer, MaxPool):
-            size = _pair(layer.size)
-            stride = size if layer.stride is None else _pair(layer.stride)
-            x = _windows(x, size, stride).max(axis=(3, 4))
+            z = np.einsum("cyxij,ocij->oyx", _windows(x, *windows), W)
+            x = ACTIVATIONS[image.activation](z + b[:, None, None])
+        elif image.kind == "max_pool":
+            x = _windows(x, image.size, image.stride).max(axis=(3, 4))
         else:  # a prediction drops nothing
             continue
         found.append((repr(layer), x))
     return found
-
-
-def _pair(value: Any) -> tuple[int, int]:
-    return tuple(value) if isinstance(value, list | tuple) else (value, value)
 
 
 def _windows(x: np.ndarray, size: Any, stride: tuple[int, int]) -> np.ndarray:

@@ -18,8 +18,8 @@ update(network, layer, rule, data, rows, scratch, share), update_few
 Others named ``_few`` are asked for so few rows that reading and writing the weights is all that
 counts.  All but `shared_rows` are parts, see `fastnn.compiler.parts`.
 
-What belongs to every kind is here: activation and dropout, forwards and back.  Biases are in
-`weights`.  A kind's row of the plan, and its scratch, are made in `fastnn.training.parameters`.
+What belongs to every kind of rows is here: activation and dropout, forwards and back.  A kind's row
+of the plan, and its scratch, are made in `fastnn.training.plan`.
 """
 
 from collections.abc import Callable
@@ -59,6 +59,14 @@ class Kind(NamedTuple):
     fused: bool  # whether `samples` and `differences`, which fuse layers, know it
 
 
+def _without_weights(forward, forward_few, backward):
+    """A kind of images that only passes them on."""
+    none, rows = images.no_parts, affine.shared_rows
+    return Kind(
+        forward, forward_few, backward, None, rows, images.no_update, None, none, none, False
+    )
+
+
 KINDS = {
     "affine": Kind(
         affine.forward,
@@ -84,18 +92,7 @@ KINDS = {
         sparse_affine.update_parts,
         True,
     ),
-    "images": Kind(
-        images.images_forward,
-        few_images.images_forward,
-        None,
-        None,
-        affine.shared_rows,
-        images.no_update,
-        None,
-        images.no_parts,
-        images.no_parts,
-        False,
-    ),
+    "images": _without_weights(images.images_forward, few_images.images_forward, None),
     "convolution": Kind(
         convolution.forward,
         few_images.convolution_forward,
@@ -108,41 +105,12 @@ KINDS = {
         convolution.update_parts,
         False,
     ),
-    "max_pool": Kind(
-        max_pool.forward,
-        few_images.max_pool_forward,
-        max_pool.backward,
-        None,
-        affine.shared_rows,
-        images.no_update,
-        None,
-        images.no_parts,
-        images.no_parts,
-        False,
+    "max_pool": _without_weights(max_pool.forward, few_images.max_pool_forward, max_pool.backward),
+    "image_dropout": _without_weights(
+        image_dropout.forward, few_images.image_dropout_forward, image_dropout.backward
     ),
-    "image_dropout": Kind(
-        image_dropout.forward,
-        few_images.image_dropout_forward,
-        image_dropout.backward,
-        None,
-        affine.shared_rows,
-        images.no_update,
-        None,
-        images.no_parts,
-        images.no_parts,
-        False,
-    ),
-    "flatten": Kind(
-        images.flatten_forward,
-        few_images.flatten_forward,
-        images.flatten_backward,
-        None,
-        affine.shared_rows,
-        images.no_update,
-        None,
-        images.no_parts,
-        images.no_parts,
-        False,
+    "flatten": _without_weights(
+        images.flatten_forward, few_images.flatten_forward, images.flatten_backward
     ),
 }
 # By which kernels know them.

@@ -17,7 +17,7 @@ from fastnn.compiler.tiles import (
     store_rows,
 )
 from fastnn.kernels.activations import activation_forward
-from fastnn.kernels.convolution import TILE_OUTPUTS, fits
+from fastnn.kernels.convolution import TILE_OUTPUTS, filters_at, fits, planes_at
 from fastnn.kernels.groups import (
     GATHER,
     ONE,
@@ -88,15 +88,8 @@ def _make_tiles(height, vectors):
             height,
             vectors,
             window,
-            Filters(
-                weights.array,
-                weights.at + o * weights.output,
-                weights.output,
-                weights.plane,
-                weights.line,
-                weights.pixel,
-            ),
-            Planes(images.array, images.at + x, images.plane, images.line, images.pixel),
+            filters_at(weights, weights.at + o * weights.output),
+            planes_at(images, images.at + x),
             start.array,
             start.at + o * start.row,
             start.row,
