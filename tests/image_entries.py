@@ -125,7 +125,6 @@ def lanes_to_rows(lanes, **layout):
 # Layers ------------------------------------------------------------------------------------
 
 _forward, _backward, _update = map(PartEntry, (layers.FORWARD, layers.BACKWARD, layers.UPDATE))
-_forward_few = PartEntry(layers.FORWARD_FEW)
 
 
 class ImageLayers:
@@ -165,25 +164,45 @@ class ImageLayers:
 
     # Where things lie
 
-    def _planes(self, number, slot, deltas):
-        layer, image = self.layers[number], self.places[number]
+    def pixel(self, slot=0):
+        """How many images a pixel has room for: of the last group as few as will do."""
+        images = self.places[0].fewest
+        while images < min(self.group, self.count - slot):
+            images *= 2
+        return images
+
+    def _line(self, pixels, left, width, pixel):
+        """A line has room for whole groups from its first pixel on."""
+        whole = -(-width * pixel // self.group) * self.group
+        return max(pixels * pixel, left * pixel + whole)
+
+    def _lie(self, number, slot, deltas):
+        """Where the memory of a layer begins, its first pixel, and the strides of its pixels."""
+        layer, image, pixel = self.layers[number], self.places[number], self.pixel(slot)
         if deltas:
-            at = layer.dz + image.deltas_first
-            strides = image.deltas_plane, image.deltas_line, image.deltas_pixel, 1
-        else:
-            at = layer.y + slot % image.block * layer.y_row
-            at += image.border_y * image.line + image.border_x * self.group
-            strides = image.plane, image.line, self.group, 1
-        shape = image.channels, image.height, image.width, self.group
+            left, steps = image.deltas_left, (image.deltas_step_y, image.deltas_step_x)
+            line = self._line(image.deltas_pixels, left, image.width, pixel)
+            strides = image.deltas_lines * line, steps[0] * line, steps[1] * pixel, 1
+            return layer.dz, layer.dz + left * pixel, strides
+        top, left = image.border_y, image.border_x
+        line = self._line(image.width + 2 * left, left, image.width, pixel)
+        at = layer.y + slot % image.block * layer.y_row
+        strides = (image.height + 2 * top) * line, line, pixel, 1
+        return at, at + top * line + left * pixel, strides
+
+    def _planes(self, number, slot, deltas):
+        _, at, strides = self._lie(number, slot, deltas)
+        image = self.places[number]
+        shape = image.channels, image.height, image.width, self.pixel(slot)
         return _view(self.work[at:], shape, strides)
 
     def _room(self, number, slot, deltas):
         """Where in `work` all lies that belongs to the outputs or deltas of a group."""
-        layer, image = self.layers[number], self.places[number]
-        if deltas:
-            return slice(layer.dz, layer.dz + image.deltas_size)
-        at = layer.y + slot % image.block * layer.y_row
-        return slice(at, at + image.channels * image.plane)
+        at, _, strides = self._lie(number, slot, deltas)
+        end = at + self.places[number].channels * strides[0]
+        if not deltas and self.pixel(slot) < self.group:  # and what is read with the last line
+            end += self.group
+        return slice(at, end)
 
     def read(self, number, slot=0, deltas=False):
         return self._planes(number, slot, deltas).transpose(3, 0, 1, 2).copy()
@@ -294,51 +313,3 @@ class ImageLayers:
         layer = self.layers[len(self.images) - 1]
         at = (layer.y if array is self.values else layer.dz) + slot * layer.y_row
         return _view(array[at:], (self.group, layer.outputs), (layer.y_row, 1))
-
-
-class SingleImages(ImageLayers):
-    """The same for images that pass by themselves, of which there is but one at a time."""
-
-    def __init__(self, chain, dtype, count):
-        super().__init__(chain, dtype, count, gathers=False)
-
-    def _planes(self, number, slot, deltas):
-        image = self.places[number]
-        at = image.few + image.border_y * image.few_line + image.border_x
-        shape = image.channels, image.height, image.width, 1
-        return _view(self.work[at:], shape, (image.few_plane, image.few_line, 1, 1))
-
-    def _room(self, number, slot=0, deltas=False):
-        """With what whole vectors are written beyond the last line."""
-        image = self.places[number]
-        size = -(-image.channels * image.few_plane // self.group) * self.group
-        return slice(image.few, image.few + size)
-
-    def write(self, number, x):
-        """Outputs with zeros around, and what is left there by whole vectors between."""
-        image = self.places[number]
-        self.work[self._room(number)] = np.nan
-        at, (top, side) = image.few, (image.border_y, image.border_x)
-        shape = image.channels, image.height + 2 * top, image.width + 2 * side, 1
-        _view(self.work[at:], shape, (image.few_plane, image.few_line, 1, 1))[...] = 0
-        self._planes(number, 0, False)[...] = x.transpose(1, 2, 3, 0)
-
-    def around(self, number):
-        """What is there around an image."""
-        image = self.places[number]
-        (top, side), H, W = (image.border_y, image.border_x), image.height, image.width
-        shape = image.channels, H + 2 * top, W + 2 * side
-        found = _view(self.work[image.few :], shape, (image.few_plane, image.few_line, 1)).copy()
-        found[:, top : top + H, side : side + W] = 0
-        return found
-
-    def forward(self, number, x=None, row=0, first=GATHER):
-        """Make outputs of an image, for the first layer from a row of x."""
-        x = np.empty((0, self.images[0].units), self.dtype) if x is None else x
-        rows, layer = self._rows(0, np.array([row]), first, 0), self.layers[number]
-        arguments = (self._data(x), rows, self._scratch(), 0, 0)
-        if number == len(self.images) - 1:
-            mine = [slice(layer.y, layer.y + layer.outputs)]
-            self._call(_forward_few, number, *arguments, values=mine)
-        else:
-            self._call(_forward_few, number, *arguments, work=[self._room(number)])

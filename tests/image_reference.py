@@ -73,18 +73,27 @@ def input_deltas(d, W, shape, stride=(1, 1), pad=(0, 0)):
 def filter_gradient(d, x, size, stride=(1, 1), pad=(0, 0)):
     """Gradient (O, C, h, w) of one group: each lane over all pixels, then the lanes by halves."""
     outputs, x = d.shape[2:], surrounded(x, pad)
-    gradient = np.zeros((d.shape[1], x.shape[1], *size), d.dtype)
+    gradient, d = np.zeros((d.shape[1], x.shape[1], *size), d.dtype), as_a_group(d)
     for i, j, pixels in windows(x, size, stride, outputs):
-        lanes = np.zeros((len(d), d.shape[1], x.shape[1]), d.dtype)
-        for y in range(outputs[0]):
-            for n in range(outputs[1]):
+        lanes, pixels = np.zeros((len(d), d.shape[1], x.shape[1]), d.dtype), as_a_group(pixels)
+        for y in range(d.shape[2]):
+            for n in range(d.shape[3]):
                 lanes = fma(d[:, :, None, y, n], pixels[:, None, :, y, n], lanes)
         gradient[:, :, i, j] = lane_sum_of_all(lanes)
     return gradient
 
 
+def as_a_group(x):
+    """Of fewer images than a group has, neighbouring pixels as if they were of other images."""
+    together = group_of(x.dtype) // len(x)
+    x = np.pad(x, ((0, 0), (0, 0), (0, 0), (0, -x.shape[3] % together)))
+    x = x.reshape(*x.shape[:3], -1, together)
+    return x.transpose(4, 0, 1, 2, 3).reshape(-1, *x.shape[1:4])
+
+
 def bias_gradient(d):
     """Gradient (O,) of one group."""
+    d = as_a_group(d)
     lanes = np.zeros(d.shape[:2], d.dtype)
     for y in range(d.shape[2]):
         for n in range(d.shape[3]):

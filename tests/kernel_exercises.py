@@ -13,7 +13,6 @@ from activation_entries import (
 )
 from image_entries import (
     ImageLayers,
-    SingleImages,
     convolve,
     filter_gradient,
     lanes_to_rows,
@@ -131,32 +130,27 @@ def _exercises_of_images(dtype, group):
         "filter_gradient": lambda: filter_gradient(d, x, (3, 2), taps, stride),
         "rows_to_lanes": lambda: rows_to_lanes(rows, 37),
         "lanes_to_rows": lambda: lanes_to_rows(np.ascontiguousarray(rows.T)),
-        "layers of images": lambda: _through_layers(ImageLayers, rows.dtype, rows),
-        "layers of an image": lambda: _through_layers(SingleImages, rows.dtype, rows[:3]),
+        "layers of images": lambda: _through_layers(rows.dtype, rows, 2),
+        "layers of three images": lambda: _through_layers(rows.dtype, rows[:3], 1),
+        "layers of an image": lambda: _through_layers(rows.dtype, rows[:1], 1),
     }
 
 
-def _through_layers(kind, dtype, rows):
+def _through_layers(dtype, rows, strides):
     """Outputs, deltas and gradients of layers that have pads, and gaps between deltas."""
     made = (
-        *(MaxPool((1, 2), 1), Conv(5, (2, 3), (1, 1) if kind is SingleImages else 2, 1)),
+        *(MaxPool((1, 2), 1), Conv(5, (2, 3), strides, 1)),
         *(Dropout(0.3), Conv(7, 2, 1, (0, 1), "tanh"), MaxPool(2, 1)),
     )
     chain = chain_of((1, 7, 5), (*made, Dense(3)), "relu").images
     last, found = len(chain) - 1, []
-    if kind is SingleImages:
-        layers = SingleImages(chain, dtype, 1)
-        layers.forward(0, np.ascontiguousarray(rows[:, :35]), 2)
-    else:
-        layers = ImageLayers(chain, dtype, len(rows), dropout=(0, 0, 0, 0.3, 0, 0, 0, 0))
-        layers.forward(0, x=np.ascontiguousarray(rows[:, :35]))
+    layers = ImageLayers(chain, dtype, len(rows), dropout=(0, 0, 0, 0.3, 0, 0, 0, 0))
+    layers.forward(0, x=np.ascontiguousarray(rows[:, :35]))
     for number in range(1, last + 1):
         layers.forward(number)
-    outputs = layers.rows_of_flatten(layers.values)
-    if kind is SingleImages:
-        return outputs[:1].copy()
+    outputs = layers.rows_of_flatten(layers.values)[: len(rows)]
     found.append(outputs.ravel())
-    layers.rows_of_flatten(layers.deltas)[...] = np.sin(outputs)
+    layers.rows_of_flatten(layers.deltas)[: len(rows)] = np.sin(outputs)
     for number in range(last, 1, -1):
         layers.backward(number)
     found += [layers.read(1, deltas=True).ravel(), *map(np.ravel, layers.gradients(2))]

@@ -44,7 +44,7 @@ def test_threads_do_not_change_the_bits(batch, dtype, name):
 @each_dtype
 @pytest.mark.usefixtures("both_builds")
 def test_an_image_does_not_depend_on_the_images_beside_it(dtype, name):
-    """Few of them pass by themselves, others in groups with lanes to spare."""
+    """Of few images vectors hold neighbouring pixels, too; other groups have lanes to spare."""
     net = made(name, "softplus", dtype)
     x, _ = images(net, 140)
     together = net.predict(x)

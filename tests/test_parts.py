@@ -273,10 +273,7 @@ def test_rules_are_at_hand_for_filters(rule, trap):
     assert trap.called == 0
 
 
-OF_IMAGES = {
-    *("convolve", "filter_gradient", "forward_images", "backward_images", "image_sweep"),
-    "layer_forward_few",
-}
+OF_IMAGES = {"convolve", "filter_gradient", "forward_images", "backward_images", "image_sweep"}
 
 
 def test_a_network_without_images_has_no_part_for_them(trap):
@@ -294,7 +291,7 @@ def test_a_network_of_images_asks_for_no_more_than_it_needs(trap):
     net.predict(images(net, 20)[0])
     at_hand = {choice.name for choice in EVERY_CHOICE if trap.at_hand(choice).any()}
     assert at_hand == {
-        *("layer_forward", "layer_forward_few", "forward_images", "convolve"),
+        *("layer_forward", "forward_images", "convolve"),
         *("activation_forward", "multiply", "outputs"),
     }
 

@@ -30,8 +30,8 @@ from fastnn.kernels.places import Places
 
 # Outputs and vectors of a tile of sums: 24 of 32 registers with AVX-512, 12 of 16 with AVX2.
 TILE_OUTPUTS, TILE_PIXELS = 6, 4 if VECTOR_BYTES == 64 else 2
-# Vectors side by side if pixels are not, which a stride above 1 makes so.
-ONE_PIXEL = min(TILE_PIXELS, GROUP)
+# Vectors side by side in short lines, and if pixels are not, which a stride above 1 makes so.
+FEW_PIXELS, ONE_PIXEL = 2, min(TILE_PIXELS, GROUP)
 
 
 class Sums(NamedTuple):
@@ -71,16 +71,25 @@ def planes_at(planes, at):
     return Planes(planes.array, at, planes.plane, planes.line, planes.pixel)
 
 
+@inner
+def _vectors_of_line(sums, images):
+    """Vectors of a line of outputs, as many as whole groups have."""
+    lanes = GROUP * lanes_of(images.array)
+    return (sums.width * images.pixel + lanes - 1) // lanes * GROUP
+
+
 def _make_line(height, vectors):
     """Code for a line of `height` outputs, so many vectors at a time."""
 
     @inner
     def line(sums, y, first, end, images, weights, start, out):
-        lanes, columns = lanes_of(out.array), sums.width * GROUP
+        lanes, columns = lanes_of(out.array), _vectors_of_line(sums, images)
+        pixels = GROUP * lanes // images.pixel  # of so many vectors as are a group
         begin = images.at + (y * sums.stride_y + first) * images.line
         for v in range(0, columns, vectors):
             v = min(v, columns - vectors)  # the last may overlap the one before
-            x, last, within = v // GROUP, (v + vectors - 1) // GROUP, v % GROUP * lanes
+            x, last = v * pixels // GROUP, ((v + vectors) * pixels - 1) // GROUP
+            within = v * lanes - x * images.pixel
             low = max(sums.first_pixel - last * sums.stride_x, 0)
             high = max(min(sums.end_pixel - x * sums.stride_x, sums.pixels), low)
             window = Window(sums.channels, end - first, high - low)
@@ -94,20 +103,23 @@ def _make_line(height, vectors):
 
 def _make_tiles(height, narrower):
     """Code for as many outputs as are left, `height` at a time; `narrower` does the rest."""
-    wide, narrow = _make_line(height, TILE_PIXELS), _make_line(height, ONE_PIXEL)
+    wide, narrow = _make_line(height, TILE_PIXELS), _make_line(height, FEW_PIXELS)
+    single = _make_line(height, ONE_PIXEL)
 
     @inner
     def tiles(o, sums, y, first, end, images, weights, start, out):
-        lanes, columns = lanes_of(out.array), sums.width * GROUP
-        side_by_side = sums.stride_x == 1 and out.pixel == GROUP * lanes
+        lanes, columns = lanes_of(out.array), _vectors_of_line(sums, images)
+        side_by_side = sums.stride_x == 1 and out.pixel == images.pixel
         while fits(height, sums.outputs - o):
             W = filters_at(weights, weights.at + o * weights.output)
             before = shifted(start, o, ZERO)
             to = planes_at(out, out.at + o * out.plane + y * out.line)
             if side_by_side and columns >= TILE_PIXELS:
                 wide(sums, y, first, end, images, W, before, to)
-            else:
+            elif side_by_side and columns >= FEW_PIXELS:
                 narrow(sums, y, first, end, images, W, before, to)
+            else:
+                single(sums, y, first, end, images, W, before, to)
             done = rows_at(out.array, to.at, out.plane)
             activation_forward(sums.parts, sums.activation, height, columns * lanes, done)
             o += height
@@ -128,7 +140,7 @@ _tiles = _make_tiles(TILE_OUTPUTS, _make_tiles(4, _make_tiles(1, _none)))
 
 @inner
 def convolve(sums: Sums, images: Planes, weights: Filters, start: Matrix, out: Planes):
-    """Outputs (o, y, x) of a group of images.
+    """Outputs (o, y, x) of a group of images, or of as few as their pixels have room for.
 
     ``start[o] + weights[o, c, i, j] * images[c, y * stride_y + i, x * stride_x + j] + ...``, in the
     order c, i, j.  Start has one number for each output, in rows.
@@ -239,9 +251,25 @@ if SUMMED_OUTPUTS > 4:
 def filter_gradient(sums: FilterSums, deltas: Planes, images: Planes, out: Matrix, fold: Place):
     """Add gradients of filters over a group of images to ``out[c, i, j ; o]``.
 
-    A sum over all pixels for each lane, in their order; then over the lanes.
+    A sum over all pixels for each lane, in their order; then over the lanes.  Where a pixel has
+    fewer images than a group, neighbours are summed together; what is then read behind a line has
+    to be zero in deltas and a number in images.
     """
-    _outputs(0, sums, deltas, images, out, fold)
+    together = GROUP * lanes_of(images.array) // images.pixel
+    width = (sums.width + together - 1) // together
+    vectors = FilterSums(
+        sums.outputs,
+        sums.height,
+        width,
+        sums.channels,
+        sums.lines,
+        sums.pixels,
+        sums.stride_y,
+        sums.stride_x * together,
+    )
+    pixel = deltas.pixel * together
+    deltas = Planes(deltas.array, deltas.at, deltas.plane, deltas.line, pixel)
+    _outputs(0, vectors, deltas, images, out, fold)
 
 
 FILTER_GRADIENT = Choice(Places.FILTER_GRADIENT, {0: filter_gradient})

@@ -15,36 +15,20 @@ from fastnn.kernels.groups import (
     parts_of,
 )
 from fastnn.kernels.images import image_of, images_of
-from fastnn.kernels.layers import BACKWARD, FORWARD, FORWARD_FEW
+from fastnn.kernels.layers import BACKWARD, FORWARD
 from fastnn.kernels.places import Places
 
 
 @inner
 def forward_images(first: int, network: Network, data: Data, rows: Rows, scratch: Scratch):
     """Rows of data through the layers below the first that is for rows."""
-    mine, parts, images = (
-        _with_work(network, rows, scratch),
-        parts_of(network),
-        images_of(scratch.values),
-    )
-    in_groups = _in_groups(network, rows.count, images)
-    for row in range(0, in_groups, images):
+    mine, parts = _with_work(network, rows, scratch), parts_of(network)
+    images = images_of(scratch.values)
+    for row in range(0, rows.count, images):
         group = part_of(rows, row, min(row + images, rows.count))
         for number in range(first):
             layer = layer_of(network, number)
             FORWARD(parts, layer.kind, (network, layer, data, group, mine, ZERO, ZERO))
-    for row in range(in_groups, rows.count):
-        single = part_of(rows, row, row + 1)
-        for number in range(first):
-            layer = layer_of(network, number)
-            FORWARD_FEW(parts, layer.kind, (network, layer, data, single, mine, ZERO, ZERO))
-
-
-@inner
-def _in_groups(network, count, images):
-    """How many of so many rows pass in groups: of a part of a group, few do not."""
-    few = count % images
-    return count - few if few <= image_of(network, ZERO).most_few else count
 
 
 @inner

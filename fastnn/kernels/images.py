@@ -3,6 +3,10 @@
 A group of images, 64 bytes of them, is the innermost dimension: ``[c, y, x, image]``.  Rows of a
 batch go through the layers of images a group at a time, in a chunk's own `work`.  Outputs of all
 groups of a block stay there until the block's way back; deltas are those of one group.
+
+The last group of a batch has as many rows as are left, and a pixel room for as few as will do, a
+power of two: a vector then holds neighbouring pixels, too, and one image or four take a part of the
+time of sixteen.  Lines have room for whole vectors from their first pixel on.
 """
 
 from typing import NamedTuple
@@ -17,10 +21,7 @@ from fastnn.kernels.groups import ZERO, Layer, layer_of, parts_of, rows_at, shar
 
 
 class Image(NamedTuple):
-    """What the plan says of a layer of images, behind its `Layer`; of other layers nothing.
-
-    Distances count elements: a pixel of a group is as many as the group has images.
-    """
+    """What the plan says of a layer of images, behind its `Layer`; of other layers nothing."""
 
     channels: int  # of its outputs
     height: int
@@ -36,21 +37,17 @@ class Image(NamedTuple):
     # Its outputs, from ``Layer.y`` on, with lines and pixels of zeros around that are read above.
     border_y: int
     border_x: int
-    plane: int
-    line: int
-    # Their deltas, from ``Layer.dz`` on, in the same array; for one group.
-    deltas_size: int
-    deltas_first: int
-    deltas_plane: int
-    deltas_line: int
-    deltas_pixel: int
-    # Outputs of one image by itself, in the same array: few images, see layers/few_images.py.
-    few: int
-    few_plane: int
-    few_line: int
-    most_few: int  # rows beyond whole groups that pass by themselves, the same in all layers
-    # The same in all layers: rows whose outputs have room, and where in `values` a chunk has its
-    # `work`, and of which size, if a pass makes no deltas.
+    # Their deltas, from ``Layer.dz`` on, in the same array, for one group: lines and pixels of a
+    # plane, how many are zeros before the first that is none, and steps from one to the next.
+    deltas_lines: int
+    deltas_pixels: int
+    deltas_left: int
+    deltas_step_y: int
+    deltas_step_x: int
+    # The same in all layers: how many images a pixel has room for at least, rows whose outputs have
+    # room, and where in `values` a chunk has its `work`, and of which size, if a pass makes no
+    # deltas.
+    fewest: int
     block: int
     work: int
     work_size: int
@@ -81,21 +78,48 @@ def groups_of(rows, array):
 
 
 @inner
-def outputs_in_lanes(network, number, work, slot):
-    """Outputs of a layer of images for the group that begins in a slot."""
-    layer, image = layer_of(network, number), image_of(network, number)
-    pixel = images_of(work)
-    at = layer.y + slot % image.block * layer.y_row
-    at += image.border_y * image.line + image.border_x * pixel
-    return Planes(work, at, image.plane, image.line, pixel)
+def _pixel(network, rows):
+    """How many images a pixel of a group has room for."""
+    images = image_of(network, ZERO).fewest
+    while images < rows.count:
+        images *= 2
+    return images
 
 
 @inner
-def deltas_in_lanes(network, number, work):
-    """Deltas of a layer of images."""
-    layer, image = layer_of(network, number), image_of(network, number)
-    at = layer.dz + image.deltas_first
-    return Planes(work, at, image.deltas_plane, image.deltas_line, image.deltas_pixel)
+def _line(pixels, left, width, pixel, array):
+    """Elements of a line of so many pixels, the first of `width` behind some on the left."""
+    group = images_of(array)
+    return max(pixels * pixel, left * pixel + (width * pixel + group - 1) // group * group)
+
+
+@inner
+def outputs_in_lanes(network, number, work, rows):
+    """Outputs of a layer of images for a group of rows."""
+    layer, image, pixel = (
+        layer_of(network, number),
+        image_of(network, number),
+        _pixel(network, rows),
+    )
+    left = image.border_x
+    line = _line(image.width + 2 * left, left, image.width, pixel, work)
+    at = layer.y + rows.slot % image.block * layer.y_row
+    at += image.border_y * line + left * pixel
+    return Planes(work, at, (image.height + 2 * image.border_y) * line, line, pixel)
+
+
+@inner
+def deltas_in_lanes(network, number, work, rows):
+    """Deltas of a layer of images for a group of rows."""
+    layer, image, pixel = (
+        layer_of(network, number),
+        image_of(network, number),
+        _pixel(network, rows),
+    )
+    left, steps = image.deltas_left, (image.deltas_step_y, image.deltas_step_x)
+    line = _line(image.deltas_pixels, left, image.width, pixel, work)
+    at, plane = layer.dz + left * pixel, image.deltas_lines * line
+    return Planes(work, at, plane, steps[0] * line, steps[1] * pixel)
 
 
 @inner
@@ -106,38 +130,63 @@ def has_border(image):
 
 @inner
 def clear_border(image, y):
-    """Zeros around a layer's outputs."""
-    if not has_border(image):
+    """Zeros around a layer's outputs; and, if deltas will meet it, what is behind their lines."""
+    group = images_of(y.array)
+    goes_back = image.work_size == 0
+    if not has_border(image) and (y.pixel == group or not goes_back):
         return
-    side, lines = image.border_x * y.pixel, image.border_y * y.line
+    left, above = image.border_x * y.pixel, image.border_y * y.line
+    inside = image.width * y.pixel
     for c in range(image.channels):
-        first = y.at + c * y.plane - side
-        clear(y.array, first - lines, lines)
-        clear(y.array, first + image.height * y.line, lines)
+        first = y.at + c * y.plane - left
+        clear(y.array, first - above, above)
+        clear(y.array, first + image.height * y.line, above)
         for i in range(image.height):
-            clear(y.array, first + i * y.line, side)
-            clear(y.array, first + (i + 1) * y.line - side, side)
+            line = first + i * y.line
+            clear(y.array, line, left)
+            clear(y.array, line + left + inside, y.line - left - inside)
+    if y.pixel < group:  # read with the last line
+        clear(y.array, y.at - left - above + image.channels * y.plane, group)
 
 
 @inner
 def clear(array, at, count):
-    """Zeros, in whole vectors."""
+    """Zeros."""
+    lanes, end = lanes_of(array), at + count
     zero = splat(array.dtype.type(0), 1)
-    for n in range(at, at + count, lanes_of(array)):
-        store(array, n, zero)
+    while at + lanes <= end:
+        store(array, at, zero)
+        at += lanes
+    while at < end:
+        put(array, at, array.dtype.type(0))
+        at += 1
 
 
 @inner
-def clear_deltas(network, number, work):
+def clear_behind_lines(image, planes):
+    """Zeros behind lines of a layer's deltas, as far as whole vectors were written there."""
+    inside = image.width * planes.pixel
+    count = -inside % images_of(planes.array)
+    if count == 0:
+        return
+    for c in range(image.channels):
+        for i in range(image.height):
+            at = planes.at + c * planes.plane + i * planes.line
+            clear(planes.array, at + inside, count)
+
+
+@inner
+def clear_deltas(network, number, work, rows):
     """Zeros wherever deltas of a layer of images may be, and between them."""
-    clear(work, layer_of(network, number).dz, image_of(network, number).deltas_size)
+    planes = deltas_in_lanes(network, number, work, rows)
+    clear(work, layer_of(network, number).dz, image_of(network, number).channels * planes.plane)
 
 
 @inner
-def through_activation(network, number, work, slot):
+def through_activation(network, number, work, rows):
     """Turn dy of a layer of images into ``dz = dy * slope(y)``."""
-    image = image_of(network, number)
-    y, dy = outputs_in_lanes(network, number, work, slot), deltas_in_lanes(network, number, work)
+    image, y = image_of(network, number), outputs_in_lanes(network, number, work, rows)
+    dy = deltas_in_lanes(network, number, work, rows)
     multiply_slopes(parts_of(network), image.activation, image, y, dy)
 
 
@@ -195,15 +244,33 @@ def lanes_to_rows(units, lanes_in, out):
             n += 1
 
 
+@inner(separate=True)
+def rows_to_pixels(units, rows, out):
+    """Rows, as many as a pixel has room for, of so many units; unit n at ``out.at + n * row``."""
+    for r in range(out.row):
+        for n in range(units):
+            one = element(rows.array, rows.at + r * rows.row + n)
+            put(out.array, out.at + n * out.row + r, one)
+
+
+@inner(separate=True)
+def pixels_to_rows(units, pixels, out):
+    """What `rows_to_pixels` has turned round, turned back."""
+    for r in range(pixels.row):
+        for n in range(units):
+            one = element(pixels.array, pixels.at + n * pixels.row + r)
+            put(out.array, out.at + r * out.row + n, one)
+
+
 @inner
 def copy_planes(image, planes, out):
-    """Copy pixels of a group, one by one."""
+    """Copy pixels of a group, one by one; what is written behind a line is not read."""
     for c in range(image.channels):
         for i in range(image.height):
             for j in range(image.width):
                 at = planes.at + c * planes.plane + i * planes.line + j * planes.pixel
                 to = out.at + c * out.plane + i * out.line + j * out.pixel
-                for g in range(0, images_of(out.array), lanes_of(out.array)):
+                for g in range(0, planes.pixel, lanes_of(out.array)):
                     store(out.array, to + g, load(planes.array, at + g))
 
 

@@ -31,4 +31,3 @@ class Places(IntEnum):
     FORWARD_IMAGES = 22
     BACKWARD_IMAGES = 23
     IMAGE_SWEEP = 24
-    LAYER_FORWARD_FEW = 25

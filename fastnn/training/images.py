@@ -10,13 +10,10 @@ import numpy as np
 from fastnn.compiler.tiles import GROUP_BYTES
 from fastnn.kernels.activations import ACTIVATION_CODES
 from fastnn.kernels.groups import ROW_BLOCK
-from fastnn.kernels.images import MOST_SUMS, Image
+from fastnn.kernels.images import MOST_SUMS, Image, has_border
 
 # Bytes of outputs of images that go through a network together, if it is more than a group.
 BLOCK_BYTES = 4 << 20
-# Images beyond whole groups that are computed one by one: LeNet predicts one in 19 us, five in 72,
-# and a group in 91, however few are in it.
-MOST_FEW = 5
 
 
 class ImageLayer(NamedTuple):
@@ -79,32 +76,16 @@ def placed(
     block = _block(images, dtype) if goes_back else group
     for number, image in enumerate(images[:-1]):  # but for "flatten", which makes rows
         made = _image(images, number, group, block)
-        y_row = image.channels * made.plane // group
+        y_row = image.channels * (image.height + 2 * made.border_y)
+        y_row *= image.width + 2 * made.border_x
         found.append(Room(made, first if number == 0 else 0, at, y_row, 0))
-        at += block * y_row
-    if not goes_back:
-        found, at = _with_few(found, images, group, at)
+        at += block * y_row + group  # whole vectors are written from the last pixel on
     for number, places in enumerate(found):
-        found[number] = places._replace(dz=at)
-        if goes_back or number == 0:  # in which images without a border lie
-            at += places.image.deltas_size
+        found[number], made = places._replace(dz=at), places.image
+        # The first layer has none, but for images that have no border yet.
+        if has_border.py_func(made) if number == 0 else goes_back:
+            at += made.channels * made.deltas_lines * made.deltas_pixels * group + group
     return found, at
-
-
-def _with_few(
-    places: list[Room], images: Sequence[ImageLayer], group: int, at: int
-) -> tuple[list[Room], int]:
-    """Room for the outputs of one image by itself, if all filters go from pixel to pixel."""
-    if any(layer.kind == "convolution" and layer.stride[1] > 1 for layer in images):
-        return places, at
-    found = []
-    for place in places:
-        image = place.image._replace(few=at, most_few=MOST_FEW)
-        found.append(place._replace(image=image))
-        at += -(-image.channels * image.few_plane // group) * group
-    # Vectors are read beyond the last pixels.
-    widest = max(layer.size[1] for layer in images)
-    return found, at + -(-(widest + 2 * group) // group) * group
 
 
 def row_of_images(units: int, dtype: np.dtype) -> int:
@@ -130,21 +111,9 @@ def _block(images: Sequence[ImageLayer], dtype: np.dtype) -> int:
 
 def _image(images: Sequence[ImageLayer], number: int, group: int, block: int) -> Image:
     image, (border_y, border_x) = images[number], _border(images, number)
-    line = (image.width + 2 * border_x) * group
-    # Whole vectors are written from the first pixel on.
-    few_line = border_x + max(-(-image.width // group) * group, image.width + border_x)
-    plain = image.channels * image.height * image.width * group
-    deltas = {
-        "deltas_size": plain,
-        "deltas_first": 0,
-        "deltas_plane": image.height * image.width * group,
-        "deltas_line": image.width * group,
-        "deltas_pixel": group,
-    }
-    if number == 0 and not (border_y or border_x):
-        deltas["deltas_size"] = 0
+    deltas = Deltas(image.height, image.width)
     if image.kind == "convolution" and number > 1:  # the deltas of its inputs are asked for
-        deltas = _deltas_of_convolution(image, images[number - 1], group)
+        deltas = _deltas_of_convolution(image, images[number - 1])
     return Image(
         image.channels,
         image.height,
@@ -156,33 +125,37 @@ def _image(images: Sequence[ImageLayer], number: int, group: int, block: int) ->
         0,
         border_y,
         border_x,
-        (image.height + 2 * border_y) * line,
-        line,
-        **deltas,
-        few=0,
-        few_plane=(image.height + 2 * border_y) * few_line,
-        few_line=few_line,
-        most_few=0,
+        *deltas,
+        fewest=_fewest(images, group),
         block=block,
         work=0,
         work_size=0,
     )
 
 
-def _deltas_of_convolution(image: ImageLayer, below: ImageLayer, group: int) -> dict[str, int]:
+def _fewest(images: Sequence[ImageLayer], group: int) -> int:
+    """Images that pixels have room for at least: all, if filters do not go from one to the next."""
+    strides = [layer.stride[1] for layer in images if layer.kind == "convolution"]
+    return group if max(strides, default=1) > 1 else 1
+
+
+class Deltas(NamedTuple):
+    """The same fields of an `Image`."""
+
+    lines: int
+    pixels: int
+    left: int = 0
+    step_y: int = 1
+    step_x: int = 1
+
+
+def _deltas_of_convolution(image: ImageLayer, below: ImageLayer) -> Deltas:
     """Deltas a stride apart; beside them zeros, as far as filters that are turned round reach."""
     lines = (image.height - 1) * image.stride[0] + 1
     left = max(image.size[1] - 1 - image.pad[1], 0)
     last = (image.width - 1) * image.stride[1]
     right = max(below.width - 1 + image.pad[1] - last, 0)
-    width = left + last + 1 + right
-    return {
-        "deltas_size": image.channels * lines * width * group,
-        "deltas_first": left * group,
-        "deltas_plane": lines * width * group,
-        "deltas_line": image.stride[0] * width * group,
-        "deltas_pixel": image.stride[1] * group,
-    }
+    return Deltas(lines, left + last + 1 + right, left, *image.stride)
 
 
 def most_sums(rows: int, dtype: np.dtype) -> int:

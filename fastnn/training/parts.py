@@ -28,8 +28,7 @@ from fastnn.kernels.layers.sparse_affine import FORWARD_BLOCK, GRADIENT_BLOCK
 
 # All there are.
 EVERY_CHOICE = (
-    *(layers.FORWARD, layers.FORWARD_FEW, layers.BACKWARD, layers.BACKWARD_FEW),
-    *(layers.UPDATE, layers.UPDATE_FEW),
+    *(layers.FORWARD, layers.BACKWARD, layers.BACKWARD_FEW, layers.UPDATE, layers.UPDATE_FEW),
     *(ACTIVATION_FORWARD, ACTIVATION_BACKWARD, dropout.FORWARD, dropout.BACKWARD),
     *(last_layer.OUTPUTS_OF_ROWS, last_layer.LOSSES_OF_ROWS),
     *(rules.UPDATE_BLOCK, products.MULTIPLY, FORWARD_BLOCK, GRADIENT_BLOCK),
@@ -67,8 +66,6 @@ class Parts:
     def __init__(self, table: Table, network: list[Layer], images: list[Image]):
         self._table, self._layers = table, network
         self._of_images = {image.activation for image in images} - {IDENTITY}
-        few = images and images[0].most_few > 0
-        self._few = network[: len(images) + 1] if few else []  # and "flatten"
         weights = sum(layer.inputs * layer.outputs for layer in network)
         self._in_groups = not images and row_groups.has_few.py_func(weights, network[0].inputs)
         self._at_hand: set[Answers | Training] = set()
@@ -102,8 +99,6 @@ class Parts:
                 self._table.have(dropout.FORWARD)
         if self._layers[0].kind >= layers.IMAGES:
             self._table.have(image_rows.FORWARD_IMAGES)
-            for layer in self._few:
-                self._table.have(layers.FORWARD_FEW, layer.kind)
         for code in self._of_images:
             self._table.have(ACTIVATION_FORWARD, code)
 

@@ -4,8 +4,6 @@ A kind answers these, for rows of data or of a batch (`Rows`), and writes only w
 
 forward(network, layer, data, rows, scratch, low, high)
     Inputs z of the activation, vectors low .. high of them, to ``scratch.values``.
-forward_few
-    The same for one image by itself, of kinds of images; no deltas are asked for then.
 backward(network, layer, below, rows, scratch, low, high), backward_few
     dy of the layer below, vectors low .. high of it, to ``scratch.deltas``; never asked of a
     kind that is only the first.
@@ -35,7 +33,6 @@ from fastnn.kernels.groups import ZERO, deltas_of, layer_of, outputs_of, parts_o
 from fastnn.kernels.layers import (
     affine,
     convolution,
-    few_images,
     image_dropout,
     images,
     max_pool,
@@ -48,7 +45,6 @@ class Kind(NamedTuple):
     """A row of the table."""
 
     forward: Callable
-    forward_few: Callable | None
     backward: Callable | None
     backward_few: Callable | None
     shared_rows: Callable
@@ -59,18 +55,15 @@ class Kind(NamedTuple):
     fused: bool  # whether `samples` and `differences`, which fuse layers, know it
 
 
-def _without_weights(forward, forward_few, backward):
+def _without_weights(forward, backward):
     """A kind of images that only passes them on."""
     none, rows = images.no_parts, affine.shared_rows
-    return Kind(
-        forward, forward_few, backward, None, rows, images.no_update, None, none, none, False
-    )
+    return Kind(forward, backward, None, rows, images.no_update, None, none, none, False)
 
 
 KINDS = {
     "affine": Kind(
         affine.forward,
-        None,
         affine.backward,
         affine.backward_few,
         affine.shared_rows,
@@ -84,7 +77,6 @@ KINDS = {
         sparse_affine.forward,
         None,
         None,
-        None,
         sparse_affine.shared_rows,
         sparse_affine.update,
         sparse_affine.update_few,
@@ -92,10 +84,9 @@ KINDS = {
         sparse_affine.update_parts,
         True,
     ),
-    "images": _without_weights(images.images_forward, few_images.images_forward, None),
+    "images": _without_weights(images.images_forward, None),
     "convolution": Kind(
         convolution.forward,
-        few_images.convolution_forward,
         convolution.backward,
         None,
         affine.shared_rows,
@@ -105,13 +96,9 @@ KINDS = {
         convolution.update_parts,
         False,
     ),
-    "max_pool": _without_weights(max_pool.forward, few_images.max_pool_forward, max_pool.backward),
-    "image_dropout": _without_weights(
-        image_dropout.forward, few_images.image_dropout_forward, image_dropout.backward
-    ),
-    "flatten": _without_weights(
-        images.flatten_forward, few_images.flatten_forward, images.flatten_backward
-    ),
+    "max_pool": _without_weights(max_pool.forward, max_pool.backward),
+    "image_dropout": _without_weights(image_dropout.forward, image_dropout.backward),
+    "flatten": _without_weights(images.flatten_forward, images.flatten_backward),
 }
 # By which kernels know them.
 KIND_CODES = {name: code for code, name in enumerate(KINDS)}
@@ -127,7 +114,6 @@ def _choice(place, question):
 
 
 FORWARD = _choice(Places.LAYER_FORWARD, "forward")
-FORWARD_FEW = _choice(Places.LAYER_FORWARD_FEW, "forward_few")
 BACKWARD = _choice(Places.LAYER_BACKWARD, "backward")
 BACKWARD_FEW = _choice(Places.LAYER_BACKWARD_FEW, "backward_few")
 UPDATE = _choice(Places.LAYER_UPDATE, "update")

@@ -32,6 +32,7 @@ from fastnn.kernels.groups import (
 )
 from fastnn.kernels.images import (
     clear,
+    clear_behind_lines,
     clear_border,
     clear_deltas,
     deltas_in_lanes,
@@ -53,8 +54,8 @@ def forward(
     """Outputs of a group of images."""
     work, parts, number = scratch.work, parts_of(network), layer.number
     image, below = image_of(network, number), image_of(network, number - 1)
-    x = _window_over(image, outputs_in_lanes(network, number - 1, work, rows.slot))
-    y = outputs_in_lanes(network, number, work, rows.slot)
+    x = _window_over(image, outputs_in_lanes(network, number - 1, work, rows))
+    y = outputs_in_lanes(network, number, work, rows)
     sums = Sums(
         layer.outputs,
         image.height,
@@ -94,12 +95,12 @@ def backward(
     if below.number == 0:
         return
     work, parts, image = scratch.work, parts_of(network), image_of(network, layer.number)
-    under, dz = image_of(network, below.number), deltas_in_lanes(network, layer.number, work)
-    dx = deltas_in_lanes(network, below.number, work)
-    clear_deltas(network, below.number, work)
+    under, dz = image_of(network, below.number), deltas_in_lanes(network, layer.number, work, rows)
+    dx = deltas_in_lanes(network, below.number, work, rows)
+    clear_deltas(network, below.number, work, rows)
     # Filters turned round, over deltas that lie a stride apart, with zeros between and around them.
     top, left = image.lines - 1 - image.pad_y, image.pixels - 1 - image.pad_x
-    line, pixel = image.deltas_line // image.stride_y, image.deltas_pixel // image.stride_x
+    line, pixel = dz.line // image.stride_y, dz.pixel // image.stride_x
     sums = Sums(
         under.channels,
         under.height,
@@ -123,7 +124,8 @@ def backward(
     )
     images = Planes(work, dz.at - top * line - left * pixel, dz.plane, line, pixel)
     CONVOLVE(parts, 0, (sums, images, filters, Matrix(work, ZERO, ZERO, ONE), dx))
-    through_activation(network, below.number, work, rows.slot)
+    clear_behind_lines(under, dx)
+    through_activation(network, below.number, work, rows)
 
 
 @inner
@@ -139,8 +141,8 @@ def _gradients(network, layer, rows, scratch):
     at, row = layer.x + part * layer.x_row, layer.weights_row
     if group == first_group(part, rows.batch, work):
         clear(scratch.deltas, at + layer.weights, (layer.inputs + 1) * row)
-    deltas = deltas_in_lanes(network, layer.number, work)
-    x = _window_over(image, outputs_in_lanes(network, layer.number - 1, work, rows.slot))
+    deltas = deltas_in_lanes(network, layer.number, work, rows)
+    x = _window_over(image, outputs_in_lanes(network, layer.number - 1, work, rows))
     sums = FilterSums(
         layer.outputs,
         image.height,
@@ -159,11 +161,12 @@ def _gradients(network, layer, rows, scratch):
 
 @inner
 def _bias_gradients(image, deltas, out, at):
+    pixels = max(images_of(deltas.array) // deltas.pixel, 1)  # that are summed together
     for o in range(image.channels):
         total = splat(deltas.array.dtype.type(0), GROUP)
         for i in range(image.height):
             line = deltas.at + o * deltas.plane + i * deltas.line
-            for j in range(image.width):
+            for j in range(0, image.width, pixels):
                 total = total + load_row(deltas.array, line + j * deltas.pixel, GROUP)
         put(out, at + o, element(out, at + o) + lane_sum(total))
 

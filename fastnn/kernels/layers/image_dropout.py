@@ -7,9 +7,9 @@ from fastnn.kernels.groups import Data, Layer, Network, Rows, Scratch
 from fastnn.kernels.images import (
     clear_border,
     clear_deltas,
+    copy_planes,
     deltas_in_lanes,
     image_of,
-    images_of,
     outputs_in_lanes,
     through_activation,
 )
@@ -20,10 +20,14 @@ def forward(
     network: Network, layer: Layer, data: Data, rows: Rows, scratch: Scratch, low: int, high: int
 ):
     """Pixels for a group of images, those that are kept so much larger."""
-    x = outputs_in_lanes(network, layer.number - 1, scratch.work, rows.slot)
-    y = outputs_in_lanes(network, layer.number, scratch.work, rows.slot)
-    _drop(layer, image_of(network, layer.number), rows, x, y)
-    clear_border(image_of(network, layer.number), y)
+    image = image_of(network, layer.number)
+    x = outputs_in_lanes(network, layer.number - 1, scratch.work, rows)
+    y = outputs_in_lanes(network, layer.number, scratch.work, rows)
+    if image.dropped > 0:
+        _drop(layer, image, rows, x, y)
+    else:
+        copy_planes(image, x, y)
+    clear_border(image, y)
 
 
 @inner
@@ -31,11 +35,11 @@ def backward(
     network: Network, layer: Layer, below: Layer, rows: Rows, scratch: Scratch, low: int, high: int
 ):
     """Deltas of the layer below: those of pixels that were kept."""
-    dy = deltas_in_lanes(network, layer.number, scratch.work)
-    dx = deltas_in_lanes(network, below.number, scratch.work)
-    clear_deltas(network, below.number, scratch.work)
+    dy = deltas_in_lanes(network, layer.number, scratch.work, rows)
+    dx = deltas_in_lanes(network, below.number, scratch.work, rows)
+    clear_deltas(network, below.number, scratch.work, rows)
     _drop(layer, image_of(network, layer.number), rows, dy, dx)
-    through_activation(network, below.number, scratch.work, rows.slot)
+    through_activation(network, below.number, scratch.work, rows)
 
 
 @inner
@@ -43,7 +47,7 @@ def _drop(layer, image, rows, planes, out):
     """Copy pixels of a group, or put zeros in place of those that are dropped."""
     zero = out.array.dtype.type(0)
     scale = out.array.dtype.type(PARTS / (PARTS - image.dropped))
-    for g in range(images_of(out.array)):
+    for g in range(planes.pixel):
         salt, unit = row_salt(rows.salt, layer.number, rows.slot + g), 0
         for c in range(image.channels):
             for i in range(image.height):

@@ -6,14 +6,13 @@ book.  What does not fit in a window is left out, and has a delta of zero.
 
 from fastnn.compiler.arithmetic import where_beaten, where_less
 from fastnn.compiler.jit import inner
-from fastnn.compiler.tiles import lanes_of, like, load, store
+from fastnn.compiler.tiles import element, lanes_of, like, load, load_first, put, store
 from fastnn.kernels.groups import Data, Layer, Network, Rows, Scratch, parts_of
 from fastnn.kernels.images import (
     clear_border,
     clear_deltas,
     deltas_in_lanes,
     image_of,
-    images_of,
     multiply_slopes,
     outputs_in_lanes,
 )
@@ -25,14 +24,17 @@ def forward(
 ):
     """The largest pixels for a group of images; NaN if one is."""
     work, image = scratch.work, image_of(network, layer.number)
-    x = outputs_in_lanes(network, layer.number - 1, work, rows.slot)
-    y = outputs_in_lanes(network, layer.number, work, rows.slot)
+    x = outputs_in_lanes(network, layer.number - 1, work, rows)
+    y = outputs_in_lanes(network, layer.number, work, rows)
     for c in range(image.channels):
         for i in range(image.height):
             for j in range(image.width):
                 window = _window(image, x, c, i, j)
                 to = y.at + c * y.plane + i * y.line + j * y.pixel
-                for g in range(0, images_of(work), lanes_of(work)):
+                if y.pixel == 1:  # of one image, single numbers take half the time
+                    put(work, to, _largest_number(image, x, window))
+                    continue
+                for g in range(0, y.pixel, lanes_of(work)):  # and what the next pixels overwrite
                     store(work, to + g, _largest(image, x, window + g))
     clear_border(image, y)
 
@@ -55,25 +57,40 @@ def _largest(image, x, window):
 
 
 @inner
+def _largest_number(image, x, window):
+    largest = element(x.array, window)
+    for i in range(image.lines):
+        for j in range(image.pixels):
+            pixel = element(x.array, window + i * x.line + j * x.pixel)
+            if pixel > largest or pixel != pixel:
+                largest = pixel
+    return largest
+
+
+@inner
 def backward(
     network: Network, layer: Layer, below: Layer, rows: Rows, scratch: Scratch, low: int, high: int
 ):
     """Deltas of the layer below, through its activation, of which y are outputs, too."""
     work, image = scratch.work, image_of(network, layer.number)
-    x = outputs_in_lanes(network, below.number, work, rows.slot)
-    dx = deltas_in_lanes(network, below.number, work)
-    y = outputs_in_lanes(network, layer.number, work, rows.slot)
-    dy = deltas_in_lanes(network, layer.number, work)
+    x = outputs_in_lanes(network, below.number, work, rows)
+    dx = deltas_in_lanes(network, below.number, work, rows)
+    y = outputs_in_lanes(network, layer.number, work, rows)
+    dy = deltas_in_lanes(network, layer.number, work, rows)
     activation = image_of(network, below.number).activation
     multiply_slopes(parts_of(network), activation, image, y, dy)
-    clear_deltas(network, below.number, work)
+    clear_deltas(network, below.number, work, rows)
     for c in range(image.channels):
         for i in range(image.height):
             for j in range(image.width):
                 at = y.at + c * y.plane + i * y.line + j * y.pixel
                 delta = dy.at + c * dy.plane + i * dy.line + j * dy.pixel
                 here, there = _window(image, x, c, i, j), _window(image, dx, c, i, j)
-                for g in range(0, images_of(work), lanes_of(work)):
+                if y.pixel < lanes_of(work):  # the other lanes are of pixels that lie beside it
+                    left = load_first(work, delta, y.pixel, 1)
+                    _to_largest(image, x, here, dx, there, load(work, at), left)
+                    continue
+                for g in range(0, y.pixel, lanes_of(work)):
                     largest, left = load(work, at + g), load(work, delta + g)
                     _to_largest(image, x, here + g, dx, there + g, largest, left)
 
