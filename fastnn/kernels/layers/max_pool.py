@@ -13,6 +13,7 @@ from fastnn.kernels.images import (
     clear_deltas,
     deltas_in_lanes,
     image_of,
+    images_of,
     multiply_slopes,
     outputs_in_lanes,
 )
@@ -26,17 +27,34 @@ def forward(
     work, image = scratch.work, image_of(network, layer.number)
     x = outputs_in_lanes(network, layer.number - 1, work, rows)
     y = outputs_in_lanes(network, layer.number, work, rows)
+    if y.pixel == 1:
+        _largest_numbers(image, x, y)
+    else:
+        _largest_pixels(image, x, y)
+    clear_border(image, y)
+
+
+@inner
+def _largest_pixels(image, x, y):
+    """What is written of a pixel that has few images goes beyond it, and the next overwrites it."""
     for c in range(image.channels):
         for i in range(image.height):
             for j in range(image.width):
                 window = _window(image, x, c, i, j)
                 to = y.at + c * y.plane + i * y.line + j * y.pixel
-                if y.pixel == 1:  # of one image, single numbers take half the time
-                    put(work, to, _largest_number(image, x, window))
-                    continue
-                for g in range(0, y.pixel, lanes_of(work)):  # and what the next pixels overwrite
-                    store(work, to + g, _largest(image, x, window + g))
-    clear_border(image, y)
+                for g in range(0, images_of(y.array), lanes_of(y.array)):
+                    if g < y.pixel:
+                        store(y.array, to + g, _largest(image, x, window + g))
+
+
+@inner
+def _largest_numbers(image, x, y):
+    """Of one image: half the time."""
+    for c in range(image.channels):
+        for i in range(image.height):
+            for j in range(image.width):
+                largest = _largest_number(image, x, _window(image, x, c, i, j))
+                put(y.array, y.at + c * y.plane + i * y.line + j, largest)
 
 
 @inner
@@ -86,13 +104,12 @@ def backward(
                 at = y.at + c * y.plane + i * y.line + j * y.pixel
                 delta = dy.at + c * dy.plane + i * dy.line + j * dy.pixel
                 here, there = _window(image, x, c, i, j), _window(image, dx, c, i, j)
-                if y.pixel < lanes_of(work):  # the other lanes are of pixels that lie beside it
-                    left = load_first(work, delta, y.pixel, 1)
-                    _to_largest(image, x, here, dx, there, load(work, at), left)
-                    continue
-                for g in range(0, y.pixel, lanes_of(work)):
-                    largest, left = load(work, at + g), load(work, delta + g)
-                    _to_largest(image, x, here + g, dx, there + g, largest, left)
+                for g in range(0, images_of(work), lanes_of(work)):
+                    if g < y.pixel:
+                        largest, left = load(work, at + g), load(work, delta + g)
+                        if y.pixel < lanes_of(work):  # the others are of pixels that lie beside it
+                            left = load_first(work, delta, y.pixel, 1)
+                        _to_largest(image, x, here + g, dx, there + g, largest, left)
 
 
 @inner
