@@ -88,7 +88,7 @@ def _pixel(network, rows):
 
 @inner
 def _line(pixels, left, width, pixel, array):
-    """Elements of a line of so many pixels, the first of `width` behind some on the left."""
+    """Elements of a line of so many pixels, with room for whole groups from the one at `left` on."""
     group = images_of(array)
     return max(pixels * pixel, left * pixel + (width * pixel + group - 1) // group * group)
 
@@ -96,11 +96,8 @@ def _line(pixels, left, width, pixel, array):
 @inner
 def outputs_in_lanes(network, number, work, rows):
     """Outputs of a layer of images for a group of rows."""
-    layer, image, pixel = (
-        layer_of(network, number),
-        image_of(network, number),
-        _pixel(network, rows),
-    )
+    layer, image = layer_of(network, number), image_of(network, number)
+    pixel = _pixel(network, rows)
     left = image.border_x
     line = _line(image.width + 2 * left, left, image.width, pixel, work)
     at = layer.y + rows.slot % image.block * layer.y_row
@@ -111,11 +108,8 @@ def outputs_in_lanes(network, number, work, rows):
 @inner
 def deltas_in_lanes(network, number, work, rows):
     """Deltas of a layer of images for a group of rows."""
-    layer, image, pixel = (
-        layer_of(network, number),
-        image_of(network, number),
-        _pixel(network, rows),
-    )
+    layer, image = layer_of(network, number), image_of(network, number)
+    pixel = _pixel(network, rows)
     left, steps = image.deltas_left, (image.deltas_step_y, image.deltas_step_x)
     line = _line(image.deltas_pixels, left, image.width, pixel, work)
     at, plane = layer.dz + left * pixel, image.deltas_lines * line
