@@ -88,7 +88,7 @@ def _pixel(network, rows):
 
 @inner
 def _line(pixels, left, width, pixel, array):
-    """Elements of a line of so many pixels, with room for whole groups from the one at `left` on."""
+    """Elements of a line of so many pixels, with room for whole groups from one of them on."""
     group = images_of(array)
     return max(pixels * pixel, left * pixel + (width * pixel + group - 1) // group * group)
 
