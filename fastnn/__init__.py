@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from fastnn.compiler.rounding import rounding_to_nearest
 
 if TYPE_CHECKING:
-    from fastnn import datasets, schedules
+    from fastnn import datasets, losses, schedules
     from fastnn.callbacks import EarlyStopping
     from fastnn.compiler.runtime import set_num_threads, threading_info
     from fastnn.convnet import ConvNet
@@ -42,6 +42,7 @@ __all__ = [
     "TwoLayerNet",
     "datasets",
     "load",
+    "losses",
     "numerical_gradient",
     "schedules",
     "set_num_threads",

@@ -10,8 +10,9 @@ from typing import Any
 from fastnn.chain import chain_of
 from fastnn.layers import Conv, Dense, Dropout, MaxPool
 from fastnn.learning import Learning
+from fastnn.losses import Loss
 from fastnn.specification import InitialWeights, output_and_loss, precision
-from fastnn.training.model import OUTPUT_LOSSES, Model
+from fastnn.training.model import Model
 from fastnn.training.parameters import Parameters
 
 __all__ = ["ConvNet"]
@@ -32,9 +33,9 @@ class ConvNet(Learning):
         `Dense`, in the order channel, line, pixel.
     activation : str, default "relu"
         Activation of layers that name none, as of `fastnn.MLP`.
-    output : {"softmax", "identity", "sigmoid"}, default "softmax"
+    output : {"softmax", "identity", "sigmoid", "tanh", "softplus"}, default "softmax"
         Activation of the output.
-    loss : str, optional
+    loss : str or fastnn.losses.Loss, optional
         As of `fastnn.MLP`.
     weight_init : "he", "xavier", "glorot" or float, default "he"
         Standard deviation of the normal initial weights, by the inputs of a filter.  The default
@@ -87,7 +88,7 @@ class ConvNet(Learning):
         layers: Iterable[Conv | MaxPool | Dense | Dropout],
         activation: str = "relu",
         output: str = "softmax",
-        loss: str | None = None,
+        loss: str | Loss | None = None,
         weight_init: float | str = "he",
         dtype: Any = "float32",
         seed: Any = None,
@@ -99,7 +100,7 @@ class ConvNet(Learning):
         chain = chain_of(input_shape, layers, activation)
         self.input_shape: tuple[int, ...] = chain.shapes[0]
         self.layers, self.activation = layers, activation
-        self.output, self.loss_name = output_and_loss(output, loss)
+        self._set_end(output, loss, chain.widths[-1])
         self.dtype = precision(dtype)
         self._begin(InitialWeights(weight_init, bias_init, chain.fans, self.dtype), seed)
 
@@ -110,8 +111,10 @@ class ConvNet(Learning):
 
     def _made_model(self) -> Model:
         chain = chain_of(self.input_shape, self.layers, self.activation)
-        loss = OUTPUT_LOSSES[self.output][self.loss_name]
-        return Model(self.params, chain.activations, self.output, loss, chain.dropout)
+        end = output_and_loss(self.output, self._loss, chain.widths[-1])
+        return Model(
+            self.params, chain.activations, end.output, end.code, chain.dropout, end.numbers
+        )
 
     def summary(self) -> str:
         """The layers, line by line, with the shapes of their outputs and numbers of parameters.
@@ -147,7 +150,7 @@ class ConvNet(Learning):
     def __repr__(self) -> str:
         return (
             f"ConvNet({self.input_shape}, {list(self.layers)}, activation={self.activation!r}, "
-            f"output={self.output!r}, loss={self.loss_name!r}, dtype={self.dtype.name!r})"
+            f"output={self.output!r}, loss={self._loss!r}, dtype={self.dtype.name!r})"
         )
 
     def _description(self) -> dict[str, Any]:
@@ -157,7 +160,7 @@ class ConvNet(Learning):
             "layers": [{"layer": type(layer).__name__, **asdict(layer)} for layer in self.layers],
             "activation": self.activation,
             "output": self.output,
-            "loss": self.loss_name,
+            "loss": self._described_loss(),
             "dtype": self.dtype.name,
         }
 

@@ -7,7 +7,8 @@ import numpy as np
 from fastnn.compiler import runtime
 from fastnn.compiler.rounding import rounding_to_nearest
 from fastnn.kernels.differences import CHANGES, Asked, Tried, differences
-from fastnn.kernels.groups import Network
+from fastnn.kernels.groups import Network, Targets
+from fastnn.kernels.losses import LOSS_CODES
 from fastnn.training.data import Samples
 from fastnn.training.evaluation import evaluate, rows_of_a_call, spans
 from fastnn.training.parameters import Parameters
@@ -23,7 +24,7 @@ def gradient(
     params: Parameters,
     loss: int,
     x: np.ndarray,
-    wanted: tuple[np.ndarray, np.ndarray],
+    wanted: Targets,
     h: float,
     added: float = 0.0,
 ) -> dict[str, np.ndarray]:
@@ -31,7 +32,7 @@ def gradient(
 
     With cross entropy a number may be `added` to the probability in the logarithm.
     """
-    if params.images:
+    if params.images or loss >= len(LOSS_CODES):  # which `differences` do not know
         return _gradient_of_passes(params, loss, x, wanted, h)
     rows = min(ROWS, len(x))
     dtype, sizes = params.block.dtype, params.layer_sizes
@@ -79,10 +80,10 @@ def _gradient_of_passes(
     params: Parameters,
     loss: int,
     x: np.ndarray,
-    wanted: tuple[np.ndarray, np.ndarray],
+    wanted: Targets,
     h: float,
 ) -> dict[str, np.ndarray]:
-    """The same of a network of images: two whole passes for each parameter."""
+    """The same of any network: two whole passes for each parameter."""
     samples, outputs = Samples(x, lists=False), np.empty((0, params.layer_sizes[-1]), x.dtype)
     losses, found = [np.empty(len(x)), np.empty(len(x))], {}
     for name, view in params.items():

@@ -172,9 +172,18 @@ def _labels_of_one_hot(array: np.ndarray, name: str) -> np.ndarray:
 
 
 def targets(
-    t: Any, rows: int, outputs: int, dtype: np.dtype, name: str = "t", unit: bool = False
+    t: Any,
+    rows: int,
+    outputs: int,
+    dtype: np.dtype,
+    name: str = "t",
+    limits: tuple[float, float] | None = None,
+    loss: str = "",
 ) -> np.ndarray:
-    """Real targets of shape (rows, outputs), also given as (rows,) for one output."""
+    """Real targets of shape (rows, outputs), also given as (rows,) for one output.
+
+    If the loss of this name wants them so, between two limits.
+    """
     array = numbers(t, name)
     if array.ndim == 1 and outputs == 1:
         array = array[:, np.newaxis]
@@ -185,9 +194,12 @@ def targets(
     ready = kernel_array(array, dtype)
     if not np.isfinite(ready).all():
         refuse_not_finite(t, ready, name)
-    if unit and (ready.min() < 0 or ready.max() > 1):
-        bad = ready.min() if ready.min() < 0 else ready.max()
-        raise ValueError(f"{name} must lie in 0 .. 1 for binary cross entropy, got {bad!s}")
+    if limits is not None and (ready.min() < limits[0] or ready.max() > limits[1]):
+        bad = ready.min() if ready.min() < limits[0] else ready.max()
+        where = (
+            f"lie in {limits[0]:g} .. {limits[1]:g}" if limits[1] < math.inf else "be at least 0"
+        )
+        raise ValueError(f"{name} must {where} for loss={loss!r}, got {bad!s}")
     return ready
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from fastnn.history import History
+from fastnn.kernels.groups import Targets
 from fastnn.kernels.losses import LABELS, PROBABILITIES
 from fastnn.training.data import Examples
 from fastnn.training.model import Model
@@ -47,7 +48,9 @@ def after(model: Model, examples: Examples, history: History) -> str:
     if largest is None:
         return ""
     samples, rows = examples.samples.part(ROWS)
-    some = Examples(samples, *(part[rows] if len(part) else part for part in examples.wanted))
+    labels, targets, numbers = examples.wanted
+    labels, targets = (part[rows] if len(part) else part for part in (labels, targets))
+    some = Examples(samples, Targets(labels, targets, numbers))
     outputs, row_loss = model.outputs_and_losses(some)
     loss, guessed = float(row_loss.mean()), loss_of_guessing(model, some)
     if not loss >= NOTHING_LEARNT * guessed > 0 or _is_right_more_often(model, some, outputs):
@@ -60,7 +63,7 @@ def after(model: Model, examples: Examples, history: History) -> str:
 
 def loss_of_guessing(model: Model, examples: Examples) -> float:
     """Loss of the best outputs that do not depend on the inputs."""
-    labels, targets = examples.wanted
+    labels, targets, _ = examples.wanted
     return float(GUESSES[model.loss_name](targets if len(targets) else labels))
 
 
@@ -84,7 +87,7 @@ GUESSES: dict[str, Callable[[np.ndarray], float]] = {
 
 def _is_right_more_often(model: Model, examples: Examples, outputs: np.ndarray) -> bool:
     """Whether classes are found more often than the commonest one is: a loss may hide that."""
-    labels, targets = examples.wanted
+    labels, targets, _ = examples.wanted
     if model.targets == LABELS:
         right, guessed = outputs.argmax(axis=1) == labels, np.bincount(labels).max() / labels.size
     elif model.targets == PROBABILITIES:

@@ -10,6 +10,7 @@ import numpy as np
 from fastnn import files
 from fastnn.convnet import ConvNet
 from fastnn.layers import LAYERS
+from fastnn.losses import DESCRIBED
 from fastnn.network import MLP, TwoLayerNet
 
 __all__ = ["load"]
@@ -54,7 +55,7 @@ def _mlp(description: dict[str, Any]) -> MLP:
         description["layer_sizes"],
         description["activation"],
         description["output"],
-        description["loss"],
+        _loss(description["loss"]),
         weight_init=0.0,
         dtype=description["dtype"],
     )
@@ -68,10 +69,17 @@ def _conv_net(description: dict[str, Any]) -> ConvNet:
         layers,
         description["activation"],
         description["output"],
-        description["loss"],
+        _loss(description["loss"]),
         weight_init=0.0,
         dtype=description["dtype"],
     )
+
+
+def _loss(loss: Any) -> Any:
+    """A loss by its name, or with numbers of its own."""
+    if not isinstance(loss, dict):
+        return loss
+    return DESCRIBED[loss["name"]](**{name: v for name, v in loss.items() if name != "name"})
 
 
 def _layer(layer: str, **arguments: Any) -> Any:

@@ -8,8 +8,9 @@ from typing import Any
 
 from fastnn import gate
 from fastnn.learning import Learning
+from fastnn.losses import Loss
 from fastnn.specification import InitialWeights, activations, output_and_loss, precision, sizes
-from fastnn.training.model import OUTPUT_LOSSES, Model
+from fastnn.training.model import Model
 from fastnn.training.parameters import Parameters
 
 __all__ = ["MLP", "TwoLayerNet"]
@@ -25,13 +26,15 @@ class MLP(Learning):
     activation : str or sequence of str, default "relu"
         Activation of the hidden layers, or one per hidden layer: ``"relu"``,
         ``"sigmoid"``, ``"tanh"``, ``"leaky_relu"``, ``"softplus"``, ``"identity"``.
-    output : {"softmax", "identity", "sigmoid"}, default "softmax"
+    output : {"softmax", "identity", "sigmoid", "tanh", "softplus"}, default "softmax"
         Activation of the output.
-    loss : str, optional
-        With softmax ``"cross_entropy"``; with identity ``"squared_error"`` (half
-        the sum of ``(y - t)**2``, averaged over the rows; the default) or
-        ``"mse"`` (mean of ``(y - t)**2`` over all elements); with sigmoid
-        ``"binary_cross_entropy"`` (summed over the outputs, averaged over the rows).
+    loss : str or fastnn.losses.Loss, optional
+        ``"cross_entropy"``, the default with softmax; ``"binary_cross_entropy"`` (summed over the
+        outputs), that with sigmoid; ``"squared_error"`` (half the sum of ``(y - t)**2``), that with
+        the others; ``"mse"``, ``"mae"``, ``"huber"``, ``"quantile"``, ``"poisson"`` and
+        ``"hinge"`` (means over the outputs).  All are averaged over the rows.  Which goes with
+        which output is on the front page, and a description such as
+        ``fastnn.losses.Huber(0.5)`` has numbers of its own.
     weight_init : float, "he", "xavier" or "glorot", default 0.01
         Standard deviation of the normal initial weights.  ``"he"`` is
         ``sqrt(2 / inputs)``, ``"xavier"`` ``sqrt(1 / inputs)``, as in the book;
@@ -83,7 +86,7 @@ class MLP(Learning):
         layer_sizes: Sequence[int],
         activation: str | Sequence[str] = "relu",
         output: str = "softmax",
-        loss: str | None = None,
+        loss: str | Loss | None = None,
         weight_init: float | str = 0.01,
         dtype: Any = "float32",
         seed: Any = None,
@@ -92,7 +95,7 @@ class MLP(Learning):
     ):
         self.layer_sizes = sizes(layer_sizes)
         self.activations = activations(activation, len(self.layer_sizes) - 2)
-        self.output, self.loss_name = output_and_loss(output, loss)
+        self._set_end(output, loss, self.layer_sizes[-1])
         self.dtype = precision(dtype)
         fans = list(pairwise(self.layer_sizes))
         self._begin(InitialWeights(weight_init, bias_init, fans, self.dtype), seed)
@@ -101,15 +104,15 @@ class MLP(Learning):
         return Parameters(self.layer_sizes, self.dtype)
 
     def _made_model(self) -> Model:
-        loss = OUTPUT_LOSSES[self.output][self.loss_name]
-        return Model(self.params, self.activations, self.output, loss)
+        end = output_and_loss(self.output, self._loss, self.layer_sizes[-1])
+        return Model(self.params, self.activations, end.output, end.code, numbers=end.numbers)
 
     def __repr__(self) -> str:
         names = set(self.activations)
         hidden = names.pop() if len(names) == 1 else list(self.activations)
         return (
             f"MLP({list(self.layer_sizes)}, activation={hidden!r}, output={self.output!r}, "
-            f"loss={self.loss_name!r}, dtype={self.dtype.name!r})"
+            f"loss={self._loss!r}, dtype={self.dtype.name!r})"
         )
 
     def _description(self) -> dict[str, Any]:
@@ -118,7 +121,7 @@ class MLP(Learning):
             "layer_sizes": list(self.layer_sizes),
             "activation": list(self.activations),
             "output": self.output,
-            "loss": self.loss_name,
+            "loss": self._described_loss(),
             "dtype": self.dtype.name,
         }
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from fastnn import gate
 from fastnn.compiler.rounding import rounding_to_nearest
 from fastnn.kernels.activations import ACTIVATION_CODES
+from fastnn.losses import DESCRIBED, Loss
 from fastnn.training.model import OUTPUT_LOSSES
 from fastnn.training.parameters import Parameters
 
@@ -41,6 +42,21 @@ class Specified:
     output: str
     loss_name: str
     dtype: np.dtype
+    _described: Loss | None = None  # the loss, if it has numbers of its own
+
+    def _set_end(self, output: Any, loss: Any, outputs: int) -> None:
+        end = output_and_loss(output, loss, outputs)
+        self.output, self.loss_name = end.output, end.name
+        if end.described is not None:
+            self._described = end.described
+
+    @property
+    def _loss(self) -> Loss | str:
+        return self._described or self.loss_name
+
+    def _described_loss(self) -> Any:
+        """The loss for a file: its name, or that and its numbers."""
+        return self._described.description() if self._described else self.loss_name
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Refuse what would break the network later; reading stays a plain look-up."""
@@ -88,11 +104,42 @@ def activations(activation: Any, hidden: int) -> tuple[str, ...]:
     )
 
 
-def output_and_loss(output: Any, loss: Any) -> tuple[str, str]:
-    """Names of the activation of the output and of the loss, by default the usual one."""
+class OutputAndLoss(NamedTuple):
+    """The end of a network, checked."""
+
+    output: str
+    name: str
+    described: Loss | None  # the loss, if it has numbers of its own
+    code: int
+    numbers: tuple[float, ...]  # what it has for each output
+
+
+def output_and_loss(output: Any, loss: Any, outputs: int) -> OutputAndLoss:
+    """Activation of so many outputs, and the loss, by default the usual one."""
     allowed = OUTPUT_LOSSES[gate.choice(output, OUTPUT_LOSSES, "output")]
     name = next(iter(allowed)) if loss is None else loss
-    return output, gate.choice(name, allowed, f"loss with output={output!r}")
+    described = loss if isinstance(loss, Loss) else None
+    if described is not None:
+        name = described.name
+    elif isinstance(name, str) and name in DESCRIBED:
+        described = DESCRIBED[name]()
+    _check_pair(output, name, allowed)
+    numbers = () if described is None else described.numbers(outputs)
+    return OutputAndLoss(output, name, described, allowed[name], numbers)
+
+
+def _check_pair(output: str, loss: Any, allowed: dict[str, int]) -> None:
+    """Refuse a loss that an output does not have; the text says which outputs have it."""
+    if not isinstance(loss, str):
+        gate.choice(loss, allowed, f"loss with output={output!r}")
+    others = [other for other, losses in OUTPUT_LOSSES.items() if loss in losses]
+    if others and loss not in allowed:
+        names, also = (", ".join(map(repr, each)) for each in (allowed, others))
+        raise ValueError(
+            f"loss with output={output!r} must be one of {names}, got {loss!r}, which goes with "
+            f"output={also}"
+        )
+    gate.choice(loss, allowed, f"loss with output={output!r}")
 
 
 def precision(dtype: Any) -> np.dtype:

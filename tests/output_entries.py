@@ -4,6 +4,7 @@ import numpy as np
 from kernel_entries import Memory, PartEntry, entry_of, nothing, padded
 
 from fastnn.kernels import last_layer, losses, narrow_outputs
+from fastnn.kernels.elementwise_losses import PAIR_CODES
 from fastnn.kernels.groups import Layer, Rows, Targets, Wanted
 from fastnn.kernels.losses import LOSS_CODES
 
@@ -16,7 +17,8 @@ _loss_backward = entry_of(losses.loss_backward)
 def loss_forward(name, label, t, z, margin=0):
     """The outputs, in whole groups whose ends were NaN, and the loss; `t` has no padding."""
     Y, T = Memory(padded(z.reshape(1, -1), np.nan), margin), Memory(t.reshape(1, -1), margin)
-    total = _loss_forward(LOSS_CODES[name], z.size, Wanted(label, *T.start), Y.start)
+    wanted = Wanted(label, *T.start, z[:0])
+    total = _loss_forward(LOSS_CODES[name], z.size, wanted, Y.start)
     return Y.read()[0], total
 
 
@@ -24,7 +26,8 @@ def loss_backward(name, label, t, scale, y, margin=0):
     """All of ``dz``, padding included, for `y` as `loss_forward` returns it."""
     Y, T = Memory(y.reshape(1, -1), margin), Memory(t.reshape(1, -1), margin)
     D, scale = Memory(nothing(1, y.size, y.dtype), margin + 1), y.dtype.type(scale)
-    _loss_backward(LOSS_CODES[name], t.size, Wanted(label, *T.start), scale, Y.start, D.start)
+    wanted = Wanted(label, *T.start, y[:0])
+    _loss_backward(LOSS_CODES[name], t.size, wanted, scale, Y.start, D.start)
     return D.read()[0]
 
 
@@ -52,27 +55,32 @@ class LastLayer:
         return self.y.read()[:, : self.outputs]
 
 
-def outputs_forward(name, Z, **layout):
+def code_of(loss):
+    """That of a loss by its name, or by its output and its name."""
+    return PAIR_CODES[loss] if isinstance(loss, tuple) else LOSS_CODES[loss]
+
+
+def outputs_forward(loss, Z, **layout):
     last = LastLayer(Z, **layout)
-    _outputs(LOSS_CODES[name], last.layer, last.rows, last.y.flat, last.columns.start)
+    _outputs(code_of(loss), last.layer, last.rows, last.y.flat, last.columns.start)
     return last.read()
 
 
-def losses_of_rows(name, batch, labels, T, Z):
+def losses_of_rows(loss, batch, labels, T, Z, numbers=()):
     """Outputs and losses."""
     last, row_loss, scale = LastLayer(Z, batch), np.full(len(Z), np.nan), Z.dtype.type(0)
     where = last.y.flat, nothing(1, 1, Z.dtype)[0], last.columns.start
-    targets = Targets(labels, T)
-    _losses(LOSS_CODES[name], last.layer, targets, last.rows, *where, row_loss, scale, False)
+    targets = Targets(labels, T, np.array(numbers, Z.dtype))
+    _losses(code_of(loss), last.layer, targets, last.rows, *where, row_loss, scale, False)
     return last.read(), row_loss
 
 
-def deltas_of_rows(name, batch, labels, T, Z, scale, share=None):
+def deltas_of_rows(loss, batch, labels, T, Z, scale, share=None, numbers=()):
     """``dz`` of rows, padding included, and losses."""
     last, row_loss, scale = LastLayer(Z, batch, share), np.full(len(Z), np.nan), Z.dtype.type(scale)
     D = Memory(nothing(*padded(Z).shape, Z.dtype), margin=3, gap=5)
-    where, targets = (last.y.flat, D.flat, last.columns.start), Targets(labels, T)
-    layer = last.layer._replace(dz=D.at)
-    _losses(LOSS_CODES[name], layer, targets, last.rows, *where, row_loss, scale, True)
+    targets = Targets(labels, T, np.array(numbers, Z.dtype))
+    where, layer = (last.y.flat, D.flat, last.columns.start), last.layer._replace(dz=D.at)
+    _losses(code_of(loss), layer, targets, last.rows, *where, row_loss, scale, True)
     last.read()
     return D.read(), row_loss

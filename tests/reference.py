@@ -302,6 +302,59 @@ def loss_backward(name, label, t, scale, y):
     return LOSSES[name].backward(label, t, scale, y)
 
 
+def softplus_outputs(z):
+    return np.logaddexp(0, z.astype(WIDEST))
+
+
+OUTPUTS = {
+    "softmax": lambda z: softmax_forward(z)[0],
+    "sigmoid": sigmoid,
+    "tanh": tanh,
+    "identity": lambda z: z.astype(WIDEST),
+    "softplus": softplus_outputs,
+}
+
+
+def of_each(loss, t, y, number):
+    """An elementwise loss of each output, and its derivative with respect to it."""
+    e, one = y - t, np.ones_like(y)
+    large = np.abs(e) > number
+    return {
+        "squared_error": lambda: (e**2 / 2, e),
+        "mse": lambda: (e**2, 2 * e),
+        "mae": lambda: (np.abs(e), np.sign(e)),
+        "huber": lambda: (
+            np.where(large, number * (np.abs(e) - number / 2), e**2 / 2),
+            np.where(large, number * np.sign(e), e),
+        ),
+        "quantile": lambda: (
+            np.maximum(-number * e, (1 - number) * e),
+            np.where(e < 0, -number, 1 - number) * (e != 0),
+        ),
+        "poisson": lambda: (
+            t * np.log(np.where(t > 0, t, 1) / np.where(t > 0, y, 1)) - t + y,
+            one - t / y,
+        ),
+        "hinge": lambda: (np.maximum(1 - t * y, 0), np.where(t * y < 1, -t, 0)),
+    }[loss]()
+
+
+def pair_forward(pair, t, z, number=0.0):
+    """Outputs of a row, and its loss: of squares the sum over the outputs, of others the mean."""
+    (output, loss), t = pair, t.astype(WIDEST)
+    y = OUTPUTS[output](z)
+    each = of_each(loss, t, y, number)[0]
+    return y, each.sum() if loss == "squared_error" else each.mean()
+
+
+def pair_backward(pair, t, scale, z, number=0.0):
+    """``dz`` of a row."""
+    (output, loss), t = pair, t.astype(WIDEST)
+    y = OUTPUTS[output](z)
+    dy = of_each(loss, t, y, number)[1] * scale / (1 if loss == "squared_error" else y.size)
+    return y * (dy - (y * dy).sum()) if output == "softmax" else dy * slope(output, y)
+
+
 def outputs_forward(name, Z):
     rows = [loss_forward(name, 0, np.zeros_like(z), z)[0] for z in Z]
     return np.array(rows).reshape(Z.shape)

@@ -170,9 +170,11 @@ def test_losses_are_added_one_after_the_other_and_right_rows_counted(dtype, rng)
     outputs = rng.integers(0, 3, (40, 3)).astype(dtype)  # with ties: the first wins
     sums = np.array([1.5, 2.0, 0.0])
     nothing = np.empty((0, 1), dtype)
-    kernels.add_up.serial(1, losses[:3], outputs[:0], *Targets(labels, nothing), sums)
+    kernels.add_up.serial(
+        1, losses[:3], outputs[:0], *Targets(labels, nothing, nothing[:0, 0]), sums
+    )
     assert sums.tolist() == [np.add.accumulate([1.5, *losses[:3]])[-1], 2, 3]
-    kernels.add_up.serial(1, losses, outputs, *Targets(labels, nothing), sums)
+    kernels.add_up.serial(1, losses, outputs, *Targets(labels, nothing, nothing[:0, 0]), sums)
     right = (outputs.argmax(axis=1) == labels) & ~np.isnan(losses)
     assert np.isnan(sums[0])
     assert sums[1:].tolist() == [2 + right.sum(), 43]
@@ -184,7 +186,7 @@ def test_rows_with_probabilities_are_right_if_all_are_on_their_side(dtype, rng):
     outputs[:20] = targets[:20]
     outputs[5, 1] = 0.5
     sums = np.zeros(3)
-    wanted = Targets(np.empty(0, np.int64), targets)
+    wanted = Targets(np.empty(0, np.int64), targets, targets[0, :0])
     kernels.add_up.serial(1, np.zeros(40), outputs, *wanted, sums)
     assert sums[1] == ((outputs > 0.5) == (targets > 0.5)).all(axis=1).sum() > 15
 

@@ -198,7 +198,7 @@ def outputs_by_evaluation(net, x):
     """The outputs by the kernel that measures losses too."""
     samples = samples_of(matrix(x, net.layer_sizes[0], net.dtype, "x"), x, "x")
     outputs = np.empty((len(x), net.layer_sizes[-1]), net.dtype)
-    nothing = np.empty(0, np.int64), np.empty((0, 1), net.dtype)
+    nothing = net._model.no_targets()
     evaluate(net.params, net._model.loss, samples, nothing, outputs, np.empty(0))
     return outputs
 

@@ -150,10 +150,10 @@ def choices(**wrong):
 
 def test_outputs_and_losses_are_those_that_there_are():
     text = sections_of(FRONT)["Outputs and losses"]
-    shown = re.findall(r'^\| `"(\w+)"`.*?\| `"(\w+)"`', text, re.M)
-    assert shown == [
-        (o, loss) for o in choices(output="no") for loss in choices(output=o, loss="no")
-    ]
+    rows = re.findall(r'^\| (`"\w+"`.*?) \| (.*) \|$', text, re.M)
+    names = [[re.findall(r'`"(\w+)"`', cell) for cell in row] for row in rows]
+    shown = {output: losses for outputs, losses in names for output in outputs}
+    assert shown == {o: choices(output=o, loss="no") for o in choices(output="no")}
     hidden = re.search(r"^Hidden layers are (.*?):", text, re.M | re.S)[1]
     assert set(re.findall(r'`"(\w+)"`', hidden)) == set(choices(activation="no"))
 

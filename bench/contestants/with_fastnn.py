@@ -313,7 +313,7 @@ def loss_rows(chunk, chunks, outputs, labels, z: Block, made: RowLosses, team):
         at = r * z.row
         for i in range(at, at + z.row, lanes_of(z.array)):
             store(made.y, i, load(z.array, i))
-        wanted, y = Wanted(labels[r], made.y, ZERO), Place(made.y, at)
+        wanted, y = Wanted(labels[r], made.y, ZERO, made.y), Place(made.y, at)
         made.each[r] = loss_forward(CROSS_ENTROPY, outputs, wanted, y)
         loss_backward(CROSS_ENTROPY, outputs, wanted, number(1 / N), y, Place(made.dz, at))
     barrier(team, chunks)

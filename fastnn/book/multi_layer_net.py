@@ -304,9 +304,11 @@ def compiled_differences(
     labels = labels_of(t, len(x), params.layer_sizes[-1])
     if labels is None:
         return None
-    rows, wanted = gate.kernel_array(x, DOUBLE), (labels, np.empty((0, 1)))
     from fastnn import finite_difference, progress  # noqa: F401  # says what is compiled
+    from fastnn.kernels.groups import Targets
     from fastnn.kernels.losses import LOSS_CODES
+
+    rows, wanted = gate.kernel_array(x, DOUBLE), Targets(labels, np.empty((0, 1)), np.empty(0))
 
     loss = LOSS_CODES["cross_entropy"]
     found = finite_difference.gradient(params, loss, rows, wanted, STEP, ADDED)

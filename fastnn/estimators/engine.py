@@ -16,6 +16,7 @@ from fastnn import gate
 from fastnn.compiler.rounding import rounding_to_nearest
 from fastnn.history import Losses
 from fastnn.kernels import activations as kernels
+from fastnn.kernels.groups import Targets
 from fastnn.kernels.losses import COUNTS, LABELS, LOSS_CODES, LOSSES
 from fastnn.rules import Rule
 from fastnn.sparse_rows import SparseRows
@@ -129,7 +130,7 @@ class Engine:
 
     def examples(self, samples: Samples, Y: np.ndarray) -> Examples:
         """Inputs with their targets (N, O), which for softmax are rows of zeros and a one."""
-        labels, targets = self.model.no_targets()
+        labels, targets, numbers = self.model.no_targets()
         if Y.shape[1] != self.params.layer_sizes[-1]:
             raise ValueError(
                 f"y has {Y.shape[1]} outputs, but the network has {self.params.layer_sizes[-1]}"
@@ -143,7 +144,7 @@ class Engine:
             labels = Y.argmax(axis=1)
         else:
             targets = gate.kernel_array(Y, self.dtype)
-        return Examples(samples, labels, targets)
+        return Examples(samples, Targets(labels, targets, numbers))
 
 
 class Dropout(NamedTuple):

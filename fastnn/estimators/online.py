@@ -96,7 +96,7 @@ class Online(WithEpochs):
         if targets is None:
             return None
         found = engine.model.wanted.looked_at(targets, len(X))
-        return None if found is None else Examples(samples, *found)
+        return None if found is None else Examples(samples, found)
 
     def _draw_order(self, training: Training) -> None:
         """Draw the order of the rows, as scikit-learn does: with a seed it is always the same.

@@ -79,6 +79,7 @@ class Targets(NamedTuple):
 
     labels: Ints  # (N,) of int64
     targets: FloatTable  # (N, O)
+    numbers: Floats  # (O,): what the loss has for each output, a quantile say; or empty
 
 
 class Examples(NamedTuple):
@@ -95,6 +96,7 @@ class Examples(NamedTuple):
     value: Floats
     labels: Ints
     targets: FloatTable
+    numbers: Floats
     one_hot: ByteTable  # of those given, the bytes of one-hot rows, of elements of any type;
     given: Ints  # or their labels (N,) of int64; one of them is empty
     classes: int  # labels are less
@@ -222,6 +224,7 @@ class Wanted(NamedTuple):
     label: int
     targets: Floats
     at: int
+    numbers: Floats  # see `Targets`
 
 
 @inner
@@ -239,7 +242,7 @@ def data_of(examples):
 @inner
 def targets_of(examples):
     """What is wanted of them."""
-    return Targets(examples.labels, examples.targets)
+    return Targets(examples.labels, examples.targets, examples.numbers)
 
 
 @inner
@@ -336,4 +339,4 @@ def deltas_of(layer, deltas, slot):
 def wanted_of(targets, row, outputs):
     """What is wanted of a row of data."""
     label = targets.labels[row] if targets.labels.size else 0
-    return Wanted(label, flat(targets.targets), row * outputs)
+    return Wanted(label, flat(targets.targets), row * outputs, targets.numbers)

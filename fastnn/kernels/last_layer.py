@@ -1,12 +1,14 @@
 """Rows that have come through to the last layer: their outputs, losses and deltas.
 
-Each loss has its own code for them, made of its formulas in `losses` and `narrow_outputs`.
+Each loss has its own code for them with each output, made of its formulas in `losses`,
+`elementwise_losses` and `narrow_outputs`.
 """
 
 from fastnn.compiler.groups import Doubles, Float, Floats
 from fastnn.compiler.jit import inner
 from fastnn.compiler.parts import Choice
 from fastnn.compiler.tiles import lanes_of, load, splat
+from fastnn.kernels.elementwise_losses import PAIR_CODES, PAIRS
 from fastnn.kernels.groups import (
     ZERO,
     Layer,
@@ -21,7 +23,7 @@ from fastnn.kernels.groups import (
     shifted,
     wanted_of,
 )
-from fastnn.kernels.losses import LOSS_CODES, LOSSES
+from fastnn.kernels.losses import LOSSES
 from fastnn.kernels.narrow_outputs import NARROW, NARROW_LOSSES, to_columns, to_rows
 from fastnn.kernels.places import Places
 
@@ -132,22 +134,28 @@ def _make_few_outputs(make_outputs, make_narrow_outputs):
     return outputs
 
 
-def _losses_of(name):
-    row, narrow = LOSSES[name], NARROW_LOSSES.get(name)
+def _losses_of(pair):
+    row, narrow = PAIRS[pair], _narrow(pair)
     if narrow is None:
         return _make_losses(row)
     return _make_losses_of_few_outputs(row, narrow)
 
 
-def _outputs_of(name):
-    row, narrow = LOSSES[name], NARROW_LOSSES.get(name)
+def _outputs_of(pair):
+    row, narrow = PAIRS[pair], _narrow(pair)
     if narrow is None:
         return _make_outputs(row.make_outputs)
     return _make_few_outputs(row.make_outputs, narrow.outputs)
 
 
-LOSSES_OF_ROWS = Choice(Places.LOSSES, {c: _losses_of(name) for name, c in LOSS_CODES.items()})
-OUTPUTS_OF_ROWS = Choice(Places.OUTPUTS, {c: _outputs_of(name) for name, c in LOSS_CODES.items()})
+def _narrow(pair):
+    """The loss of few outputs, if it is one that knows its output."""
+    output, name = pair
+    return NARROW_LOSSES.get(name) if name in LOSSES and LOSSES[name].output == output else None
+
+
+LOSSES_OF_ROWS = Choice(Places.LOSSES, {c: _losses_of(pair) for pair, c in PAIR_CODES.items()})
+OUTPUTS_OF_ROWS = Choice(Places.OUTPUTS, {c: _outputs_of(pair) for pair, c in PAIR_CODES.items()})
 
 
 @inner

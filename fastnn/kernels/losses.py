@@ -206,8 +206,9 @@ def _exp_outputs(outputs, y):
         store(y.array, y.at + n, _exp_or_infinite(load_row(y.array, y.at + n, GROUP)))
 
 
-# Kinds of targets: class numbers; numbers, any, from 0 to 1, or from 0 on.
+# Kinds of targets: class numbers; numbers, any, from 0 to 1, from 0 on, or from -1 to 1.
 LABELS, NUMBERS, PROBABILITIES, COUNTS = "labels", "numbers", "probabilities", "counts"
+SIGNS = "signs"
 
 
 class Loss(NamedTuple):

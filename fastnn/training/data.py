@@ -171,11 +171,10 @@ def samples_of(
 class Examples:
     """Samples with what is wanted of them; one of labels and targets is empty."""
 
-    def __init__(self, samples: Samples, labels: np.ndarray, targets: np.ndarray):
-        self.samples, self.rows = samples, samples.rows
-        self.wanted = Targets(labels, targets)
+    def __init__(self, samples: Samples, wanted: Targets):
+        self.samples, self.rows, self.wanted = samples, samples.rows, wanted
 
 
-def looked_at(samples: Samples, wanted: tuple[np.ndarray, np.ndarray]) -> tuple[Any, ...]:
+def looked_at(samples: Samples, wanted: Targets) -> tuple[Any, ...]:
     """The fields of `groups.Examples` for rows, and targets, that have been looked at."""
     return *samples.data, *wanted, *NOTHING_GIVEN[samples.data.x.dtype]

@@ -18,7 +18,7 @@ from fastnn.compiler.team import new_team
 from fastnn.kernels import epochs, train
 from fastnn.kernels import evaluate as kernels
 from fastnn.kernels.given import add_up
-from fastnn.kernels.groups import ROW_BLOCK, Rule
+from fastnn.kernels.groups import ROW_BLOCK, Examples, Rule
 from fastnn.kernels.nonzeros import Found
 from fastnn.kernels.rules import STORE, Numbers
 from fastnn.kernels.steps import ON_GIVEN
@@ -69,12 +69,13 @@ class Seen:
         self.found = np.zeros((chunks, len(Found._fields)), np.int64)
         self.arrays = [self.bounds, self.labels, self.column, self.value]
 
-    def examples(self, given: Given) -> tuple[Any, ...]:
-        """The fields of `groups.Examples` for given rows."""
+    def examples(self, given: Given) -> Examples:
+        """Given rows as kernels take them."""
         self.found.fill(0)
         x, targets = given
         labels = self.labels[: max(len(targets.one_hot), len(targets.given))]
-        return x, self.bounds, self.column, self.value, labels, *targets, self.found
+        data = x, self.bounds, self.column, self.value
+        return Examples._make((*data, labels, *targets, self.found))
 
 
 class DenseMemory:
@@ -248,8 +249,8 @@ class Desk:
             return self.answer(model, given, outputs, with_loss, may_be_sparse=False)
         if passed and with_loss and sums[2] != rows:  # by many chunks, so not in one order
             memory.sums.fill(0)
-            _, _, _, _, labels, targets, *_ = examples
-            add_up.serial(1, losses, outputs, labels, targets, memory.sums)
+            wanted = examples.labels, examples.targets, examples.numbers
+            add_up.serial(1, losses, outputs, *wanted, memory.sums)
         return memory if passed else None
 
     def scratch(self, model: Model, rows: int) -> StepScratch | None:

@@ -8,7 +8,7 @@ import numpy as np
 
 from fastnn.compiler import runtime
 from fastnn.kernels import evaluate as kernels
-from fastnn.kernels.groups import ROW_BLOCK
+from fastnn.kernels.groups import ROW_BLOCK, Targets
 from fastnn.training.data import Samples, looked_at
 from fastnn.training.parameters import Parameters
 from fastnn.training.parts import Answers
@@ -37,7 +37,7 @@ def evaluate(
     params: Parameters,
     loss: int,
     inputs: Samples,
-    wanted: tuple[np.ndarray, np.ndarray],
+    wanted: Targets,
     outputs: np.ndarray,
     row_loss: np.ndarray,
 ) -> None:

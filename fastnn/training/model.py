@@ -10,9 +10,10 @@ import numpy as np
 from fastnn import gate
 from fastnn.compiler.rounding import rounding_to_nearest
 from fastnn.kernels.activations import ACTIVATION_CODES
+from fastnn.kernels.elementwise_losses import PAIR_CODES, PAIRS
 from fastnn.kernels.given import add_up
 from fastnn.kernels.groups import Targets
-from fastnn.kernels.losses import LABELS, LOSS_CODES, LOSSES, PROBABILITIES
+from fastnn.kernels.losses import LABELS, PROBABILITIES
 from fastnn.sparse_rows import SparseRows
 from fastnn.training.data import Examples, Samples, samples_of
 from fastnn.training.evaluation import evaluate
@@ -21,9 +22,9 @@ from fastnn.training.targets import NO_LABELS, TargetsWanted
 
 # The losses that `MLP` offers with each output, and their codes; the first is the default.
 OUTPUT_LOSSES: dict[str, dict[str, int]] = {}
-for _name, _row in LOSSES.items():
+for (_output, _name), _row in PAIRS.items():
     if _row.offered:
-        OUTPUT_LOSSES.setdefault(_row.output, {})[_name] = LOSS_CODES[_name]
+        OUTPUT_LOSSES.setdefault(_output, {})[_name] = PAIR_CODES[_output, _name]
 
 
 class Model:
@@ -38,9 +39,11 @@ class Model:
     output : str
         Activation of the output, for `MLP` a key of OUTPUT_LOSSES.
     loss : int
-        Code of the loss, of `fastnn.kernels.losses`.
+        Code of the loss, of `fastnn.kernels.elementwise_losses`.
     dropout : sequence of float
         Share of each layer's outputs that training drops; none at the end.
+    numbers : sequence of float
+        What the loss has for each output, if it has any.
 
     Attributes
     ----------
@@ -48,7 +51,7 @@ class Model:
     dtype : numpy.dtype
         Of the weights, and of all that the kernels read beside them.
     loss_name : str
-        Name of the loss, a key of `fastnn.kernels.losses.LOSSES`.
+        Name of the loss.
     targets : str
         Kind of targets that the loss takes.
     wanted : TargetsWanted
@@ -62,6 +65,7 @@ class Model:
         output: str,
         loss: int,
         dropout: Sequence[float] = (),
+        numbers: Sequence[float] = (),
     ):
         params.set_activations([ACTIVATION_CODES[name] for name in (*activations, "identity")])
         self.params, self.activations, self.output, self.loss = params, activations, output, loss
@@ -71,9 +75,11 @@ class Model:
         self.dropout = tuple(dropout)
         image = params.images[0] if params.images else None
         self._image = image and (image.channels, image.height, image.width)
-        self.loss_name = list(LOSSES)[loss]
-        self.targets = LOSSES[self.loss_name].targets
-        self.wanted = TargetsWanted(self.targets, self.layer_sizes[-1], self.dtype)
+        pair = list(PAIRS)[loss]
+        self.loss_name, self.targets = pair[1], PAIRS[pair].targets
+        self.wanted = TargetsWanted(
+            self.targets, self.layer_sizes[-1], self.dtype, numbers, pair[1]
+        )
         self.no_outputs = np.empty((0, self.layer_sizes[-1]), self.dtype)
 
     @property
@@ -85,7 +91,8 @@ class Model:
         """The same network with copies of its weights in another precision."""
         params = Parameters(self.layer_sizes, dtype, self.params.images)
         params.update(self.params)
-        return Model(params, self.activations, self.output, self.loss)
+        numbers = self.wanted.numbers.tolist()
+        return Model(params, self.activations, self.output, self.loss, numbers=numbers)
 
     # Data --------------------------------------------------------------------
 
@@ -114,11 +121,11 @@ class Model:
 
     def with_targets(self, samples: Samples, t: Any, t_name: str = "t") -> Examples:
         """Inputs that were checked, and targets that are checked here."""
-        return Examples(samples, *self.wanted.check(t, samples.rows, t_name))
+        return Examples(samples, self.wanted.check(t, samples.rows, t_name))
 
     def no_targets(self) -> Targets:
         """Labels and targets of no rows."""
-        return Targets(NO_LABELS, self.wanted.none.targets)
+        return Targets(NO_LABELS, self.wanted.none.targets, self.wanted.numbers)
 
     # Passes ------------------------------------------------------------------
 

@@ -17,6 +17,7 @@ from fastnn.compiler.team import new_team
 from fastnn.compiler.tiles import GROUP_BYTES
 from fastnn.kernels import epochs, row_groups, samples, train
 from fastnn.kernels.groups import AllScratch, Batches, Call, Network, Record, Rule
+from fastnn.kernels.losses import LOSS_CODES
 from fastnn.kernels.rules import SGD, STORE, Numbers
 from fastnn.kernels.steps import (
     COLUMN_ROWS,
@@ -139,7 +140,8 @@ class Steps:
             self._decay = dtype.type(decay)
         plain = code == SGD and self._decay == 0
         small = params.weights < WIDE_WEIGHTS and not any(dropout)
-        self._one_by_one = batch_size == 1 and (plain or not rows.sparse) and small and plan.fused
+        self._one_by_one = batch_size == 1 and (plain or not rows.sparse) and small
+        self._one_by_one &= plan.fused and loss < len(LOSS_CODES)
         self._network = Network(plan.table, loss, params.block)
         self._rule = Rule(code, hyper, memory, dtype.type(0), dtype.type(0))
         self._sparse = rows.sparse

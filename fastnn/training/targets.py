@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import sys
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,7 +13,7 @@ from fastnn import gate
 from fastnn.frames import NUMERIC
 from fastnn.kernels.given import take_targets
 from fastnn.kernels.groups import Targets
-from fastnn.kernels.losses import COUNTS, LABELS, PROBABILITIES
+from fastnn.kernels.losses import COUNTS, LABELS, PROBABILITIES, SIGNS
 from fastnn.kernels.nonzeros import Found
 
 NO_BYTES, NO_LABELS = np.empty((0, 0), np.uint8), np.empty(0, np.int64)
@@ -21,12 +23,15 @@ ONES = {
     dtype: int.from_bytes(np.ones(1, dtype).tobytes(), sys.byteorder)
     for dtype in map(np.dtype, "?bhilqBHILQefd")
 }
+# What targets of a kind lie between; of others they are numbers, any.
+LIMITS = {PROBABILITIES: (0.0, 1.0), COUNTS: (0.0, math.inf), SIGNS: (-1.0, 1.0)}
 
 
 class GivenTargets(NamedTuple):
     """Targets as they were given: fields of `groups.Examples`, behind the labels."""
 
     targets: np.ndarray
+    numbers: np.ndarray
     one_hot: np.ndarray
     given: np.ndarray
     classes: int
@@ -45,6 +50,10 @@ class TargetsWanted:
     outputs : int
     dtype : numpy.dtype
         Of the network.
+    numbers : sequence of float
+        What the loss has for each output, or nothing.
+    loss : str
+        Its name, for errors.
 
     Attributes
     ----------
@@ -52,13 +61,20 @@ class TargetsWanted:
         Of no rows.
     """
 
-    def __init__(self, kind: str, outputs: int, dtype: np.dtype):
-        self.kind, self.outputs, self.dtype = kind, outputs, dtype
-        largest = np.finfo(dtype).max
-        least = 0 if kind in (PROBABILITIES, COUNTS) else -largest
-        limits = np.array([least, 1 if kind == PROBABILITIES else largest], dtype)
+    def __init__(
+        self,
+        kind: str,
+        outputs: int,
+        dtype: np.dtype,
+        numbers: Sequence[float] = (),
+        loss: str = "",
+    ):
+        self.kind, self.outputs, self.dtype, self.loss = kind, outputs, dtype, loss
+        largest = float(np.finfo(dtype).max)
+        limits = np.array(LIMITS.get(kind, (-largest, largest)), dtype).clip(-largest, largest)
+        self.numbers = np.array(numbers, dtype)
         self.none = GivenTargets(
-            np.empty((0, 1), dtype), NO_BYTES, NO_LABELS, outputs, 1, 1, limits
+            np.empty((0, 1), dtype), self.numbers, NO_BYTES, NO_LABELS, outputs, 1, 1, limits
         )
         self._no_inputs = np.empty((0, 1), dtype), NO_BOUNDS, NO_COLUMN, np.empty(0, dtype)
 
@@ -71,7 +87,7 @@ class TargetsWanted:
                 return None
         if t.dtype.kind not in NUMERIC:
             return None
-        none, one_hot, labels, classes, _, _, limits = self.none
+        none, numbers, one_hot, labels, classes, _, _, limits = self.none
         targets, size, one = none, 1, 1
         if self.kind != LABELS:
             if t.shape == (rows,) and self.outputs == 1:
@@ -92,7 +108,7 @@ class TargetsWanted:
                 return None
         else:
             return None
-        return GivenTargets(targets, one_hot, labels, classes, size, one, limits)
+        return GivenTargets(targets, numbers, one_hot, labels, classes, size, one, limits)
 
     def looked_at(self, t: Any, rows: int) -> Targets | None:
         """Targets as kernels read them, in arrays of their own; None if `check` has to see them."""
@@ -102,7 +118,7 @@ class TargetsWanted:
         labels = np.empty(rows * (self.kind == LABELS), np.int64)
         found = np.zeros((1, len(Found._fields)), np.int64)
         take_targets.serial(1, *self._no_inputs, labels, *given, found)
-        return None if found.any() else Targets(labels, given.targets)
+        return None if found.any() else Targets(labels, given.targets, self.numbers)
 
     def check(self, t: Any, rows: int, name: str) -> Targets:
         """`looked_at`, or an error that names the targets."""
@@ -111,7 +127,7 @@ class TargetsWanted:
             return found
         if self.kind == LABELS:
             labels = gate.labels(t, rows, self.outputs, name)
-            return Targets(labels, self.none.targets)
-        unit = self.kind == PROBABILITIES
-        targets = gate.targets(t, rows, self.outputs, self.dtype, name, unit)
-        return Targets(NO_LABELS, targets)
+            return Targets(labels, self.none.targets, self.numbers)
+        limits = LIMITS.get(self.kind)
+        targets = gate.targets(t, rows, self.outputs, self.dtype, name, limits, self.loss)
+        return Targets(NO_LABELS, targets, self.numbers)
