@@ -297,7 +297,7 @@ def test_shapes_that_are_none_are_refused(shape, error, text):
         ({"activation": "swish"}, ValueError),
         ({"activation": ["relu"]}, TypeError),
         ({"output": "linear"}, ValueError),
-        ({"loss": "mse"}, ValueError),
+        ({"loss": "mae"}, ValueError),
         ({"weight_init": "lecun"}, ValueError),
         ({"weight_init": -1}, ValueError),
         ({"bias_init": -1}, ValueError),

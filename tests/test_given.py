@@ -99,7 +99,7 @@ def take_rows(x, lists, chunks=1, room=None, labels=None, classes=3):
     column, value = np.full(room, 9999, np.uint16), np.full(room, np.nan, dtype)
     examples = Examples(
         x, np.full((rows, 2), POISON), column, value, np.full(rows, POISON),
-        np.empty((0, 1), dtype), np.empty((0, 0), np.uint8), given, classes, 1, 1,
+        np.empty((0, 1), dtype), value[:0], np.empty((0, 0), np.uint8), given, classes, 1, 1,
         np.zeros(2, dtype), np.zeros((chunks, len(Found._fields)), np.int64),
     )  # fmt: skip
     for chunk in range(chunks):

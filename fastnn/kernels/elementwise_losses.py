@@ -29,82 +29,82 @@ from fastnn.kernels.losses import (
     NUMBERS,
     SIGNS,
     Loss,
-    softmax_forward,
 )
 
 
 @inner
-def _half_square(t, y, number):
-    error = y - t
+def _half_square(target, y, number):
+    error = y - target
     return error * error * like(y, 0.5)
 
 
 @inner
-def _error(t, y, number):
-    return y - t
+def _error(target, y, number):
+    return y - target
 
 
 @inner
-def _square(t, y, number):
-    error = y - t
+def _square(target, y, number):
+    error = y - target
     return error * error
 
 
 @inner
-def _twice_the_error(t, y, number):
-    return (y - t) * like(y, 2)
+def _twice_the_error(target, y, number):
+    return (y - target) * like(y, 2)
 
 
 @inner
-def _distance(t, y, number):
-    return absolute(y - t)
+def _distance(target, y, number):
+    return absolute(y - target)
 
 
 @inner
-def _sign(t, y, number):
+def _sign(target, y, number):
     """-1, 1, or 0 where y is t."""
-    error, zero = y - t, like(y, 0)
+    error, zero = y - target, like(y, 0)
     return where_less(zero, absolute(error), copysign(like(y, 1), error), error)
 
 
 @inner
-def _huber(t, y, delta):
+def _huber(target, y, delta):
     """Half the square of an error up to delta, and linear beyond it."""
-    distance = absolute(y - t)
+    distance = absolute(y - target)
     far = delta * (distance - delta * like(y, 0.5))
     return where_less(delta, distance, far, distance * distance * like(y, 0.5))
 
 
 @inner
-def _huber_slope(t, y, delta):
-    error = y - t
+def _huber_slope(target, y, delta):
+    error = y - target
     return where_less(delta, absolute(error), copysign(delta, error), error)
 
 
 @inner
-def _quantile(t, y, q):
+def _quantile(target, y, share):
     """``q (t - y)`` of what is too small, ``(1 - q) (y - t)`` of what is too large."""
-    error = y - t
-    return where_less(error, like(y, 0), error * (like(y, 0) - q), error * (like(y, 1) - q))
+    error = y - target
+    return where_less(error, like(y, 0), error * (like(y, 0) - share), error * (like(y, 1) - share))
 
 
 @inner
-def _quantile_slope(t, y, q):
-    error, zero = y - t, like(y, 0)
-    above = where_less(zero, error, like(y, 1) - q, error)  # 0 where y is t, NaN if it is one
-    return where_less(error, zero, zero - q, above)
+def _quantile_slope(target, y, share):
+    error, zero = y - target, like(y, 0)
+    # 0 where y is t, and NaN if it is one
+    above = where_less(zero, error, like(y, 1) - share, error)
+    return where_less(error, zero, zero - share, above)
 
 
 @inner
-def _hinge(t, y, number):
+def _hinge(target, y, number):
     """``1 - t y``, if that is above 0, for targets -1 and 1."""
-    return maximum(like(y, 0), like(y, 1) - t * y)
+    return maximum(like(y, 0), like(y, 1) - target * y)
 
 
 @inner
-def _hinge_slope(t, y, number):
-    zero, inside = like(y, 0), like(y, 1) - t * y
-    return where_less(zero, inside, zero - t, where_less(inside, zero, zero, inside - inside))
+def _hinge_slope(target, y, number):
+    zero, inside = like(y, 0), like(y, 1) - target * y
+    return where_less(zero, inside, zero - target, where_less(inside, zero, zero, inside - inside))
 
 
 # No rate counts as less, as in PyTorch's loss of Poisson rates.
@@ -112,22 +112,22 @@ LEAST_RATE = 1e-8
 
 
 @inner
-def _deviance(t, y, number):
+def _deviance(target, y, number):
     """``t log(t / y) - t + y``, half the deviance of counts t, where t log(t) of 0 is 0."""
     zero, rate = like(y, 0), maximum(like(y, LEAST_RATE), y)
-    logarithms = log(where_less(zero, t, t, like(y, 1))) - log(rate)
-    return where_less(zero, t, t * logarithms, zero) - t + y
+    logarithms = log(where_less(zero, target, target, like(y, 1))) - log(rate)
+    return where_less(zero, target, target * logarithms, zero) - target + y
 
 
 @inner
-def _deviance_slope(t, y, number):
-    return like(y, 1) - t / maximum(like(y, LEAST_RATE), y)
+def _deviance_slope(target, y, number):
+    return like(y, 1) - target / maximum(like(y, LEAST_RATE), y)
 
 
 class ElementwiseLoss(NamedTuple):
     """A row of the table."""
 
-    value: Callable  # (t, y, number)
+    value: Callable  # (target, y, number)
     slope: Callable
     outputs: tuple[str, ...]  # that it is offered with
     targets: str = NUMBERS  # their kind, see `losses`
@@ -156,8 +156,8 @@ def _make_forward(loss, turn, mean):
         turn(outputs, y)
         total = splat(y.array.dtype.type(0), GROUP)
         for n in range(0, outputs, GROUP_BYTES // y.array.itemsize):
-            t, number = _wanted(outputs, n, wanted)
-            found = value(t, load_row(y.array, y.at + n, GROUP), number)
+            target, number = _wanted(outputs, n, wanted)
+            found = value(target, load_row(y.array, y.at + n, GROUP), number)
             total = total + keep_first(found, outputs - n, like(found, 0))
         total = lane_sum(total)
         return total / y.array.dtype.type(outputs) if mean else total
@@ -169,8 +169,10 @@ def _make_forward(loss, turn, mean):
 def _wanted(outputs, column, wanted):
     """A group of targets, and of the numbers that the loss has for them, if it has any."""
     left = outputs - column
-    t = load_first(wanted.targets, wanted.at + column, left, GROUP)
-    return t, load_first(wanted.numbers, column, min(left, wanted.numbers.size - column), GROUP)
+    target = load_first(wanted.targets, wanted.at + column, left, GROUP)
+    return target, load_first(
+        wanted.numbers, column, min(left, wanted.numbers.size - column), GROUP
+    )
 
 
 def _make_backward(loss, slope_of_outputs, mean):
@@ -181,9 +183,9 @@ def _make_backward(loss, slope_of_outputs, mean):
         number = y.array.dtype.type
         scale = splat(weight / number(outputs) if mean else weight, GROUP)
         for n in range(0, outputs, GROUP_BYTES // y.array.itemsize):
-            t, own = _wanted(outputs, n, wanted)
+            target, own = _wanted(outputs, n, wanted)
             made = load_row(y.array, y.at + n, GROUP)
-            found = slope(t, made, own) * slope_of_outputs(made) * scale
+            found = slope(target, made, own) * slope_of_outputs(made) * scale
             store(dz.array, dz.at + n, keep_first(found, outputs - n, like(found, 0)))
 
     return backward
@@ -199,9 +201,9 @@ def _make_softmax_backward(loss, mean):
         scale = splat(weight / number(outputs) if mean else weight, GROUP)
         lanes, total = GROUP_BYTES // y.array.itemsize, splat(number(0), GROUP)
         for n in range(0, outputs, lanes):
-            t, own = _wanted(outputs, n, wanted)
+            target, own = _wanted(outputs, n, wanted)
             made = load_row(y.array, y.at + n, GROUP)
-            found = slope(t, made, own)
+            found = slope(target, made, own)
             found = keep_first(found, outputs - n, like(found, 0))
             store(dz.array, dz.at + n, found)
             total = fma(made, found, total)
@@ -212,11 +214,6 @@ def _make_softmax_backward(loss, mean):
             store(dz.array, dz.at + n, keep_first(found, outputs - n, like(found, 0)))
 
     return backward
-
-
-@inner
-def _softmax_outputs(outputs, y):
-    softmax_forward(outputs, y)
 
 
 def _make_outputs(activation):
@@ -233,7 +230,8 @@ def _make_outputs(activation):
 def _paired(output, loss):
     """The row of a loss with a function of the outputs."""
     if output == "softmax":
-        turn, backward = _softmax_outputs, _make_softmax_backward(loss, loss.mean)
+        turn = LOSSES["cross_entropy"].make_outputs
+        backward = _make_softmax_backward(loss, loss.mean)
     else:
         turn = _make_outputs(ACTIVATIONS[output])
         backward = _make_backward(loss, ACTIVATIONS[output].slope, loss.mean)
