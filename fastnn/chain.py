@@ -90,8 +90,8 @@ class _Making:
                 self._add_dropout(layer, self._layers[-1:])
             else:
                 self._add_images(layer)
-        except ValueError as error:
-            raise ValueError(f"{error}; shapes before it: {self._way()}") from None
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"{error}; shapes before it: {self._way()}") from None
         self._layers.append(layer)
         self._shapes.append(self._shape())
 
@@ -129,11 +129,13 @@ class _Making:
         return gate.positive_integer(value, f"{what} of {self._name}")
 
     def _pair(self, value: Any, what: str, least: int = 1) -> tuple[int, int]:
-        given = tuple(value) if isinstance(value, list | tuple) else (value, value)
+        given = value if isinstance(value, tuple) else (value, value)
         if len(given) != 2:
             self._refuse(f"has {what} {value!r}, not a number or a pair")
         name = f"{what} of {self._name}"
         lines, pixels = (gate.whole_number(one, name, least) for one in given)
+        if max(lines, pixels) > LARGEST:
+            raise ValueError(f"{name} must be at most {LARGEST}, got {value!r}")
         return lines, pixels
 
     def _add_images(self, layer: Conv | MaxPool) -> None:
@@ -141,7 +143,8 @@ class _Making:
             self._refuse("cannot follow a Dense, whose outputs are no images")
         below, size = self._images[-1], self._pair(layer.size, "size")
         pad = self._pair(layer.pad, "pad", 0) if isinstance(layer, Conv) else (0, 0)
-        stride = self._pair(size if layer.stride is None else layer.stride, "stride")
+        asked = size if isinstance(layer, MaxPool) and layer.stride is None else layer.stride
+        stride = self._pair(asked, "stride")
         room = below.height + 2 * pad[0], below.width + 2 * pad[1]
         if size[0] > room[0] or size[1] > room[1]:
             what = "filters" if isinstance(layer, Conv) else "windows"

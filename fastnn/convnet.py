@@ -66,9 +66,10 @@ class ConvNet(Learning):
 
     Notes
     -----
-    Images are computed in groups of 64 bytes of one pixel (16 in float32): a step on a single one
-    takes as long as on a group, a prediction does not.  Batch normalisation, dilation and groups
-    of channels are left out.
+    x is (N, C, H, W), or (N, H, W) of one channel, or rows of as many numbers.  Images are computed
+    in groups of 64 bytes of one pixel (16 in float32), and the last of a batch takes a part of the
+    time if it has eight or fewer.  Batch normalisation, dilation and groups of channels are left
+    out.
 
     Examples
     --------

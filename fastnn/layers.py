@@ -3,19 +3,31 @@
 from __future__ import annotations
 
 from dataclasses import MISSING, dataclass, fields
-from typing import TypeAlias
+from typing import Any, TypeAlias
+
+import numpy as np
 
 __all__ = ["Conv", "Dense", "Dropout", "MaxPool"]
 
 # A number of pixels, or one of lines and one of pixels.
 Size: TypeAlias = int | tuple[int, int]
-LARGEST = (
-    2**31 - 1
-)  # units of a layer, so that sizes in bytes are far from what an address can hold
+
+
+def _plain(value: Any) -> Any:
+    """Numbers of NumPy and pairs of any kind as Python's own; all else as it is."""
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, list | tuple | np.ndarray) and np.ndim(value) == 1:
+        return tuple(map(_plain, value))
+    return value
 
 
 class _Described:
     """A description that is written as it was given, without what is left to be usual."""
+
+    def __post_init__(self) -> None:
+        for field in fields(self):  # type: ignore[arg-type]
+            object.__setattr__(self, field.name, _plain(getattr(self, field.name)))
 
     def __repr__(self) -> str:
         parts = []
@@ -123,7 +135,7 @@ class Dropout(_Described):
     Parameters
     ----------
     rate : float
-        Share that is dropped, at least 0 and less than 1.
+        Share that is dropped, at least 0 and less than 1.  A Dropout does not follow another.
 
     References
     ----------

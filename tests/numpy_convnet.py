@@ -143,6 +143,8 @@ NETWORKS = {
     "pads beyond filters": (
         (1, 4, 3), [Conv(3, 2, pad=(3, 2)), Conv(2, 1, 1, 2), MaxPool(2), Dense(3)]),
     "many pixels": ((1, 29, 31), [Conv(2, 2, 1, 1), Conv(3, 3, (2, 1)), MaxPool((3, 4)), Dense(3)]),
+    "one pixel wide": (
+        (3, 9, 1), [Conv(4, (2, 1)), MaxPool((2, 1)), Conv(5, (2, 1), pad=(1, 0)), Dense(3)]),
     "pixels left out": ((3, 9, 10), [Conv(2, 2, 3), MaxPool((2, 3)), Dense(3)]),
     "dropout": (
         (2, 6, 6), [Dropout(0.2), Conv(3, 3, pad=1), Dropout(0.4), Conv(2, 2, 2), Dropout(0.3),

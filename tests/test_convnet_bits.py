@@ -30,7 +30,7 @@ def results(net, x, t, **options):
 
 @each_network
 @each_dtype
-@pytest.mark.parametrize("batch", [1, 20, 230, 300])
+@pytest.mark.parametrize("batch", [1, 20, 230, 260, 300])
 def test_threads_do_not_change_the_bits(batch, dtype, name):
     found = []
     for parallel in (False, True):

@@ -227,6 +227,8 @@ BAD_LAYERS = {
     "another activation": ([Conv(2, 2, activation="swish"), D], "activation of layers[0] Conv",
                            "got 'swish'"),
     "units beyond any memory": ([Dense(2**40), D], "layers[0] Dense(1099511627776)"),
+    "a stride beyond any memory": (
+        [MaxPool(2, 2**31), D], "stride of layers[0] MaxPool(2, stride=2147483648) must be at"),
     "a pad beyond any memory": ([Conv(2, 2, 1, 10**9), D], "layers[0] Conv(2, 2, pad=1000000000)"),
 }  # fmt: skip
 
@@ -241,12 +243,35 @@ def test_layers_that_make_no_sense_are_refused(case):
     assert "\n" not in str(caught.value)
 
 
+def test_layers_keep_plain_numbers_of_their_own(tmp_path):
+    size = [3, 2]
+    layers = [
+        Conv(np.int64(2), size, pad=(np.int64(1), 0)),
+        MaxPool(np.array([1, 2], np.int32)),
+        Dropout(np.float64(0.5)),
+        Dense(np.uint8(3)),
+    ]
+    size[0] = 1
+    net = fastnn.ConvNet(INPUT, layers, seed=0)
+    shown = "[Conv(2, (3, 2), pad=(1, 0)), MaxPool((1, 2)), Dropout(0.5), Dense(3)]"
+    assert repr(list(net.layers)) == shown
+    net.save(tmp_path / "net")
+    assert fastnn.load(tmp_path / "net").layers == net.layers
+    assert len({Conv(2, [3, 2]), Conv(2, (3, 2)), Conv(np.int8(2), np.array([3, 2]))}) == 1
+
+
 BAD_TYPES = {
     "bool filters": ([Conv(True, 2), D], "filters of layers[0] Conv(True, 2) must be", "got True"),
     "float filters": ([Conv(2.0, 2), D], "filters of layers[0] Conv(2.0, 2)", "got 2.0"),
     "a float size": ([Conv(2, 2.5), D], "size of layers[0] Conv(2, 2.5)", "got 2.5"),
     "a size of text": ([MaxPool("22"), D], "size of layers[0] MaxPool('22')"),
     "a size of nothing": ([Conv(2, None), D], "size of layers[0] Conv(2, None)"),
+    "no stride": (
+        [Conv(2, 2, None), D],
+        "stride of layers[0] Conv(2, 2, stride=None)",
+        "got None",
+        "shapes before it: input (2, 6, 5)",
+    ),
     "a float pad": ([Conv(2, 2, 1, 0.5), D], "pad of layers[0]"),
     "a bool stride": ([MaxPool(2, True), D], "stride of layers[0]"),
     "float units": ([Dense(3.0)], "units of layers[0] Dense(3.0)"),

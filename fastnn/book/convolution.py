@@ -255,7 +255,8 @@ class Convolution:
         if isinstance(self._passed, image_calls.Convolved):
             found = image_calls.convolution_gradients(self._passed, dout)
             if found is not None:
-                dx, self.dW, self.db = found
+                dx, self.dW, db = found
+                self.db = db.astype(dout.dtype, copy=False)  # a sum of these alone
                 return dx
         FN, C, FH, FW = self.W.shape
         col, col_W = self.col, self.col_W

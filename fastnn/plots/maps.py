@@ -133,6 +133,8 @@ def feature_maps(net: ConvNet, x: ArrayLike, ax: Axes | None = None, *, most: in
     >>> [label.get_text() for label in ax.get_yticklabels()]
     ['image', 'Conv(4, 3)', 'MaxPool(2)']
     """
+    if not hasattr(net, "input_shape"):
+        raise TypeError(f"net must be a ConvNet, got {net!r}")
     image = gate.numbers(x, "x")
     if image.size != np.prod(net.input_shape):
         raise ValueError(f"x must be an image of shape {net.input_shape}, got {image.shape}")

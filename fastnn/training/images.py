@@ -76,10 +76,11 @@ def placed(
     block = _block(images, dtype) if goes_back else group
     for number, image in enumerate(images[:-1]):  # but for "flatten", which makes rows
         made = _image(images, number, group, block)
-        y_row = image.channels * (image.height + 2 * made.border_y)
-        y_row *= image.width + 2 * made.border_x
+        height, width = image.height + 2 * made.border_y, image.width + 2 * made.border_x
+        # And a group behind each group: whole vectors are written from its last pixel on.
+        y_row = image.channels * height * width + 1
         found.append(Room(made, first if number == 0 else 0, at, y_row, 0))
-        at += block * y_row + group  # whole vectors are written from the last pixel on
+        at += block * y_row
     for number, places in enumerate(found):
         found[number], made = places._replace(dz=at), places.image
         # The first layer has none, but for images that have no border yet.
