@@ -8,13 +8,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy_convnet import NETWORKS, images, made
 from numpy_mlp import DTYPES, bits, bits_of
+from test_convnet_answers import chains
 
 import fastnn
 from fastnn.compiler import runtime
 from fastnn.compiler.tiles import VECTOR_BYTES
 from fastnn.training import evaluation, steps
+from fastnn.training import images as image_places
 
 ROOT = Path(fastnn.__file__).parent.parent
 each_network = pytest.mark.parametrize("name", NETWORKS)
@@ -37,6 +41,21 @@ def test_threads_do_not_change_the_bits(batch, dtype, name):
         net = made(name, "relu", dtype)
         with runtime.forced(parallel=parallel):
             found.append(results(net, *images(net, 300), iterations=4, batch_size=batch, seed=1))
+    assert found[1] == found[0]
+
+
+@settings(max_examples=150)
+@given(chain=chains(), rows=st.integers(1, 99), dtype=st.sampled_from(DTYPES))
+def test_threads_do_not_change_the_bits_of_any_network(chain, rows, dtype):
+    """Parts of a batch begin anywhere in a block, and may end with a group of few images."""
+    found = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(image_places, "_block", lambda _, dtype: 2 * 64 // dtype.itemsize)
+        net = fastnn.ConvNet(*chain, "tanh", dtype=dtype, seed=0, bias_init=0.1)
+        x, t = images(net, rows)
+        for parallel in (False, True):
+            with runtime.forced(parallel=parallel):
+                found.append(bits(net.predict(x), *net.gradient(x, t).values()))
     assert found[1] == found[0]
 
 
